@@ -1,0 +1,13 @@
+"""How a feed becomes Dagster definitions, one file per step of a file's way.
+
+`imports` (1), `checks` (2) and `loads` (3) say what each asset is and reports; `assets` runs the
+three as one Dagster step; `jobs` (4) says what runs together, `sensors` (5) what starts it. All
+behaviour is in `ingest`.
+"""
+
+import warnings
+
+import dagster as dg
+
+# Every asset here is loaded by the batch, on purpose; one warning per asset and process is noise.
+warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)

@@ -1,0 +1,161 @@
+"""Steps 1 to 3 as one Dagster step: import, check and load the partitions of a run.
+
+Takes a feed; gives its import asset, load asset and contract checks as one multi-asset, of which a
+run may take a part. One step, and not one per asset, so that a partition without a file, or with a
+bad one, fails alone while all others of the run are loaded and shown green.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from partitioned_etl.builders.checks import contract_check_specs, judge_checks
+from partitioned_etl.builders.imports import import_spec, report_import
+from partitioned_etl.builders.loads import load_spec, read_previews, report_loads
+from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.ingest.contract import survey_file
+from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import LandedFile, find_landed_file, list_landed_files
+from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
+from partitioned_etl.ingest.warehouse import Outcome, OutcomeStatus, replace_partitions
+
+DUCKDB_POOL = "duckdb"
+"""Dagster pool of every step that opens the database; `dagster.yaml` limits it to one."""
+_MAX_REASONS = 20
+
+
+def build_feed_assets(
+    feed: Feed,
+    *,
+    import_asset: str,
+    load_asset: str,
+    partitions_def: dg.PartitionsDefinition,
+    owners: Sequence[str] = (),
+) -> dg.AssetsDefinition:
+    """Build a feed's import asset, load asset and contract checks.
+
+    Args:
+        feed: The feed.
+        import_asset: Key of the import asset.
+        load_asset: Key of the load asset.
+        partitions_def: Partitions of both; their keys are the feed's partition keys.
+        owners: Who answers for them: e-mail addresses or `team:` names.
+
+    Returns:
+        One assets definition that takes one partition key or a range of them.
+    """
+    import_key, load_key = dg.AssetKey(import_asset), dg.AssetKey(load_asset)
+
+    @dg.multi_asset(
+        name=f"load_{feed.name}",
+        specs=[
+            import_spec(feed, import_asset, partitions_def, list(owners)),
+            load_spec(feed, load_asset, partitions_def, list(owners), import_asset),
+        ],
+        check_specs=contract_check_specs(feed, load_asset),
+        partitions_def=partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+        pool=DUCKDB_POOL,
+    )
+    def feed_assets(
+        context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
+    ) -> Iterator[dg.AssetCheckResult]:
+        keys = context.partition_keys
+        if not keys:
+            raise dg.Failure(
+                f"feed {feed.name}: the run has no partition keys; is its range reversed?",
+                allow_retries=False,
+            )
+        files, reasons = _find_files(feed, landing.directory, keys)
+        checks = context.selected_asset_check_keys
+        if load_key in context.selected_asset_keys or checks:
+            outcomes, ledger = _load(context, feed, files, load_key, warehouse)
+            yield from judge_checks(feed, checks, ledger)
+        else:
+            outcomes = _survey(feed, files)
+        for outcome in outcomes:
+            if outcome.survey and import_key in context.selected_asset_keys:
+                report_import(context, import_key, outcome.file, outcome.survey)
+            if outcome.reason:
+                reasons[outcome.file.partition_key] = outcome.reason
+        if reasons:
+            raise _failure(feed, len(keys), reasons)
+
+    return feed_assets
+
+
+def _find_files(
+    feed: Feed, landing_dir: Path, keys: Sequence[str]
+) -> tuple[list[LandedFile], dict[str, str]]:
+    listing = list_landed_files(feed, landing_dir)
+    files: list[LandedFile] = []
+    reasons: dict[str, str] = {}
+    for key in keys:
+        try:
+            feed.check_partition_key(key)
+            files.append(find_landed_file(feed, landing_dir, listing, key))
+        except (LandedFileError, PartitionKeyError) as error:
+            reasons[key] = str(error)
+    return files, reasons
+
+
+def _survey(feed: Feed, files: Sequence[LandedFile]) -> list[Outcome]:
+    outcomes = []
+    for file in files:
+        try:
+            survey = survey_file(feed, file)
+        except LandedFileError as error:
+            outcomes.append(Outcome(file, OutcomeStatus.CHANGED, reason=str(error)))
+        else:
+            outcomes.append(Outcome(file, OutcomeStatus.LOADED, survey=survey))
+    return outcomes
+
+
+def _load(
+    context: dg.AssetExecutionContext,
+    feed: Feed,
+    files: Sequence[LandedFile],
+    load_key: dg.AssetKey,
+    warehouse: Warehouse,
+) -> tuple[list[Outcome], dict[str, LedgerRow]]:
+    started = time.monotonic()
+    with warehouse.get_connection() as connection:
+        outcomes = replace_partitions(
+            connection, feed, files, run_id=context.run_id, log=context.log
+        )
+        loaded = [outcome for outcome in outcomes if outcome.status is OutcomeStatus.LOADED]
+        load_seconds = time.monotonic() - started
+        previews = read_previews(
+            connection, feed, [outcome.file.partition_key for outcome in loaded]
+        )
+        ledger = read_ledger(connection, feed)
+    rows = sum(outcome.row_count for outcome in loaded)
+    context.log.info(
+        f"feed {feed.name}: loaded {len(loaded)} of {len(outcomes)} files, {rows:,} rows, "
+        f"in {load_seconds:.2f} s"
+    )
+    if load_key in context.selected_asset_keys:
+        report_loads(
+            context,
+            feed,
+            load_key,
+            loaded,
+            previews,
+            database=warehouse.path,
+            load_seconds=load_seconds,
+        )
+    return outcomes, ledger
+
+
+def _failure(feed: Feed, key_count: int, reasons: dict[str, str]) -> dg.Failure:
+    shown = "; ".join(list(reasons.values())[:_MAX_REASONS])
+    more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
+    return dg.Failure(
+        f"feed {feed.name}: {len(reasons)} of {key_count} partitions failed: {shown}{more}",
+        metadata={"reasons": dg.MetadataValue.json(dict(list(reasons.items())[:1000]))},
+        allow_retries=False,
+    )

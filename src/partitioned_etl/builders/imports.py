@@ -1,0 +1,84 @@
+"""Step 1, import: the landed file of a partition key, found and described.
+
+Takes a feed; gives the spec of its import asset, and reports what was found. Next: `checks.py`.
+Judging and loading the file do not belong here.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from partitioned_etl.ingest.contract import Survey
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import LandedFile
+
+DATA_VERSION_TAG = "dagster/data_version"
+
+
+def import_spec(
+    feed: Feed, name: str, partitions_def: dg.PartitionsDefinition, owners: list[str]
+) -> dg.AssetSpec:
+    """Declare a feed's import asset.
+
+    Args:
+        feed: The feed.
+        name: The asset's key.
+        partitions_def: Its partitions.
+        owners: Who answers for it, as Dagster takes it.
+    """
+    return dg.AssetSpec(
+        name,
+        description=(
+            f"{feed.description} The landed file of each partition, in folder "
+            f"`{feed.folder}/`, named like `{feed.pattern}`: where it is, its size and its "
+            "content hash. No row is read into a table yet."
+        ),
+        kinds={"csv"},
+        group_name=feed.name,
+        owners=owners,
+        partitions_def=partitions_def,
+        metadata={
+            "folder": feed.folder,
+            "pattern": feed.pattern,
+            "dagster/column_schema": column_schema(feed),
+        },
+    )
+
+
+def column_schema(feed: Feed) -> dg.TableSchema:
+    """Give the columns of a feed's file as Dagster shows them."""
+    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in feed.columns.items()])
+
+
+def import_metadata(file: LandedFile, survey: Survey) -> Mapping[str, dg.MetadataValue]:
+    """Describe a landed file for the UI.
+
+    Args:
+        file: The landed file.
+        survey: What one pass over its bytes told.
+    """
+    signature = file.signature
+    modified = datetime.fromtimestamp(signature.mtime_ns / 1e9, UTC)
+    return {
+        "path": dg.MetadataValue.path(file.path),
+        "dagster/uri": dg.MetadataValue.text(file.path.resolve().as_uri()),
+        "size_bytes": dg.MetadataValue.int(signature.size_bytes),
+        "modified_at": dg.MetadataValue.timestamp(modified),
+        "sha256": dg.MetadataValue.text(survey.sha256),
+        "header": dg.MetadataValue.json(survey.header),
+    }
+
+
+def report_import(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, file: LandedFile, survey: Survey
+) -> None:
+    """Tell Dagster that a landed file was found, with its content hash as data version."""
+    context.log_event(
+        dg.AssetMaterialization(
+            key,
+            partition=file.partition_key,
+            metadata=import_metadata(file, survey),
+            tags={DATA_VERSION_TAG: survey.sha256},
+        )
+    )

@@ -1,0 +1,165 @@
+"""Step 3, load: the landed file's rows in DuckDB, one partition replaced at a time.
+
+Takes a feed; gives the spec of its load asset, and reports what was loaded, with a preview whose
+cells are escaped. Next: `jobs.py`. How a partition is replaced is in `ingest/warehouse.py`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pandas as pd
+
+from partitioned_etl.builders.imports import DATA_VERSION_TAG, column_schema
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.statements import preview_sql
+from partitioned_etl.ingest.warehouse import Outcome
+
+PREVIEW_ROWS = 5
+_MAX_CELL_CHARS = 80
+_PLAIN = re.compile(r"[A-Za-z0-9 -]*")
+_LOOK_ALIKE = str.maketrans({"`": "\u02cb", "|": "\u2502", "\\": "\u2216"})
+
+
+def load_spec(
+    feed: Feed,
+    name: str,
+    partitions_def: dg.PartitionsDefinition,
+    owners: list[str],
+    import_key: str,
+) -> dg.AssetSpec:
+    """Declare a feed's load asset.
+
+    Args:
+        feed: The feed.
+        name: The asset's key.
+        partitions_def: Its partitions.
+        owners: Who answers for it, as Dagster takes it.
+        import_key: Key of the feed's import asset.
+    """
+    return dg.AssetSpec(
+        name,
+        deps=[import_key],
+        description=(
+            f"{feed.description} Table `{feed.table}`: for each partition exactly the rows of its "
+            "landed file, replaced as a whole in one transaction, with `partition_key` and "
+            "`source_file`. A file that breaks its contract is refused and changes no row."
+        ),
+        kinds={"duckdb", "table"},
+        group_name=feed.name,
+        owners=owners,
+        partitions_def=partitions_def,
+        metadata={
+            "dagster/column_schema": table_schema(feed),
+            "dagster/table_name": feed.table,
+        },
+    )
+
+
+def table_schema(feed: Feed) -> dg.TableSchema:
+    """Give the columns of a feed's table as Dagster shows them."""
+    added = [
+        dg.TableColumn("partition_key", "VARCHAR", description="The partition of the row."),
+        dg.TableColumn("source_file", "VARCHAR", description="Name of the file it came from."),
+    ]
+    return dg.TableSchema([*column_schema(feed).columns, *added])
+
+
+def report_loads(
+    context: dg.AssetExecutionContext,
+    feed: Feed,
+    key: dg.AssetKey,
+    outcomes: Sequence[Outcome],
+    previews: Mapping[str, str],
+    *,
+    database: Path,
+    load_seconds: float,
+) -> None:
+    """Tell Dagster which partitions were loaded.
+
+    Args:
+        context: The step that loaded.
+        feed: The feed.
+        key: The load asset.
+        outcomes: The outcomes of the loaded files.
+        previews: Preview per partition key.
+        database: The database file.
+        load_seconds: What the whole batch took.
+    """
+    schema = dg.MetadataValue.table_schema(table_schema(feed))
+    uri = f"{database.resolve().as_uri()}#{feed.table}"
+    for outcome in outcomes:
+        context.log_event(
+            dg.AssetMaterialization(
+                key,
+                partition=outcome.file.partition_key,
+                metadata={
+                    "row_count": dg.MetadataValue.int(outcome.row_count),
+                    "dagster/partition_row_count": dg.MetadataValue.int(outcome.row_count),
+                    "rejected_count": dg.MetadataValue.int(0),
+                    "size_bytes": dg.MetadataValue.int(outcome.file.signature.size_bytes),
+                    "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
+                    "source_file": dg.MetadataValue.text(outcome.file.name),
+                    "preview": dg.MetadataValue.md(previews.get(outcome.file.partition_key, "")),
+                    "dagster/column_schema": schema,
+                    "dagster/uri": dg.MetadataValue.text(uri),
+                },
+                tags={DATA_VERSION_TAG: outcome.survey.sha256 if outcome.survey else ""},
+            )
+        )
+
+
+def read_previews(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
+) -> dict[str, str]:
+    """Give the first rows of partitions as markdown tables.
+
+    Args:
+        connection: A connection to the warehouse.
+        feed: The feed.
+        keys: The partition keys.
+    """
+    result = connection.execute(preview_sql(feed), [list(keys), PREVIEW_ROWS])
+    rows: dict[str, list[tuple[object, ...]]] = {key: [] for key in keys}
+    for key, *cells in result.fetchall():
+        rows[key].append(tuple(cells))
+    return {key: markdown_table(list(feed.columns), of_key) for key, of_key in rows.items()}
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Give rows as a markdown table in which no cell can act as markdown or HTML.
+
+    Args:
+        header: The column names.
+        rows: The rows, each as wide as the header.
+    """
+    frame = pd.DataFrame(
+        [[escape_markdown(cell) for cell in row] for row in rows],
+        columns=[escape_markdown(name) for name in header],
+        dtype=object,
+    )
+    return frame.to_markdown(index=False, disable_numparse=True)
+
+
+def escape_markdown(cell: object) -> str:
+    """Give a value as text that markdown shows as it is.
+
+    A text that is more than letters, digits, spaces and hyphens becomes a code span, the one place
+    where a renderer makes no link, image or HTML, not even out of a bare address. What could end
+    the span or the table cell is shown as a character that looks alike.
+
+    Args:
+        cell: Any value; None is shown as nothing.
+    """
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        return str(cell)
+    text = "".join(char if char.isprintable() else " " for char in cell)
+    if len(text) > _MAX_CELL_CHARS:
+        text = text[: _MAX_CELL_CHARS - 1] + "…"
+    if _PLAIN.fullmatch(text) or not text.strip():
+        return text.strip()
+    return f"`{text.translate(_LOOK_ALIKE)}`"

@@ -1,0 +1,75 @@
+"""Partitions of a feed: which landed files Dagster has a partition for, and how keys become runs.
+
+Takes a listing, or keys that want loading; gives what no partition can take, and ranges of
+neighbouring keys, because a run carries one key or one range. Which definitions ship is in `defs/`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import Listing, PassedOver
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+
+def list_partition_keys(
+    partitions_def: dg.PartitionsDefinition, instance: dg.DagsterInstance
+) -> list[str]:
+    """Give all keys that Dagster knows, in the order that ranges follow."""
+    return list(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
+
+
+def refuse_outside_window(
+    feed: Feed, listing: Listing, partitions_def: dg.PartitionsDefinition, known: Iterable[str]
+) -> None:
+    """Move landed files that no partition can take from a listing's files to its refused ones.
+
+    Args:
+        feed: The feed.
+        listing: The feed's folder, as listed; it is changed.
+        partitions_def: The partitions; dynamic ones take every key that the feed accepts.
+        known: All keys that Dagster knows.
+    """
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
+        return
+    known = set(known)
+    outside = [key for key in listing.files if key not in known]
+    for key in outside:
+        file = listing.files.pop(key)
+        reason = f"partition key {key} is outside the window of {feed.partitioning} partitions"
+        if known:
+            reason += f", {min(known)} to {max(known)}"
+        listing.refused.append(PassedOver(file.name, reason, key))
+
+
+def group_into_ranges(
+    keys: Iterable[str], ordered: Sequence[str], most: int
+) -> list[tuple[str, str, int]]:
+    """Group keys into ranges that hold these keys and no other.
+
+    Args:
+        keys: The keys that want loading.
+        ordered: All keys, in the order that ranges follow.
+        most: Most keys in one range.
+
+    Returns:
+        First key, last key and number of keys, per range.
+    """
+    wanted = set(keys)
+    ranges: list[tuple[str, str, int]] = []
+    group: list[str] = []
+    for key in [*ordered, None]:
+        if key in wanted and key is not None:
+            group.append(key)
+        if group and (key not in wanted or len(group) == most):
+            ranges.append((group[0], group[-1], len(group)))
+            group = []
+    return ranges
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """Give the run tags that make a run take a range of keys."""
+    return {RANGE_START_TAG: first, RANGE_END_TAG: last}

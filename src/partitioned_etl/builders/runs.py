@@ -1,0 +1,107 @@
+"""Runs: which runs of a feed are still under way, and which only look it.
+
+Takes the Dagster instance; gives the unfinished runs, after it failed those whose worker process is
+gone. Without that, a run that a crash left behind would keep its partitions and its place in the
+pool until the longest allowed run time. What a run does is in `assets.py`.
+"""
+
+import logging
+
+import dagster as dg
+import psutil
+
+from partitioned_etl.builders.jobs import FEED_TAG
+from partitioned_etl.ingest.feed import Feed
+
+UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_WITH_WORKER = UNFINISHED[2:]
+_CLOCK_TOLERANCE_SECONDS = 2.0
+
+
+def has_unfinished_run(instance: dg.DagsterInstance, feed: Feed) -> bool:
+    """Tell whether a run of the feed's job is queued or under way."""
+    filters = dg.RunsFilter(tags={FEED_TAG: feed.name}, statuses=UNFINISHED)
+    return bool(instance.get_run_records(filters, limit=1))
+
+
+def fail_runs_without_worker(
+    instance: dg.DagsterInstance,
+    location_name: str | None,
+    log: logging.Logger = logging.getLogger(__name__),  # noqa: B008
+) -> list[str]:
+    """Mark runs as failed whose worker process does not exist any more.
+
+    Only with Dagster's default run launcher, whose workers are processes of this machine. The
+    worker's process id comes from the run's own event log; a process that started after that
+    event has only got the same number.
+
+    Args:
+        instance: The Dagster instance.
+        location_name: The code location whose runs are looked at; runs that belong to none, such
+            as those of the command line, are looked at too.
+        log: Where each is told.
+
+    Returns:
+        The ids of the runs that were marked.
+    """
+    if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
+        return []
+    failed = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_WITH_WORKER)):
+        run = record.dagster_run
+        origin = run.remote_job_origin
+        if origin and location_name and origin.location_name != location_name:
+            continue
+        worker = _worker_of(instance, run.run_id)
+        if worker is None or _is_alive(*worker):
+            continue
+        message = (
+            f"The run's worker process {worker[0]} is gone; it was killed, or its machine stopped."
+        )
+        log.warning(f"run {run.run_id}: {message}")
+        instance.report_run_failed(run, message)
+        failed.append(run.run_id)
+    free_pools_of_finished_runs(instance)
+    return failed
+
+
+def free_pools_of_finished_runs(instance: dg.DagsterInstance) -> None:
+    """Give back the places in pools that runs kept which were killed.
+
+    Run monitoring does the same, some seconds later and only while Dagster's daemon runs.
+    """
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for run_id in storage.get_concurrency_run_ids():
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            storage.free_concurrency_slots_for_run(run_id)
+
+
+def _worker_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
+    """Give process id and the time that it was written down, from the run's event log."""
+    for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
+        event = entry.dagster_event
+        metadata = event.engine_event_data.metadata if event else {}
+        if "pid" in metadata:
+            return int(str(metadata["pid"].value)), entry.timestamp
+    return None
+
+
+def _is_alive(process_id: int, written_at: float) -> bool:
+    try:
+        process = psutil.Process(process_id)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return process.create_time() <= written_at + _CLOCK_TOLERANCE_SECONDS
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True

@@ -1,0 +1,220 @@
+"""Step 5, sensors: what starts a run when files land or change.
+
+Takes a feed; gives its directory-polling sensor. It is level-triggered: each tick compares the
+folder with the ledger, and asks for what is missing there. The cursor is only a memory of what was
+asked for and is not yet in the ledger, so a lost cursor or a lost run costs time and no file.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+
+import dagster as dg
+
+from partitioned_etl.builders.jobs import FEED_TAG, AssetJob
+from partitioned_etl.builders.partitions import (
+    group_into_ranges,
+    list_partition_keys,
+    range_tags,
+    refuse_outside_window,
+)
+from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.builders.runs import fail_runs_without_worker, has_unfinished_run
+from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import LandedFile, PassedOver, list_landed_files
+from partitioned_etl.ingest.reconcile import Action, Plan
+from partitioned_etl.ingest.settings import read_settings
+from partitioned_etl.ingest.sync import plan_feed
+
+MAX_ATTEMPTS = 3
+"""How often a file is asked for until it is loaded or refused."""
+MAX_RUNS_PER_TICK = 25
+"""Most runs that one tick asks for; changed keys that are no neighbours need one each."""
+TICK_LOCK_WAIT_SECONDS = 3.0
+TICK_TOUCHED_BYTES = 1 << 30
+"""How much a tick reads at most to tell touched files from changed ones: about a second."""
+_MAX_NAMES_LOGGED = 50
+
+
+@dataclass
+class Cursor:
+    """What a sensor remembers between ticks.
+
+    Attributes:
+        asked: Signature digest and attempt per key that was asked for and is not in the ledger.
+        said: Digest of what was last said to be ignored.
+        requests: How many runs were ever asked for; it makes run keys unique.
+    """
+
+    asked: dict[str, tuple[str, int]] = field(default_factory=dict)
+    said: str = ""
+    requests: int = 0
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Cursor":
+        """Read a cursor; one that cannot be read is an empty one."""
+        try:
+            values = json.loads(text or "{}")
+            asked = {key: (str(sign), int(tries)) for key, (sign, tries) in values["asked"].items()}
+            return cls(asked, str(values["said"]), int(values["requests"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def __str__(self) -> str:
+        """Write the cursor as compact JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def digest(parts: Iterable[object]) -> str:
+    """Give a short digest of values."""
+    return blake2b(repr(list(parts)).encode(), digest_size=6).hexdigest()
+
+
+def build_landing_sensor(
+    feed: Feed, job: AssetJob, partitions_def: dg.PartitionsDefinition, *, name: str
+) -> dg.SensorDefinition:
+    """Build the sensor that keeps a feed's table level with its folder.
+
+    Args:
+        feed: The feed.
+        job: The feed's job.
+        partitions_def: The feed's partitions.
+        name: The sensor's name.
+    """
+    settings = read_settings()
+
+    @dg.sensor(
+        name=name,
+        job=job,
+        minimum_interval_seconds=settings.sensor_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            f"Compares folder `{feed.folder}/` with the ledger, registers new partition keys and "
+            "asks for one run for all files that are new or changed."
+        ),
+    )
+    def landing_sensor(
+        context: dg.SensorEvaluationContext, landing: LandingDirectory, warehouse: Warehouse
+    ) -> dg.SensorResult | dg.SkipReason:
+        cursor = Cursor.parse(context.cursor)
+        fail_runs_without_worker(context.instance, _location_name(context), context.log)
+        known = list_partition_keys(partitions_def, context.instance)
+        try:
+            listing = list_landed_files(feed, landing.directory)
+            refuse_outside_window(feed, listing, partitions_def, known)
+            plan = plan_feed(
+                feed,
+                listing,
+                landing.directory,
+                warehouse.path,
+                settle_seconds=landing.settle_time,
+                lock_wait_seconds=TICK_LOCK_WAIT_SECONDS,
+                touched_max_bytes=TICK_TOUCHED_BYTES,
+            )
+        except (WarehouseLockedError, LandedFileError) as error:
+            return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
+        _say_what_is_passed_over(context, feed, plan, cursor)
+        wanted = _choose(context, feed, plan, cursor, settings.max_files_per_run)
+        additions = []
+        if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
+            unknown = sorted(set(listing.files) - set(known))[: settings.max_files_per_run]
+            unknown += [key for key in wanted if key not in known and key not in unknown]
+            known += unknown
+            if unknown:
+                additions = [partitions_def.build_add_request(unknown)]
+        requests = []
+        ranges = group_into_ranges(wanted, known, settings.max_files_per_run)
+        for first, last, count in ranges[:MAX_RUNS_PER_TICK]:
+            keys = known[known.index(first) :][:count]
+            for key in keys:
+                sign, tries = digest([wanted[key].signature]), cursor.asked.get(key, ("", 0))
+                cursor.asked[key] = (sign, tries[1] + 1 if tries[0] == sign else 1)
+            cursor.requests += 1
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{cursor.requests}-{digest(cursor.asked[key] for key in keys)}",
+                    partition_key=first if count == 1 else None,
+                    tags={FEED_TAG: feed.name, **(range_tags(first, last) if count > 1 else {})},
+                )
+            )
+        if requests:
+            context.log.info(
+                f"feed {feed.name}: asked for {len(requests)} run(s) for "
+                f"{sum(count for *_, count in ranges[:MAX_RUNS_PER_TICK])} file(s)"
+            )
+        return dg.SensorResult(
+            run_requests=requests,
+            dynamic_partitions_requests=additions,
+            cursor=str(cursor),
+            skip_reason=None if requests else dg.SkipReason(_describe(feed, plan, cursor)),
+        )
+
+    return landing_sensor
+
+
+def _choose(
+    context: dg.SensorEvaluationContext, feed: Feed, plan: Plan, cursor: Cursor, most: int
+) -> dict[str, LandedFile]:
+    """Choose what to ask for now, and forget in the cursor what is settled."""
+    candidates = {file.partition_key: file for file in plan.files(Action.NEW, Action.CHANGED)}
+    cursor.asked = {
+        key: asked
+        for key, asked in cursor.asked.items()
+        if key in candidates or key in plan.keys(Action.UNSETTLED)
+    }
+    in_flight = bool(cursor.asked) and has_unfinished_run(context.instance, feed)
+    if in_flight:
+        room = most - len(cursor.asked)
+        chosen = [key for key in candidates if key not in cursor.asked]
+    else:
+        room = most
+        chosen = []
+        for key, file in candidates.items():
+            sign, tries = cursor.asked.get(key, ("", 0))
+            if sign == digest([file.signature]) and tries >= MAX_ATTEMPTS:
+                context.log.error(
+                    f"feed {feed.name}: {file.name} was asked for {tries} times and neither loaded "
+                    "nor refused; it is not asked for again until it changes. See the failed runs."
+                )
+                continue
+            chosen.append(key)
+    return {key: candidates[key] for key in chosen[: max(room, 0)]}
+
+
+def _say_what_is_passed_over(
+    context: dg.SensorEvaluationContext, feed: Feed, plan: Plan, cursor: Cursor
+) -> None:
+    said = digest([plan.ignored, plan.refused])
+    if said == cursor.said:
+        return
+    cursor.said = said
+    for what, entries in (("ignored", plan.ignored), ("refused", plan.refused)):
+        log = context.log.info if what == "ignored" else context.log.error
+        for entry in entries[:_MAX_NAMES_LOGGED]:
+            log(f"feed {feed.name}: {what} {_name_of(entry)}: {entry.reason}")
+        if len(entries) > _MAX_NAMES_LOGGED:
+            log(f"feed {feed.name}: {what} {len(entries) - _MAX_NAMES_LOGGED} more")
+
+
+def _name_of(entry: PassedOver) -> str:
+    return ascii(entry.name)
+
+
+def _describe(feed: Feed, plan: Plan, cursor: Cursor) -> str:
+    counts = {action: len(plan.keys(action)) for action in Action}
+    parts = [f"{counts[Action.IDENTICAL]} loaded"]
+    parts += [f"{len(cursor.asked)} asked for"] if cursor.asked else []
+    parts += [
+        f"{count} {action}"
+        for action in (Action.UNSETTLED, Action.REJECTED, Action.MISSING)
+        if (count := counts[action])
+    ]
+    parts += [f"{len(plan.refused)} not loadable"] if plan.refused else []
+    return f"feed {feed.name}: nothing to ask for: {', '.join(parts)}"
+
+
+def _location_name(context: dg.SensorEvaluationContext) -> str | None:
+    origin = context.code_location_origin
+    return origin.location_name if origin else None

@@ -1,0 +1,128 @@
+"""Monthly orders: one file a month, `monthly/2018-01.csv`, and the roll-up of orders per status."""
+
+import dagster as dg
+
+from partitioned_etl.builders.assets import DUCKDB_POOL, build_feed_assets
+from partitioned_etl.builders.jobs import build_feed_job
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.resources import Warehouse
+from partitioned_etl.builders.sensors import build_landing_sensor
+from partitioned_etl.defs.partitions import monthly_partitions
+from partitioned_etl.ingest.feed import Feed, RowRule
+
+MONTHLY_ORDERS = Feed(
+    name="monthly_orders",
+    description="Orders, one file a month.",
+    folder="monthly",
+    pattern="{date:%Y-%m}.csv",
+    columns={"id": "BIGINT", "user_id": "BIGINT", "order_date": "DATE", "status": "VARCHAR"},
+    table="stg_orders",
+    row_rules=(
+        RowRule(
+            name="order_date_is_in_file_month",
+            column="order_date",
+            expression="strftime(order_date, '%Y-%m-01') = partition_key",
+            reason="not in the month of the file's name",
+        ),
+    ),
+)
+
+monthly_assets = build_feed_assets(
+    MONTHLY_ORDERS,
+    import_asset="import_monthly_file",
+    load_asset="stg_orders",
+    partitions_def=monthly_partitions,
+    owners=["team:data-engineering"],
+)
+monthly_job = build_feed_job(MONTHLY_ORDERS, monthly_assets)
+monthly_sensor = build_landing_sensor(
+    MONTHLY_ORDERS, monthly_job, monthly_partitions, name="monthly_landing_sensor"
+)
+monthly_schedule = dg.build_schedule_from_partitioned_job(
+    monthly_job,
+    name="monthly_orders_schedule",
+    description="Loads the month's file again near the end of the month; fails if none has landed.",
+    day_of_month=28,
+    hour_of_day=23,
+    minute_of_hour=30,
+)
+
+
+@dg.asset(
+    deps=["stg_orders"],
+    partitions_def=monthly_partitions,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    automation_condition=dg.AutomationCondition.eager().without(
+        dg.AutomationCondition.in_latest_time_window()
+    ),
+    pool=DUCKDB_POOL,
+    kinds={"duckdb", "table"},
+    group_name=MONTHLY_ORDERS.name,
+    owners=["team:data-engineering"],
+    metadata={
+        "dagster/table_name": "monthly_orders",
+        "dagster/column_schema": dg.TableSchema(
+            [
+                dg.TableColumn("partition_date", "VARCHAR", description="The month: `2018-01`."),
+                dg.TableColumn("status", "VARCHAR", description="Status of the orders."),
+                dg.TableColumn("order_num", "BIGINT", description="How many orders have it."),
+            ]
+        ),
+    },
+)
+def monthly_orders(context: dg.AssetExecutionContext, warehouse: Warehouse) -> None:
+    """Number of orders per month and status, counted again whenever a month's file was loaded."""
+    months = {key: key[:7] for key in context.partition_keys}
+    with warehouse.get_connection() as connection:
+        connection.execute("BEGIN")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS monthly_orders "
+            "(partition_date VARCHAR, status VARCHAR, order_num BIGINT)"
+        )
+        connection.execute(
+            "DELETE FROM monthly_orders WHERE partition_date IN (SELECT unnest(?::VARCHAR[]))",
+            [list(months.values())],
+        )
+        connection.execute(
+            "INSERT INTO monthly_orders "
+            "SELECT partition_key[:7], status, count(*) FROM stg_orders "
+            "WHERE partition_key IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL ORDER BY ALL",
+            [list(months)],
+        )
+        counted = dict(
+            connection.execute(
+                "SELECT partition_date, count(*) FROM monthly_orders GROUP BY ALL"
+            ).fetchall()
+        )
+        connection.execute("COMMIT")
+    for key, month in months.items():
+        row_count = dg.MetadataValue.int(counted.get(month, 0))
+        context.add_asset_metadata(
+            {"row_count": row_count, "dagster/partition_row_count": row_count}, partition_key=key
+        )
+
+
+monthly_rollup_job = dg.define_asset_job(
+    "monthly_rollup_job",
+    selection=[monthly_orders],
+    description="Count orders per status again, for one month or a range.",
+    executor_def=dg.in_process_executor,
+)
+monthly_rollup_sensor = dg.AutomationConditionSensorDefinition(
+    "monthly_rollup_sensor",
+    target=[monthly_orders],
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Refreshes the roll-up of a month when its orders were loaded again.",
+)
+
+MONTHLY_ORDERS_PIPELINE = FeedPipeline(
+    feed=MONTHLY_ORDERS,
+    partitions_def=monthly_partitions,
+    assets=monthly_assets,
+    job=monthly_job,
+    sensor=monthly_sensor,
+    schedule=monthly_schedule,
+    rollups=[monthly_orders],
+    rollup_job=monthly_rollup_job,
+    rollup_sensor=monthly_rollup_sensor,
+)

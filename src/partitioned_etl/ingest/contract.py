@@ -1,0 +1,357 @@
+"""Contract: what the text of a feed's file must look like, before any value is read.
+
+Takes a landed file; gives a survey: content hash, number of rows, and the problems of encoding,
+header, line ends, quoting and width, each with its line. Next: `warehouse.py` reads the values, by
+the rules of `columns.py`.
+
+A file without quotes is surveyed by counting: the count of delimiters and line ends must be what
+the feed's width demands, and DuckDB's own reader, which refuses short rows, must then return just
+the counted rows. A file with quotes, or one that does not add up, is read record by record.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import BinaryIO
+
+from partitioned_etl.ingest.errors import ContractError
+from partitioned_etl.ingest.feed import CsvFormat, Feed
+from partitioned_etl.ingest.landing import LandedFile, open_landed_file, read_chunks
+
+MAX_RECORD_CHARS = 1_000_000
+"""Longest record, in characters; DuckDB's reader stops at 2,000,000 bytes a line."""
+MAX_PROBLEMS = 10
+"""How many problems of one file are looked for; a sender rarely reads more."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One way in which a file does not match its contract.
+
+    Attributes:
+        line: Line in the file, the first is 1; 0 if the whole file is meant.
+        column: The column's name, or empty if the whole line is meant.
+        reason: What is wrong, without the cell's contents.
+        rule: Name of the row rule that is broken, if it is one.
+    """
+
+    line: int
+    column: str
+    reason: str
+    rule: str = ""
+
+    def __str__(self) -> str:
+        """Give the problem as one sentence part: line, column, reason."""
+        parts = [f"line {self.line}"] if self.line else []
+        parts += [f"column {self.column}"] if self.column else []
+        reason = f"{self.reason} ({self.rule})" if self.rule else self.reason
+        return ": ".join(filter(None, [", ".join(parts), reason]))
+
+
+def describe_problems(file_name: str, problems: list[Problem]) -> str:
+    """Give one readable sentence for a refused file.
+
+    Args:
+        file_name: The file's name, without folder.
+        problems: What is wrong with it, at least one.
+    """
+    more = f" (and at least {len(problems) - 3} more)" if len(problems) > 3 else ""
+    return f"{file_name}: " + "; ".join(str(problem) for problem in problems[:3]) + more
+
+
+@dataclass
+class Survey:
+    """What one pass over a file's bytes tells.
+
+    Attributes:
+        sha256: Content hash, hexadecimal.
+        row_count: Records in the file, without the header.
+        header: The column names that the file gives.
+        problems: Why it does not match its contract; empty if the text is sound.
+    """
+
+    sha256: str = ""
+    row_count: int = 0
+    header: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def survey_file(feed: Feed, file: LandedFile) -> Survey:
+    """Read a landed file once and hold its text against the feed's contract.
+
+    Args:
+        feed: The feed, which gives dialect and columns.
+        file: The file.
+
+    Returns:
+        The survey; a file that breaks the contract has problems in it.
+
+    Raises:
+        LandedFileError: The file is gone, or changed since it was listed.
+    """
+    with open_landed_file(file) as handle:
+        survey, counts = _count(feed.csv, handle)
+        if survey.problems:
+            return survey
+        if counts.characters == 0:
+            survey.problems.append(Problem(0, "", "the file is empty"))
+            return survey
+        if not counts.ends_with_newline:
+            survey.problems.append(
+                Problem(counts.newlines + 1, "", "no line end after the last line: cut off?")
+            )
+        _survey_header(feed, handle, survey)
+        if survey.problems:
+            return survey
+        header_lines = 1 if feed.csv.header else 0
+        if counts.fit(len(feed.columns)):
+            survey.row_count = counts.newlines - header_lines
+            return survey
+        records, survey.problems = _check_records(feed, handle)
+        survey.row_count = records - header_lines
+    return survey
+
+
+def find_text_problems(feed: Feed, file: LandedFile) -> list[Problem]:
+    """Read a file record by record and name what is wrong with its text.
+
+    Args:
+        feed: The feed.
+        file: The file.
+
+    Returns:
+        At most `MAX_PROBLEMS` problems, in the order of their lines.
+
+    Raises:
+        LandedFileError: The file is gone, or changed since it was listed.
+    """
+    with open_landed_file(file) as handle:
+        return _check_records(feed, handle)[1]
+
+
+def _check_records(feed: Feed, handle: BinaryIO) -> tuple[int, list[Problem]]:
+    records, problems = 0, []
+    for record in read_records(feed, handle):
+        records += 1
+        if record.problem:
+            problems.append(record.problem)
+            if len(problems) >= MAX_PROBLEMS:
+                break
+    return records, problems
+
+
+@dataclass
+class _Counts:
+    characters: int = 0
+    newlines: int = 0
+    returns: int = 0
+    return_newlines: int = 0
+    delimiters: int = 0
+    quotes: int = 0
+    ends_with_newline: bool = False
+
+    def fit(self, width: int) -> bool:
+        """Tell whether the counts are those of a file without quotes whose rows are all so wide.
+
+        In a file of one column an empty line has the right width, so that counts cannot tell.
+        """
+        return (
+            width > 1
+            and self.quotes == 0
+            and self.delimiters == self.newlines * (width - 1)
+            and (self.returns == 0 or self.returns == self.return_newlines == self.newlines)
+        )
+
+
+def _decoder(csv: CsvFormat) -> codecs.IncrementalDecoder:
+    name = "utf-8-sig" if csv.normal_encoding == "utf-8" else csv.normal_encoding
+    return codecs.getincrementaldecoder(name)(errors="strict")
+
+
+def _count(csv: CsvFormat, handle: BinaryIO) -> tuple[Survey, _Counts]:
+    digest, counts, survey = sha256(), _Counts(), Survey()
+    decoder, last = _decoder(csv), ""
+    for chunk in _chunks_and_end(handle):
+        digest.update(chunk)
+        if survey.problems:
+            continue
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            text = chunk[: max(error.start, 0)].decode("latin-1")
+            reason = f"the bytes are not {csv.encoding}"
+            survey.problems.append(Problem(counts.newlines + text.count("\n") + 1, "", reason))
+            continue
+        if "\0" in text:
+            line = counts.newlines + text.count("\n", 0, text.index("\0")) + 1
+            survey.problems.append(Problem(line, "", "a NUL character"))
+        if not text:
+            continue
+        counts.characters += len(text)
+        counts.newlines += text.count("\n")
+        counts.delimiters += text.count(csv.delimiter)
+        if csv.quote in text:
+            counts.quotes += text.count(csv.quote)
+        if "\r" in text or last == "\r":
+            counts.returns += text.count("\r")
+            counts.return_newlines += text.count("\r\n") + (last == "\r" and text[0] == "\n")
+        last = text[-1]
+    counts.ends_with_newline = last == "\n"
+    survey.sha256 = digest.hexdigest()
+    return survey, counts
+
+
+def _chunks_and_end(handle: BinaryIO) -> Iterator[bytes]:
+    yield from read_chunks(handle)
+    yield b""
+
+
+def _survey_header(feed: Feed, handle: BinaryIO, survey: Survey) -> None:
+    expected = list(feed.columns)
+    if not feed.csv.header:
+        survey.header = expected
+        return
+    record = next(read_records(feed, handle, check_width=False))
+    survey.header = record.fields(feed.csv)
+    if record.problem:
+        survey.problems.append(record.problem)
+        return
+    given = survey.header
+    repeated = sorted({name for name in given if given.count(name) > 1})
+    missing = [name for name in expected if name not in given]
+    extra = len([name for name in given if name not in expected])
+    reasons = [f"column {name} is there more than once" for name in repeated if name in expected]
+    reasons += [f"column {name} is missing" for name in missing]
+    if extra:
+        reasons.append(f"{extra} column name(s) that the feed does not have")
+    if not reasons and given != expected:
+        reasons = [f"the columns are not in the order {', '.join(expected)}"]
+    survey.problems += [Problem(1, "", f"header: {reason}") for reason in reasons]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a file.
+
+    Attributes:
+        line: The line that it starts on.
+        text: Its text, with the line end.
+        problem: What is wrong with it, if anything.
+    """
+
+    line: int
+    text: str
+    problem: Problem | None
+
+    def fields(self, csv: CsvFormat) -> list[str]:
+        """Split the record into its unquoted fields."""
+        quote, escape = csv.quote, csv.escape
+        found = re.finditer(f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", self.text)
+        fields = [match[1] for match in found]
+        return [
+            text[1:-1].replace(escape + quote, quote) if text[:1] == quote else text
+            for text in (text.rstrip("\r\n") if text[:1] != quote else text for text in fields)
+        ]
+
+
+def _field_regex(csv: CsvFormat) -> str:
+    quote, escape, delimiter = (re.escape(c) for c in (csv.quote, csv.escape, csv.delimiter))
+    if csv.quote == csv.escape:
+        quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
+    else:
+        quoted = f"{quote}(?:[^{quote}{escape}]|{escape}[{quote}{escape}])*+{quote}"
+    return f"(?:{quoted}|[^{quote}{delimiter}\r\n]*+)"
+
+
+def read_records(feed: Feed, handle: BinaryIO, *, check_width: bool = True) -> Iterator[Record]:
+    """Read a file record by record, strictly by RFC 4180 in the feed's dialect.
+
+    After a bad record, reading goes on at the next line, so that several problems can be named.
+
+    Args:
+        feed: The feed, which gives dialect and width.
+        handle: The file, opened; it is read from its start.
+        check_width: Whether a record must have as many fields as the feed has columns.
+
+    Yields:
+        Each record with the line that it starts on, and its problem if it has one.
+    """
+    one_field = _field_regex(feed.csv)
+    delimiter = re.escape(feed.csv.delimiter)
+    others = f"{{{len(feed.columns) - 1}}}" if check_width else "*+"
+    sound = re.compile(f"{one_field}(?:{delimiter}{one_field}){others}\r?\n")
+    handle.seek(0)
+    decoder, line, rest = _decoder(feed.csv), 1, ""
+    line_end = ""
+    for chunk in _chunks_and_end(handle):
+        text, at = rest + decoder.decode(chunk, final=not chunk), 0
+        while at < len(text):
+            match = sound.match(text, at)
+            if match is None:
+                end = text.find("\n", at) + 1 or len(text)
+                room = len(text) - at
+                if chunk and room < MAX_RECORD_CHARS:
+                    break
+                problem = _problem_of(feed, line, text[at:end][:MAX_RECORD_CHARS], check_width)
+            else:
+                end, problem = match.end(), None
+                this_line_end = "\r\n" if text[end - 2 : end] == "\r\n" else "\n"
+                line_end = line_end or this_line_end
+                if end - at > MAX_RECORD_CHARS:
+                    problem = Problem(line, "", f"a line of over {MAX_RECORD_CHARS:,} characters")
+                elif this_line_end != line_end:
+                    problem = Problem(line, "", "another line end than on the first line")
+                elif end - at == len(this_line_end):
+                    problem = Problem(line, "", "an empty line")
+            record = text[at:end]
+            yield Record(line, record, problem)
+            line += record.count("\n")
+            at = end
+        rest = text[at:]
+
+
+def _problem_of(feed: Feed, line: int, text: str, check_width: bool) -> Problem:
+    csv = feed.csv
+    if len(text) >= MAX_RECORD_CHARS:
+        return Problem(
+            line, "", f"a line, or a quoted field, of over {MAX_RECORD_CHARS:,} characters"
+        )
+    bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
+    if csv.quote in bare:
+        return Problem(line, "", "a quote that is not closed, or stands inside an unquoted field")
+    if "\r" in bare.removesuffix("\n").removesuffix("\r"):
+        return Problem(line, "", "a carriage return without a line feed")
+    if not text.rstrip("\r\n"):
+        return Problem(line, "", "an empty line")
+    width, expected = bare.count(csv.delimiter) + 1, len(feed.columns)
+    if check_width and width != expected:
+        return Problem(line, "", f"{width} fields instead of {expected}")
+    return Problem(line, "", "the line cannot be read in the feed's dialect")
+
+
+def line_of_row(feed: Feed, file: LandedFile, rows: set[int]) -> dict[int, int]:
+    """Find the lines on which rows of a file start.
+
+    Args:
+        feed: The feed.
+        file: A file whose survey found no problem.
+        rows: Row numbers; the first row after the header is 1.
+
+    Returns:
+        Line number per row number, the file's first line being 1.
+
+    Raises:
+        ContractError: The file has no such row.
+        LandedFileError: The file is gone, or changed since it was listed.
+    """
+    first = 0 if feed.csv.header else 1
+    lines: dict[int, int] = {}
+    with open_landed_file(file) as handle:
+        for row, record in enumerate(read_records(feed, handle), start=first):
+            if row in rows:
+                lines[row] = record.line
+                if len(lines) == len(rows):
+                    return lines
+    raise ContractError(f"{file.name}: has fewer rows than DuckDB read")

@@ -1,0 +1,284 @@
+"""Landing: what lies in a feed's folder, and the bytes of one file.
+
+Takes a feed and the landing directory; gives landed files with key and signature, and says what it
+passed over and why. Next: `reconcile.py` compares them with the ledger. What a file must contain
+belongs in `contract.py`.
+"""
+
+import os
+import stat
+import time
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
+from partitioned_etl.ingest.feed import Feed
+
+CHUNK_BYTES = 1 << 22
+_TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What `stat` says of a file: cheap to read, and different when the file may have changed.
+
+    Attributes:
+        size_bytes: Length of the file.
+        mtime_ns: Time of the last write, which a sender can set.
+        ctime_ns: Time of the last change of the file or its name, which only the kernel sets.
+        inode: Number of the file in its file system.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Signature":
+        """Take the signature from a `stat` result."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+    def is_settled(self, settle_seconds: float, now_ns: int | None = None) -> bool:
+        """Tell whether the file was left alone for the settle time.
+
+        The kernel's ctime is used, because a copy may carry an old mtime. A ctime that lies further
+        ahead than the settle time comes from a clock that was set back, and counts as settled.
+
+        Args:
+            settle_seconds: How long a file must have been left alone.
+            now_ns: The time to compare with, in nanoseconds since 1970; by default the clock's.
+        """
+        age_ns = (time.time_ns() if now_ns is None else now_ns) - self.ctime_ns
+        return abs(age_ns) >= settle_seconds * 1e9
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A regular file in a feed's folder whose name matches the feed's pattern."""
+
+    partition_key: str
+    path: Path
+    signature: Signature
+
+    @property
+    def name(self) -> str:
+        """The file name without its folder; it is what `source_file` holds."""
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """A directory entry that is not a landed file, or one that no partition can take.
+
+    Attributes:
+        name: The entry's name, printable.
+        reason: Why it is passed over.
+        partition_key: The key that its name stands for, as far as there is one.
+    """
+
+    name: str
+    reason: str
+    partition_key: str = ""
+
+
+@dataclass
+class Listing:
+    """One look into a feed's folder.
+
+    Attributes:
+        files: Landed file per partition key, in the order of the keys.
+        ignored: Entries that are none of this feed's business: hidden, temporary, not a file.
+        refused: Entries that are named like a landed file and cannot be loaded.
+    """
+
+    files: dict[str, LandedFile] = field(default_factory=dict)
+    ignored: list[PassedOver] = field(default_factory=list)
+    refused: list[PassedOver] = field(default_factory=list)
+
+
+def feed_folder(feed: Feed, landing_dir: Path) -> Path:
+    """Give the folder that a feed's files land in."""
+    return Path(landing_dir) / feed.folder
+
+
+def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
+    """List a feed's folder, once.
+
+    Args:
+        feed: The feed.
+        landing_dir: The landing directory, above the feed's folder.
+
+    Returns:
+        The landed files and what was passed over. A folder that does not exist is listed as
+        ignored. Names that differ only in case or in Unicode form stand for one partition key,
+        because a file system or a database may not tell them apart.
+
+    Raises:
+        LandedFileError: The folder cannot be read.
+    """
+    folder = feed_folder(feed, landing_dir)
+    listing = Listing()
+    by_key: dict[str, list[LandedFile]] = defaultdict(list)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                _list_entry(feed, folder, entry, by_key, listing)
+    except FileNotFoundError:
+        listing.ignored.append(PassedOver(str(folder), "the feed's folder does not exist"))
+        return listing
+    except OSError as error:
+        raise LandedFileError(f"feed {feed.name}: cannot list {folder}: {error}") from error
+    for _, files in sorted(by_key.items()):
+        if len(files) == 1:
+            listing.files[files[0].partition_key] = files[0]
+            continue
+        names = ", ".join(sorted(file.name for file in files))
+        reason = f"several files stand for one partition key: {names}"
+        listing.refused.extend(PassedOver(file.name, reason, file.partition_key) for file in files)
+    listing.ignored.sort(key=lambda passed_over: passed_over.name)
+    listing.refused.sort(key=lambda passed_over: passed_over.name)
+    return listing
+
+
+def find_landed_file(feed: Feed, landing_dir: Path, listing: Listing, key: str) -> LandedFile:
+    """Find the landed file of a partition key in a listing.
+
+    Args:
+        feed: The feed.
+        landing_dir: The landing directory, for the message.
+        listing: The feed's folder as listed.
+        key: The partition key, which is looked up and never made into a path.
+
+    Raises:
+        LandedFileError: There is no such file, or it cannot stand for the key.
+    """
+    file = listing.files.get(key)
+    if file is not None:
+        return file
+    where = f"feed {feed.name}, partition key {key[:200]!a}"
+    for passed_over in listing.refused:
+        if passed_over.partition_key == key:
+            raise LandedFileError(f"{where}: {passed_over.name}: {passed_over.reason}")
+    raise LandedFileError(
+        f"{where}: no file in {feed_folder(feed, landing_dir)} matches the pattern {feed.pattern!r}"
+    )
+
+
+def _list_entry(
+    feed: Feed,
+    folder: Path,
+    entry: os.DirEntry[str],
+    by_key: dict[str, list[LandedFile]],
+    listing: Listing,
+) -> None:
+    name = entry.name
+    if feed.match_file_name(name) is None or _is_hidden_or_temporary(name):
+        listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
+        return
+    if entry.is_symlink():
+        listing.ignored.append(PassedOver(_printable(name), "symbolic link"))
+        return
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
+        return
+    try:
+        key = feed.partition_key_of(name)
+        name.encode("utf-8")
+    except PartitionKeyError as error:
+        listing.refused.append(PassedOver(_printable(name), str(error)))
+    except UnicodeEncodeError:
+        listing.refused.append(PassedOver(_printable(name), "the name is not UTF-8"))
+    else:
+        one_spelling = unicodedata.normalize("NFC", key).casefold()
+        by_key[one_spelling].append(LandedFile(key, folder / name, Signature.of(status)))
+
+
+def _is_hidden_or_temporary(name: str) -> bool:
+    return name.startswith((".", "~")) or name.endswith((*_TEMPORARY_SUFFIXES, "~"))
+
+
+def _reason_to_ignore(feed: Feed, entry: os.DirEntry[str]) -> str:
+    if entry.name.startswith("."):
+        return "hidden file"
+    if _is_hidden_or_temporary(entry.name):
+        return "temporary file"
+    if entry.is_symlink():
+        return "symbolic link"
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    if not entry.is_file(follow_symlinks=False):
+        return "not a regular file"
+    return f"the name does not match the pattern {feed.pattern!r}"
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@contextmanager
+def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
+    """Open a landed file for reading, never through a link and never a pipe or a device.
+
+    Args:
+        file: The landed file.
+
+    Yields:
+        Its bytes, opened on exactly the file that was listed.
+
+    Raises:
+        LandedFileError: It is gone, is no regular file any more, or changed since it was listed.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.fdopen(os.open(file.path, flags), "rb", buffering=0)
+    except OSError as error:
+        raise LandedFileError(f"{file.name}: cannot be opened: {error.strerror}") from error
+    with handle:
+        status = os.fstat(handle.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise LandedFileError(f"{file.name}: is not a regular file")
+        if Signature.of(status) != file.signature:
+            raise LandedFileError(f"{file.name}: changed since it was listed")
+        yield handle
+
+
+def list_changed_while_read(files: Iterable[LandedFile]) -> list[LandedFile]:
+    """Give the files whose signature is no longer the one that they were listed with."""
+    return [file for file in files if not _has_signature(file)]
+
+
+def _has_signature(file: LandedFile) -> bool:
+    try:
+        return Signature.of(file.path.lstat()) == file.signature
+    except OSError:
+        return False
+
+
+def read_chunks(handle: BinaryIO) -> Iterator[bytes]:
+    """Read a file in chunks of a few MiB."""
+    while chunk := handle.read(CHUNK_BYTES):
+        yield chunk
+
+
+def hash_landed_file(file: LandedFile) -> str:
+    """Give the sha256 of a landed file's bytes, in hexadecimal.
+
+    Raises:
+        LandedFileError: The file is gone or changed since it was listed.
+    """
+    digest = sha256()
+    with open_landed_file(file) as handle:
+        for chunk in read_chunks(handle):
+            digest.update(chunk)
+    return digest.hexdigest()

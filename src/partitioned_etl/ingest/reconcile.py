@@ -1,0 +1,140 @@
+"""Reconcile: hold the landed files against the ledger and say what has to be done.
+
+Takes a listing and the ledger; gives a plan, one entry per partition key with its action and the
+reason. Next: the sensor asks for a run, or `sync.py` loads at once. It opens no database, and
+reads a file only to tell a changed content from a touched file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from partitioned_etl.ingest.errors import LandedFileError
+from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver, hash_landed_file
+from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
+
+
+class Action(StrEnum):
+    """What has to be done for a partition key."""
+
+    NEW = "new"
+    """The ledger does not know the key: load."""
+    CHANGED = "changed"
+    """The file's signature is not the ledger's: load, unless the content turns out the same."""
+    IDENTICAL = "identical"
+    """The ledger's file, loaded: nothing to do."""
+    REJECTED = "rejected"
+    """The ledger's file, refused: nothing to do until it changes."""
+    UNSETTLED = "unsettled"
+    """New or changed, but younger than the settle time: look again later."""
+    MISSING = "missing"
+    """The ledger's file is not there any more; its rows are kept."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What has to be done for one partition key.
+
+    Attributes:
+        partition_key: The key.
+        action: What to do.
+        file: The landed file, unless it is missing.
+        ledger_row: What the ledger says of the key, if anything.
+    """
+
+    partition_key: str
+    action: Action
+    file: LandedFile | None = None
+    ledger_row: LedgerRow | None = None
+
+
+@dataclass
+class Plan:
+    """What has to be done for a feed.
+
+    Attributes:
+        steps: One step per partition key, in the order of the keys.
+        ignored: Entries of the folder that are none of the feed's business.
+        refused: Entries that no partition can take.
+    """
+
+    steps: dict[str, Step] = field(default_factory=dict)
+    ignored: list[PassedOver] = field(default_factory=list)
+    refused: list[PassedOver] = field(default_factory=list)
+
+    def keys(self, *actions: Action) -> list[str]:
+        """Give the partition keys whose step is one of these actions."""
+        return [key for key, step in self.steps.items() if step.action in actions]
+
+    def files(self, *actions: Action) -> list[LandedFile]:
+        """Give the landed files whose step is one of these actions."""
+        return [step.file for step in self.steps.values() if step.file and step.action in actions]
+
+
+def reconcile(
+    listing: Listing,
+    ledger: Mapping[str, LedgerRow],
+    *,
+    settle_seconds: float = 0.0,
+    now_ns: int | None = None,
+) -> Plan:
+    """Compare a feed's landed files with the ledger.
+
+    Args:
+        listing: The feed's folder, as listed.
+        ledger: Ledger row per partition key.
+        settle_seconds: How long a file must have been left alone before it is loaded.
+        now_ns: The time to judge that by, in nanoseconds since 1970; by default the clock's.
+
+    Returns:
+        The plan.
+    """
+    plan = Plan(ignored=list(listing.ignored), refused=list(listing.refused))
+    for key, file in listing.files.items():
+        row = ledger.get(key)
+        if row and row.signature == file.signature and row.source_file == file.name:
+            loaded = row.status == LoadStatus.LOADED
+            action = Action.IDENTICAL if loaded else Action.REJECTED
+        elif not file.signature.is_settled(settle_seconds, now_ns):
+            action = Action.UNSETTLED
+        else:
+            action = Action.CHANGED if row else Action.NEW
+        plan.steps[key] = Step(key, action, file, row)
+    for key, row in ledger.items():
+        if key not in listing.files:
+            plan.steps[key] = Step(key, Action.MISSING, None, row)
+    return plan
+
+
+def find_touched(plan: Plan, *, max_bytes: int) -> list[Step]:
+    """Find changed files whose content is still the one that the ledger knows.
+
+    Only a file of the ledger's size is read. The plan's steps for the files found become
+    `IDENTICAL` or `REJECTED`; recording their new signatures is left to the caller.
+
+    Args:
+        plan: The plan; it is changed.
+        max_bytes: How much to read at most; a file beyond that stays `CHANGED`.
+
+    Returns:
+        The steps whose files were only touched.
+    """
+    touched = []
+    for key in plan.keys(Action.CHANGED):
+        step = plan.steps[key]
+        file, row = step.file, step.ledger_row
+        if file is None or row is None or file.signature.size_bytes != row.size_bytes:
+            continue
+        max_bytes -= row.size_bytes
+        if max_bytes < 0:
+            break
+        try:
+            same = hash_landed_file(file) == row.sha256
+        except LandedFileError:
+            continue
+        if same:
+            loaded = row.status == LoadStatus.LOADED
+            action = Action.IDENTICAL if loaded else Action.REJECTED
+            plan.steps[key] = Step(key, action, file, row)
+            touched.append(plan.steps[key])
+    return touched

@@ -1,0 +1,118 @@
+"""Settings: what can be set from outside, by environment variable or `.env` file.
+
+Gives one `Settings` value, the same for UI, command line, tests and run workers, whatever the
+working directory. Values that belong to one feed do not belong here, but in its `Feed`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+from dotenv import dotenv_values
+
+from partitioned_etl.ingest.errors import SettingError
+
+Value = TypeVar("Value")
+
+DEFAULTS: dict[str, str] = {
+    "LANDING_DIR": "data/source",
+    "DUCKDB_DATABASE": "data/staging/partitioned_etl.duckdb",
+    "DAILY_START_DATE": "2018-01-21",
+    "DAILY_END_DATE": "2018-01-24",
+    "MONTHLY_START_DATE": "2018-01-01",
+    "SENSOR_INTERVAL_SECONDS": "10",
+    "SETTLE_SECONDS": "2",
+    "MAX_FILES_PER_RUN": "1000",
+    "LOCK_WAIT_SECONDS": "60",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, read and checked.
+
+    Attributes:
+        landing_dir: Folder that holds one folder per feed.
+        database: The DuckDB database file.
+        daily_start_date: First day that the daily feed has a partition for.
+        daily_end_date: First day that it has none for any more, as in Dagster; None for no end.
+        monthly_start_date: First month that the monthly feed has a partition for.
+        sensor_interval_seconds: Least time between two ticks of a landing sensor.
+        settle_seconds: How long a file must have been left alone before it is loaded.
+        max_files_per_run: Most files that one run loads, and that one tick asks for.
+        lock_wait_seconds: How long a load waits for another process that has the database open.
+    """
+
+    landing_dir: Path
+    database: Path
+    daily_start_date: date
+    daily_end_date: date | None
+    monthly_start_date: date
+    sensor_interval_seconds: int
+    settle_seconds: float
+    max_files_per_run: int
+    lock_wait_seconds: float
+
+
+def project_dir() -> Path:
+    """Give the folder that relative settings and `.env` are relative to.
+
+    It is the checkout that this package is run from, or the working directory of the process when
+    the package was installed without one.
+    """
+    checkout = Path(__file__).resolve().parents[3]
+    is_checkout = (checkout / "pyproject.toml").is_file() and (
+        checkout / "workspace.yaml"
+    ).is_file()
+    return checkout if is_checkout else Path.cwd()
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings: environment first, then the project's `.env`, then the defaults.
+
+    Args:
+        environment: What to take instead of the process's environment.
+
+    Raises:
+        SettingError: A value cannot be used; the message names the setting.
+    """
+    folder = project_dir()
+    given = dict(os.environ if environment is None else environment)
+    values = {**DEFAULTS, **dotenv_values(folder / ".env", encoding="utf-8"), **given}
+
+    def read(name: str, convert: Callable[[str], Value]) -> Value:
+        try:
+            return convert((values.get(name) or DEFAULTS[name]).strip())
+        except ValueError as error:
+            raise SettingError(f"setting {name}: {error}") from None
+
+    def path(text: str) -> Path:
+        return folder / Path(text).expanduser()
+
+    no_daily_end = "DAILY_END_DATE" in values and not values["DAILY_END_DATE"]
+    return Settings(
+        landing_dir=read("LANDING_DIR", path),
+        database=read("DUCKDB_DATABASE", path),
+        daily_start_date=read("DAILY_START_DATE", date.fromisoformat),
+        daily_end_date=None if no_daily_end else read("DAILY_END_DATE", date.fromisoformat),
+        monthly_start_date=read("MONTHLY_START_DATE", date.fromisoformat),
+        sensor_interval_seconds=read("SENSOR_INTERVAL_SECONDS", _whole_number),
+        settle_seconds=read("SETTLE_SECONDS", _seconds),
+        max_files_per_run=read("MAX_FILES_PER_RUN", _whole_number),
+        lock_wait_seconds=read("LOCK_WAIT_SECONDS", _seconds),
+    )
+
+
+def _whole_number(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(f"must be at least 1: {text}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= (seconds := float(text)) < float("inf"):
+        raise ValueError(f"must be a number of seconds: {text}")
+    return seconds

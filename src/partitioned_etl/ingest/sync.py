@@ -1,0 +1,193 @@
+"""Sync: bring one feed's table level with its folder, the whole way without Dagster.
+
+Takes a feed, the landing directory and the database; gives a report. It is made of the same
+functions as the assets and sensors, for tests, notebooks and benchmarks.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import Listing, list_landed_files
+from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
+from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
+from partitioned_etl.ingest.warehouse import (
+    DEFAULT_LOCK_WAIT_SECONDS,
+    OutcomeStatus,
+    connect,
+    record_signatures,
+    replace_partitions,
+)
+
+DEFAULT_SETTLE_SECONDS = 2.0
+_TOUCHED_MAX_BYTES = 4 << 30
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SyncRecord:
+    """What became of one file.
+
+    Attributes:
+        partition_key: The partition, as far as the file name gives one.
+        source_file: The file's name.
+        rows: Rows that the table holds for the partition.
+        reason: Why the file was refused or ignored, or what else there is to say; may be empty.
+    """
+
+    partition_key: str
+    source_file: str
+    rows: int = 0
+    reason: str = ""
+
+
+@dataclass
+class SyncReport:
+    """What became of every file of a feed's folder.
+
+    Attributes:
+        loaded: Files that were loaded by this call.
+        rejected: Files that are refused, by this call or by an earlier one.
+        unchanged: Files that were loaded before, and partitions whose file is gone.
+        ignored: Entries that are not landed files, and files that are still being written.
+    """
+
+    loaded: list[SyncRecord] = field(default_factory=list)
+    rejected: list[SyncRecord] = field(default_factory=list)
+    unchanged: list[SyncRecord] = field(default_factory=list)
+    ignored: list[SyncRecord] = field(default_factory=list)
+
+
+def plan_feed(
+    feed: Feed,
+    listing: Listing,
+    landing_dir: Path,
+    database: Path,
+    *,
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS,
+    lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    touched_max_bytes: int = _TOUCHED_MAX_BYTES,
+    log: logging.Logger = logger,
+) -> Plan:
+    """Compare a feed's folder with the ledger, and record files that were only touched.
+
+    Args:
+        feed: The feed.
+        listing: The feed's folder, as listed.
+        landing_dir: The landing directory.
+        database: Path of the database; it is not made if it is not there.
+        settle_seconds: How long a file must have been left alone before it is loaded.
+        lock_wait_seconds: How long to wait for another process that has the database open.
+        touched_max_bytes: How much to read at most to tell touched files from changed ones.
+        log: Where to say that it waits.
+
+    Returns:
+        The plan.
+
+    Raises:
+        WarehouseLockedError: The database was in use for longer than the wait.
+    """
+    ledger: dict[str, LedgerRow] = {}
+    wait = {"lock_wait_seconds": lock_wait_seconds}
+    if database.exists():
+        with connect(database, landing_dir, log=log, **wait) as connection:
+            ledger = read_ledger(connection, feed)
+    plan = reconcile(listing, ledger, settle_seconds=settle_seconds)
+    touched = find_touched(plan, max_bytes=touched_max_bytes)
+    if touched:
+        rows = [step.ledger_row for step in touched if step.ledger_row]
+        files = [step.file for step in touched if step.file]
+        with connect(database, landing_dir, log=log, **wait) as connection:
+            record_signatures(connection, rows, files)
+    return plan
+
+
+def sync_feed(
+    feed: Feed,
+    landing_dir: Path,
+    database: Path,
+    *,
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS,
+    lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    log: logging.Logger = logger,
+) -> SyncReport:
+    """Bring one feed's table level with its folder.
+
+    Files that are still settling are waited for. A bad file is refused and changes no row.
+
+    Args:
+        feed: The feed.
+        landing_dir: The landing directory, above the feed's folder.
+        database: Path of the DuckDB database; it is made if it is not there.
+        settle_seconds: How long a file must have been left alone before it is loaded.
+        lock_wait_seconds: How long to wait for another process that has the database open.
+        log: Where progress goes.
+
+    Returns:
+        What became of every file.
+
+    Raises:
+        LandedFileError: The folder cannot be listed.
+        WarehouseError: The database cannot be used.
+    """
+    landing_dir, database = Path(landing_dir), Path(database)
+    report = SyncReport()
+    finished: set[str] = set()
+    deadline = time.monotonic() + 5 + 10 * settle_seconds
+    while True:
+        listing = list_landed_files(feed, landing_dir)
+        plan = plan_feed(
+            feed,
+            listing,
+            landing_dir,
+            database,
+            settle_seconds=settle_seconds,
+            lock_wait_seconds=lock_wait_seconds,
+            log=log,
+        )
+        files = plan.files(Action.NEW, Action.CHANGED)
+        if files:
+            with connect(
+                database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
+            ) as connection:
+                outcomes = replace_partitions(connection, feed, files, log=log)
+            for outcome in outcomes:
+                record = SyncRecord(
+                    outcome.file.partition_key,
+                    outcome.file.name,
+                    outcome.row_count,
+                    outcome.reason,
+                )
+                if outcome.status == OutcomeStatus.LOADED:
+                    report.loaded.append(record)
+                    finished.add(record.partition_key)
+        elif not plan.keys(Action.UNSETTLED) or time.monotonic() > deadline:
+            return _finish_report(report, plan, finished)
+        else:
+            time.sleep(min(settle_seconds, 0.2))
+
+
+def _finish_report(report: SyncReport, plan: Plan, finished: set[str]) -> SyncReport:
+    for key, step in plan.steps.items():
+        row = step.ledger_row
+        name = step.file.name if step.file else row.source_file if row else ""
+        rows = row.row_count if row else 0
+        if key in finished and step.action is Action.IDENTICAL:
+            continue
+        if step.action is Action.IDENTICAL:
+            report.unchanged.append(SyncRecord(key, name, rows))
+        elif step.action is Action.MISSING:
+            report.unchanged.append(SyncRecord(key, name, rows, "the file is gone; rows are kept"))
+        elif step.action is Action.REJECTED:
+            report.rejected.append(SyncRecord(key, name, rows, (row.error or "") if row else ""))
+        else:
+            report.ignored.append(SyncRecord(key, name, rows, "the file is still being written"))
+    for passed_over in plan.refused:
+        reason = f"{passed_over.name}: {passed_over.reason}"
+        report.rejected.append(SyncRecord(passed_over.partition_key, passed_over.name, 0, reason))
+    for passed_over in plan.ignored:
+        report.ignored.append(SyncRecord("", passed_over.name, 0, passed_over.reason))
+    return report

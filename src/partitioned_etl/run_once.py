@@ -1,0 +1,226 @@
+"""Run once: bring every feed level with the landing directory through Dagster, without its daemon.
+
+It plans as the sensors do, executes the feeds' jobs in this process on the same Dagster instance as
+`dagster dev`, refreshes what is made from them, and prints what every table holds. It is a front,
+like the UI: it decides nothing about files.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dagster as dg
+from dotenv import load_dotenv
+from tabulate import tabulate
+
+from partitioned_etl.builders.jobs import AssetJob
+from partitioned_etl.builders.partitions import (
+    group_into_ranges,
+    list_partition_keys,
+    range_tags,
+    refuse_outside_window,
+)
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.runs import fail_runs_without_worker
+from partitioned_etl.definitions import defs, pipelines
+from partitioned_etl.ingest.errors import PartitionedEtlError
+from partitioned_etl.ingest.landing import list_landed_files
+from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus, read_ledger
+from partitioned_etl.ingest.reconcile import Action, Plan
+from partitioned_etl.ingest.settings import Settings, project_dir, read_settings
+from partitioned_etl.ingest.sync import plan_feed
+from partitioned_etl.ingest.warehouse import connect
+
+MAX_ATTEMPTS = 3
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Runs report by their events; what a person needs of them is printed here, as one line."""
+_HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
+
+
+@dataclass
+class FeedResult:
+    """What one feed came to.
+
+    Attributes:
+        pipeline: The feed's pipeline.
+        plan: The plan after the last load: what is loaded, refused or not loaded.
+        loaded_keys: Partition keys that this call loaded.
+    """
+
+    pipeline: FeedPipeline
+    plan: Plan
+    loaded_keys: list[str]
+
+
+def main() -> int:
+    """Bring every feed level, print a table, and give the exit code.
+
+    Returns:
+        0 if all that landed is loaded, 1 if a file was refused or could not be loaded, 2 if
+        nothing could be tried, such as for a setting that cannot be used.
+    """
+    load_dotenv(project_dir() / ".env", encoding="utf-8")
+    if "DAGSTER_HOME" not in os.environ and (project_dir() / "dagster.yaml").is_file():
+        # The folders that dagster.yaml names are relative to the working directory.
+        os.chdir(project_dir())
+        os.environ["DAGSTER_HOME"] = str(project_dir())
+    has_home = "DAGSTER_HOME" in os.environ
+    try:
+        settings = read_settings()
+        with dg.DagsterInstance.get() if has_home else dg.DagsterInstance.ephemeral() as instance:
+            for run_id in fail_runs_without_worker(instance, None):
+                print(f"run {run_id} was left behind by a process that is gone; marked as failed")
+            results = [bring_level(instance, pipeline, settings) for pipeline in pipelines]
+    except PartitionedEtlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return print_report(results, settings)
+
+
+def bring_level(
+    instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
+) -> FeedResult:
+    """Load every file of a feed that is new or changed, through its job.
+
+    Files that are still settling are waited for.
+
+    Args:
+        instance: The Dagster instance that gets partition keys and runs.
+        pipeline: The feed's pipeline.
+        settings: The settings.
+    """
+    attempts: dict[str, int] = {}
+    loaded: set[str] = set()
+    deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
+    while True:
+        plan = _plan(instance, pipeline, settings)
+        wanted = [
+            key
+            for key in plan.keys(Action.NEW, Action.CHANGED)
+            if attempts.get(key, 0) < MAX_ATTEMPTS
+        ][: settings.max_files_per_run]
+        if wanted:
+            run_ids = _execute(instance, pipeline, pipeline.job, wanted, settings)
+            attempts |= {key: attempts.get(key, 0) + 1 for key in wanted}
+            ledger = _ledger(pipeline, settings)
+            loaded |= {
+                key
+                for key in wanted
+                if (row := ledger.get(key))
+                and row.run_id in run_ids
+                and row.status == LoadStatus.LOADED
+            }
+        elif plan.keys(Action.UNSETTLED) and time.monotonic() < deadline:
+            time.sleep(min(settings.settle_seconds, 0.2))
+        else:
+            break
+    if loaded and pipeline.rollup_job:
+        _execute(instance, pipeline, pipeline.rollup_job, loaded, settings)
+    return FeedResult(pipeline, plan, sorted(loaded))
+
+
+def _plan(instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings) -> Plan:
+    listing = list_landed_files(pipeline.feed, settings.landing_dir)
+    known = list_partition_keys(pipeline.partitions_def, instance)
+    refuse_outside_window(pipeline.feed, listing, pipeline.partitions_def, known)
+    return plan_feed(
+        pipeline.feed,
+        listing,
+        settings.landing_dir,
+        settings.database,
+        settle_seconds=settings.settle_seconds,
+        lock_wait_seconds=settings.lock_wait_seconds,
+    )
+
+
+def _ledger(pipeline: FeedPipeline, settings: Settings) -> dict[str, LedgerRow]:
+    with connect(
+        settings.database, settings.landing_dir, lock_wait_seconds=settings.lock_wait_seconds
+    ) as connection:
+        return read_ledger(connection, pipeline.feed)
+
+
+def _execute(
+    instance: dg.DagsterInstance,
+    pipeline: FeedPipeline,
+    job: AssetJob,
+    keys: Iterable[str],
+    settings: Settings,
+) -> list[str]:
+    """Execute a job for partition keys, and give the ids of the runs."""
+    keys = list(keys)
+    partitions_def = pipeline.partitions_def
+    known = list_partition_keys(partitions_def, instance)
+    if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name:
+        unknown = sorted(set(keys) - set(known))
+        instance.add_dynamic_partitions(partitions_def.name, unknown)
+        known += unknown
+    run_ids = []
+    job_def = defs.resolve_job_def(job.name)
+    for first, last, count in group_into_ranges(keys, known, settings.max_files_per_run):
+        span = first if count == 1 else f"{first} to {last}, {count} partitions"
+        print(f"{job_def.name}: {span}", flush=True)
+        result = job_def.execute_in_process(
+            instance=instance,
+            partition_key=first if count == 1 else None,
+            tags=range_tags(first, last) if count > 1 else None,
+            run_config=_QUIET,
+            raise_on_error=False,
+        )
+        run_ids.append(result.run_id)
+    return run_ids
+
+
+def print_report(results: list[FeedResult], settings: Settings) -> int:
+    """Print what every table holds and why something is not loaded, and give the exit code."""
+    rows, problems = [], []
+    for result in results:
+        feed, plan = result.pipeline.feed, result.plan
+        for key, step in plan.steps.items():
+            row = step.ledger_row
+            name = step.file.name if step.file else row.source_file if row else ""
+            status = _status(step.action)
+            loaded_at = (
+                row.loaded_at.strftime("%Y-%m-%d %H:%M:%S %Z") if row and row.loaded_at else ""
+            )
+            rows.append((feed.name, key, name, row.row_count if row else 0, status, loaded_at))
+            if step.action is Action.REJECTED and row:
+                problems.append(f"refused: {feed.name}, partition {key}: {row.error}")
+            elif status == "not loaded":
+                problems.append(
+                    f"not loaded: {feed.name}, partition {key}: {name}: still being written, or "
+                    "its run failed; the failed run in the web UI says why"
+                )
+        for entry in plan.refused:
+            rows.append((feed.name, entry.partition_key, entry.name, 0, "refused", ""))
+            problems.append(f"refused: {feed.name}: {entry.name}: {entry.reason}")
+    rows = [tuple(_printable(cell) for cell in row) for row in rows]
+    print()
+    print(tabulate(rows, _HEADERS, tablefmt="simple", disable_numparse=[1, 2]))
+    print()
+    loaded = sum(len(result.loaded_keys) for result in results)
+    if loaded:
+        print(f"Loaded {loaded} file(s) into {settings.database}.")
+    elif not rows:
+        print(f"Nothing has landed in {settings.landing_dir}.")
+    else:
+        print("Nothing to load: every landed file was loaded or refused before.")
+    for problem in problems:
+        print(_printable(problem), file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _status(action: Action) -> str:
+    return {
+        Action.IDENTICAL: "loaded",
+        Action.REJECTED: "refused",
+        Action.MISSING: "loaded, file gone",
+    }.get(action, "not loaded")
+
+
+def _printable(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cell)
