@@ -23,7 +23,7 @@ from partitioned_etl.builders.partitions import (
     refuse_outside_window,
 )
 from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.runs import fail_runs_without_worker
+from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
 from partitioned_etl.definitions import defs, pipelines
 from partitioned_etl.ingest.errors import PartitionedEtlError
 from partitioned_etl.ingest.landing import list_landed_files
@@ -70,7 +70,7 @@ def main() -> int:
     try:
         settings = read_settings()
         with dg.DagsterInstance.get() if has_home else dg.DagsterInstance.ephemeral() as instance:
-            for run_id in fail_runs_without_worker(instance, None):
+            for run_id in fail_runs_without_worker(instance):
                 print(f"run {run_id} was left behind by a process that is gone; marked as failed")
             results = [bring_level(instance, pipeline, settings) for pipeline in pipelines]
     except PartitionedEtlError as error:
@@ -84,7 +84,7 @@ def bring_level(
 ) -> FeedResult:
     """Load every file of a feed that is new or changed, through its job.
 
-    Files that are still settling are waited for.
+    Files that are still settling, or that a run of the daemon is loading, are waited for.
 
     Args:
         instance: The Dagster instance that gets partition keys and runs.
@@ -96,10 +96,11 @@ def bring_level(
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
     while True:
         plan = _plan(instance, pipeline, settings)
+        in_flight = _keys_in_flight(instance, pipeline) if time.monotonic() < deadline else set()
         wanted = [
             key
             for key in plan.keys(Action.NEW, Action.CHANGED)
-            if attempts.get(key, 0) < MAX_ATTEMPTS
+            if key not in in_flight and attempts.get(key, 0) < MAX_ATTEMPTS
         ][: settings.max_files_per_run]
         if wanted:
             run_ids = _execute(instance, pipeline, pipeline.job, wanted, settings)
@@ -112,7 +113,7 @@ def bring_level(
                 and row.run_id in run_ids
                 and row.status == LoadStatus.LOADED
             }
-        elif plan.keys(Action.UNSETTLED) and time.monotonic() < deadline:
+        elif (in_flight or plan.keys(Action.UNSETTLED)) and time.monotonic() < deadline:
             time.sleep(min(settings.settle_seconds, 0.2))
         else:
             break
@@ -133,6 +134,11 @@ def _plan(instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settin
         settle_seconds=settings.settle_seconds,
         lock_wait_seconds=settings.lock_wait_seconds,
     )
+
+
+def _keys_in_flight(instance: dg.DagsterInstance, pipeline: FeedPipeline) -> set[str]:
+    known = list_partition_keys(pipeline.partitions_def, instance)
+    return list_keys_in_flight(instance, pipeline.feed, known)
 
 
 def _ledger(pipeline: FeedPipeline, settings: Settings) -> dict[str, LedgerRow]:
@@ -159,13 +165,13 @@ def _execute(
         known += unknown
     run_ids = []
     job_def = defs.resolve_job_def(job.name)
-    for first, last, count in group_into_ranges(keys, known, settings.max_files_per_run):
-        span = first if count == 1 else f"{first} to {last}, {count} partitions"
+    for group in group_into_ranges(keys, known, settings.max_files_per_run):
+        span = f"{group[0]} to {group[-1]}, {len(group)} partitions" if group[1:] else group[0]
         print(f"{job_def.name}: {span}", flush=True)
         result = job_def.execute_in_process(
             instance=instance,
-            partition_key=first if count == 1 else None,
-            tags=range_tags(first, last) if count > 1 else None,
+            partition_key=None if group[1:] else group[0],
+            tags=range_tags(group),
             run_config=_QUIET,
             raise_on_error=False,
         )

@@ -6,14 +6,15 @@ bad one, fails alone while all others of the run are loaded and shown green.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
 
 from partitioned_etl.builders.checks import contract_check_specs, judge_checks
-from partitioned_etl.builders.imports import import_spec, report_import
-from partitioned_etl.builders.loads import load_spec, read_previews, report_loads
+from partitioned_etl.builders.imports import import_spec, materialize_import
+from partitioned_etl.builders.loads import load_metadata, load_spec, read_previews
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.contract import survey_file
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
@@ -63,7 +64,7 @@ def build_feed_assets(
     )
     def feed_assets(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
-    ) -> Iterator[dg.AssetCheckResult]:
+    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult | dg.AssetCheckResult]:
         keys = context.partition_keys
         if not keys:
             raise dg.Failure(
@@ -72,20 +73,29 @@ def build_feed_assets(
             )
         files, reasons = _find_files(feed, landing.directory, keys)
         checks = context.selected_asset_check_keys
-        if load_key in context.selected_asset_keys or checks:
-            outcomes, ledger = _load(context, feed, files, load_key, warehouse)
-            yield from judge_checks(feed, checks, ledger)
-        else:
-            outcomes = _survey(feed, files)
-        for outcome in outcomes:
-            if outcome.survey and import_key in context.selected_asset_keys:
-                report_import(context, import_key, outcome.file, outcome.survey)
+        loads = load_key in context.selected_asset_keys or bool(checks)
+        batch = _load(context, feed, files, warehouse) if loads else _survey(feed, files)
+        for outcome in batch.outcomes:
             if outcome.reason:
                 reasons[outcome.file.partition_key] = outcome.reason
+            if outcome.survey and import_key in context.selected_asset_keys:
+                yield materialize_import(import_key, outcome.file, outcome.survey)
+        if load_key in context.selected_asset_keys:
+            yield from _report_load(context, load_key, batch, is_whole=not reasons)
+        yield from judge_checks(feed, checks, batch.ledger)
         if reasons:
             raise _failure(feed, len(keys), reasons)
 
     return feed_assets
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What became of the files of a run: metadata of each loaded partition, and the ledger."""
+
+    outcomes: Sequence[Outcome]
+    loaded: Mapping[str, Mapping[str, dg.MetadataValue]] = field(default_factory=dict)
+    ledger: Mapping[str, LedgerRow] = field(default_factory=dict)
 
 
 def _find_files(
@@ -103,7 +113,7 @@ def _find_files(
     return files, reasons
 
 
-def _survey(feed: Feed, files: Sequence[LandedFile]) -> list[Outcome]:
+def _survey(feed: Feed, files: Sequence[LandedFile]) -> _Batch:
     outcomes = []
     for file in files:
         try:
@@ -112,43 +122,57 @@ def _survey(feed: Feed, files: Sequence[LandedFile]) -> list[Outcome]:
             outcomes.append(Outcome(file, OutcomeStatus.CHANGED, reason=str(error)))
         else:
             outcomes.append(Outcome(file, OutcomeStatus.LOADED, survey=survey))
-    return outcomes
+    return _Batch(outcomes)
 
 
 def _load(
     context: dg.AssetExecutionContext,
     feed: Feed,
     files: Sequence[LandedFile],
-    load_key: dg.AssetKey,
     warehouse: Warehouse,
-) -> tuple[list[Outcome], dict[str, LedgerRow]]:
+) -> _Batch:
     started = time.monotonic()
     with warehouse.get_connection() as connection:
         outcomes = replace_partitions(
-            connection, feed, files, run_id=context.run_id, log=context.log
+            connection, feed, files, run_id=context.run.run_id, log=context.log
         )
-        loaded = [outcome for outcome in outcomes if outcome.status is OutcomeStatus.LOADED]
         load_seconds = time.monotonic() - started
-        previews = read_previews(
-            connection, feed, [outcome.file.partition_key for outcome in loaded]
-        )
+        loaded = {
+            outcome.file.partition_key: outcome
+            for outcome in outcomes
+            if outcome.status is OutcomeStatus.LOADED
+        }
+        previews = read_previews(connection, feed, list(loaded))
         ledger = read_ledger(connection, feed)
-    rows = sum(outcome.row_count for outcome in loaded)
+    rows = sum(outcome.row_count for outcome in loaded.values())
     context.log.info(
         f"feed {feed.name}: loaded {len(loaded)} of {len(outcomes)} files, {rows:,} rows, "
         f"in {load_seconds:.2f} s"
     )
-    if load_key in context.selected_asset_keys:
-        report_loads(
-            context,
-            feed,
-            load_key,
-            loaded,
-            previews,
-            database=warehouse.path,
-            load_seconds=load_seconds,
+    metadata = {
+        key: load_metadata(
+            feed, outcome, previews[key], database=warehouse.path, load_seconds=load_seconds
         )
-    return outcomes, ledger
+        for key, outcome in loaded.items()
+    }
+    return _Batch(outcomes, metadata, ledger)
+
+
+def _report_load(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, batch: _Batch, *, is_whole: bool
+) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
+    """Report loaded partitions: as the asset's result if all of the run's keys are loaded.
+
+    Dagster takes a result for all keys, and only a result lets assets downstream go on in the same
+    run. When some keys failed, the others are reported one by one, and the run fails.
+    """
+    for partition_key, metadata in batch.loaded.items():
+        if is_whole:
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=partition_key)
+        else:
+            yield dg.AssetMaterialization(key, partition=partition_key, metadata=metadata)
+    if is_whole:
+        yield dg.MaterializeResult(asset_key=key)
 
 
 def _failure(feed: Feed, key_count: int, reasons: dict[str, str]) -> dg.Failure:

@@ -70,15 +70,13 @@ def import_metadata(file: LandedFile, survey: Survey) -> Mapping[str, dg.Metadat
     }
 
 
-def report_import(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, file: LandedFile, survey: Survey
-) -> None:
+def materialize_import(
+    key: dg.AssetKey, file: LandedFile, survey: Survey
+) -> dg.AssetMaterialization:
     """Tell Dagster that a landed file was found, with its content hash as data version."""
-    context.log_event(
-        dg.AssetMaterialization(
-            key,
-            partition=file.partition_key,
-            metadata=import_metadata(file, survey),
-            tags={DATA_VERSION_TAG: survey.sha256},
-        )
+    return dg.AssetMaterialization(
+        key,
+        partition=file.partition_key,
+        metadata=import_metadata(file, survey),
+        tags={DATA_VERSION_TAG: survey.sha256},
     )

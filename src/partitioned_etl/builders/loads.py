@@ -1,18 +1,18 @@
 """Step 3, load: the landed file's rows in DuckDB, one partition replaced at a time.
 
-Takes a feed; gives the spec of its load asset, and reports what was loaded, with a preview whose
+Takes a feed; gives the spec of its load asset, and describes what was loaded, with a preview whose
 cells are escaped. Next: `jobs.py`. How a partition is replaced is in `ingest/warehouse.py`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pandas as pd
 
-from partitioned_etl.builders.imports import DATA_VERSION_TAG, column_schema
+from partitioned_etl.builders.imports import column_schema
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.statements import preview_sql
 from partitioned_etl.ingest.warehouse import Outcome
@@ -67,48 +67,29 @@ def table_schema(feed: Feed) -> dg.TableSchema:
     return dg.TableSchema([*column_schema(feed).columns, *added])
 
 
-def report_loads(
-    context: dg.AssetExecutionContext,
-    feed: Feed,
-    key: dg.AssetKey,
-    outcomes: Sequence[Outcome],
-    previews: Mapping[str, str],
-    *,
-    database: Path,
-    load_seconds: float,
-) -> None:
-    """Tell Dagster which partitions were loaded.
+def load_metadata(
+    feed: Feed, outcome: Outcome, preview: str, *, database: Path, load_seconds: float
+) -> dict[str, dg.MetadataValue]:
+    """Describe a loaded partition for the UI.
 
     Args:
-        context: The step that loaded.
         feed: The feed.
-        key: The load asset.
-        outcomes: The outcomes of the loaded files.
-        previews: Preview per partition key.
+        outcome: What became of the partition's file.
+        preview: The partition's first rows as markdown.
         database: The database file.
         load_seconds: What the whole batch took.
     """
-    schema = dg.MetadataValue.table_schema(table_schema(feed))
-    uri = f"{database.resolve().as_uri()}#{feed.table}"
-    for outcome in outcomes:
-        context.log_event(
-            dg.AssetMaterialization(
-                key,
-                partition=outcome.file.partition_key,
-                metadata={
-                    "row_count": dg.MetadataValue.int(outcome.row_count),
-                    "dagster/partition_row_count": dg.MetadataValue.int(outcome.row_count),
-                    "rejected_count": dg.MetadataValue.int(0),
-                    "size_bytes": dg.MetadataValue.int(outcome.file.signature.size_bytes),
-                    "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
-                    "source_file": dg.MetadataValue.text(outcome.file.name),
-                    "preview": dg.MetadataValue.md(previews.get(outcome.file.partition_key, "")),
-                    "dagster/column_schema": schema,
-                    "dagster/uri": dg.MetadataValue.text(uri),
-                },
-                tags={DATA_VERSION_TAG: outcome.survey.sha256 if outcome.survey else ""},
-            )
-        )
+    return {
+        "row_count": dg.MetadataValue.int(outcome.row_count),
+        "dagster/partition_row_count": dg.MetadataValue.int(outcome.row_count),
+        "rejected_count": dg.MetadataValue.int(0),
+        "size_bytes": dg.MetadataValue.int(outcome.file.signature.size_bytes),
+        "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
+        "source_file": dg.MetadataValue.text(outcome.file.name),
+        "preview": dg.MetadataValue.md(preview),
+        "dagster/column_schema": dg.MetadataValue.table_schema(table_schema(feed)),
+        "dagster/uri": dg.MetadataValue.text(f"{database.resolve().as_uri()}#{feed.table}"),
+    }
 
 
 def read_previews(

@@ -4,13 +4,14 @@ Takes a listing, or keys that want loading; gives what no partition can take, an
 neighbouring keys, because a run carries one key or one range. Which definitions ship is in `defs/`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import Listing, PassedOver
 
+PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
@@ -45,9 +46,7 @@ def refuse_outside_window(
         listing.refused.append(PassedOver(file.name, reason, key))
 
 
-def group_into_ranges(
-    keys: Iterable[str], ordered: Sequence[str], most: int
-) -> list[tuple[str, str, int]]:
+def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) -> list[list[str]]:
     """Group keys into ranges that hold these keys and no other.
 
     Args:
@@ -56,20 +55,39 @@ def group_into_ranges(
         most: Most keys in one range.
 
     Returns:
-        First key, last key and number of keys, per range.
+        The keys of each range, in order.
     """
     wanted = set(keys)
-    ranges: list[tuple[str, str, int]] = []
+    ranges: list[list[str]] = []
     group: list[str] = []
-    for key in [*ordered, None]:
-        if key in wanted and key is not None:
-            group.append(key)
-        if group and (key not in wanted or len(group) == most):
-            ranges.append((group[0], group[-1], len(group)))
+    for key in ordered:
+        if key not in wanted or len(group) == most:
+            if group:
+                ranges.append(group)
             group = []
-    return ranges
+        if key in wanted:
+            group.append(key)
+    return [*ranges, group] if group else ranges
 
 
-def range_tags(first: str, last: str) -> dict[str, str]:
-    """Give the run tags that make a run take a range of keys."""
-    return {RANGE_START_TAG: first, RANGE_END_TAG: last}
+def range_tags(keys: Sequence[str]) -> dict[str, str]:
+    """Give the run tags that make a run take a range of keys; one key needs none."""
+    if len(keys) < 2:
+        return {}
+    return {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
+
+
+def keys_of_run(tags: Mapping[str, str], ordered: Sequence[str]) -> list[str]:
+    """Give the partition keys that a run takes.
+
+    Args:
+        tags: The run's tags.
+        ordered: All keys, in the order that ranges follow.
+    """
+    if PARTITION_TAG in tags:
+        return [tags[PARTITION_TAG]]
+    try:
+        first = ordered.index(tags[RANGE_START_TAG])
+        return list(ordered[first : ordered.index(tags[RANGE_END_TAG], first) + 1])
+    except (KeyError, ValueError):
+        return []

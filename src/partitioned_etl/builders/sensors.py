@@ -6,7 +6,7 @@ asked for and is not yet in the ledger, so a lost cursor or a lost run costs tim
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 
@@ -20,7 +20,7 @@ from partitioned_etl.builders.partitions import (
     refuse_outside_window,
 )
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
-from partitioned_etl.builders.runs import fail_runs_without_worker, has_unfinished_run
+from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, PassedOver, list_landed_files
@@ -52,12 +52,22 @@ class Cursor:
     said: str = ""
     requests: int = 0
 
+    def attempts(self, file: LandedFile) -> int:
+        """Tell how often a file was asked for since it last changed."""
+        signature, attempts = self.asked.get(file.partition_key, ("", 0))
+        return attempts if signature == digest([file.signature]) else 0
+
+    def note(self, file: LandedFile) -> None:
+        """Note that a file is asked for now."""
+        attempts = self.attempts(file) + 1
+        self.asked[file.partition_key] = (digest([file.signature]), attempts)
+
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
         """Read a cursor; one that cannot be read is an empty one."""
         try:
             values = json.loads(text or "{}")
-            asked = {key: (str(sign), int(tries)) for key, (sign, tries) in values["asked"].items()}
+            asked = {key: (str(mark), int(count)) for key, (mark, count) in values["asked"].items()}
             return cls(asked, str(values["said"]), int(values["requests"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -99,7 +109,9 @@ def build_landing_sensor(
         context: dg.SensorEvaluationContext, landing: LandingDirectory, warehouse: Warehouse
     ) -> dg.SensorResult | dg.SkipReason:
         cursor = Cursor.parse(context.cursor)
-        fail_runs_without_worker(context.instance, _location_name(context), context.log)
+        fail_runs_without_worker(
+            context.instance, feed=feed, location_name=_location_name(context), log=context.log
+        )
         known = list_partition_keys(partitions_def, context.instance)
         try:
             listing = list_landed_files(feed, landing.directory)
@@ -116,71 +128,89 @@ def build_landing_sensor(
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
-        wanted = _choose(context, feed, plan, cursor, settings.max_files_per_run)
-        additions = []
+        in_flight = list_keys_in_flight(context.instance, feed, known)
+        wanted = _choose(context, feed, plan, cursor, in_flight, settings.max_files_per_run)
+        unknown = []
         if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
-            unknown = sorted(set(listing.files) - set(known))[: settings.max_files_per_run]
-            unknown += [key for key in wanted if key not in known and key not in unknown]
-            known += unknown
-            if unknown:
-                additions = [partitions_def.build_add_request(unknown)]
-        requests = []
-        ranges = group_into_ranges(wanted, known, settings.max_files_per_run)
-        for first, last, count in ranges[:MAX_RUNS_PER_TICK]:
-            keys = known[known.index(first) :][:count]
-            for key in keys:
-                sign, tries = digest([wanted[key].signature]), cursor.asked.get(key, ("", 0))
-                cursor.asked[key] = (sign, tries[1] + 1 if tries[0] == sign else 1)
-            cursor.requests += 1
-            requests.append(
-                dg.RunRequest(
-                    run_key=f"{cursor.requests}-{digest(cursor.asked[key] for key in keys)}",
-                    partition_key=first if count == 1 else None,
-                    tags={FEED_TAG: feed.name, **(range_tags(first, last) if count > 1 else {})},
-                )
-            )
+            unknown = _list_unknown(listing.files, known, wanted, settings.max_files_per_run)
+        requests = _request_runs(
+            feed, wanted, [*known, *unknown], cursor, settings.max_files_per_run
+        )
+        message = _describe(feed, plan, in_flight, requests)
         if requests:
-            context.log.info(
-                f"feed {feed.name}: asked for {len(requests)} run(s) for "
-                f"{sum(count for *_, count in ranges[:MAX_RUNS_PER_TICK])} file(s)"
-            )
+            context.log.info(message)
         return dg.SensorResult(
             run_requests=requests,
-            dynamic_partitions_requests=additions,
+            dynamic_partitions_requests=[partitions_def.build_add_request(unknown)]
+            if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and unknown
+            else [],
             cursor=str(cursor),
-            skip_reason=None if requests else dg.SkipReason(_describe(feed, plan, cursor)),
+            skip_reason=None if requests else dg.SkipReason(message),
         )
 
     return landing_sensor
 
 
 def _choose(
-    context: dg.SensorEvaluationContext, feed: Feed, plan: Plan, cursor: Cursor, most: int
+    context: dg.SensorEvaluationContext,
+    feed: Feed,
+    plan: Plan,
+    cursor: Cursor,
+    in_flight: set[str],
+    most: int,
 ) -> dict[str, LandedFile]:
     """Choose what to ask for now, and forget in the cursor what is settled."""
     candidates = {file.partition_key: file for file in plan.files(Action.NEW, Action.CHANGED)}
-    cursor.asked = {
-        key: asked
-        for key, asked in cursor.asked.items()
-        if key in candidates or key in plan.keys(Action.UNSETTLED)
-    }
-    in_flight = bool(cursor.asked) and has_unfinished_run(context.instance, feed)
-    if in_flight:
-        room = most - len(cursor.asked)
-        chosen = [key for key in candidates if key not in cursor.asked]
-    else:
-        room = most
-        chosen = []
-        for key, file in candidates.items():
-            sign, tries = cursor.asked.get(key, ("", 0))
-            if sign == digest([file.signature]) and tries >= MAX_ATTEMPTS:
-                context.log.error(
-                    f"feed {feed.name}: {file.name} was asked for {tries} times and neither loaded "
-                    "nor refused; it is not asked for again until it changes. See the failed runs."
-                )
-                continue
-            chosen.append(key)
-    return {key: candidates[key] for key in chosen[: max(room, 0)]}
+    pending = {*candidates, *plan.keys(Action.UNSETTLED)}
+    cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
+    chosen: dict[str, LandedFile] = {}
+    for key, file in candidates.items():
+        if len(in_flight) + len(chosen) >= most:
+            break
+        if key in in_flight:
+            continue
+        if cursor.attempts(file) >= MAX_ATTEMPTS:
+            context.log.error(
+                f"feed {feed.name}: {file.name} was asked for {MAX_ATTEMPTS} times and neither "
+                "loaded nor refused; it is not asked for again until it changes. See the failed "
+                "runs for the reason."
+            )
+            continue
+        chosen[key] = file
+    return chosen
+
+
+def _list_unknown(
+    landed: Iterable[str], known: Sequence[str], wanted: Iterable[str], most: int
+) -> list[str]:
+    """Give the keys to register: those that are wanted, and others that landed and are loaded."""
+    registered = set(known)
+    needed = sorted(set(wanted) - registered)
+    others = sorted(set(landed) - registered - set(needed))
+    return needed + others[: max(0, most - len(needed))]
+
+
+def _request_runs(
+    feed: Feed,
+    wanted: dict[str, LandedFile],
+    ordered: Sequence[str],
+    cursor: Cursor,
+    most: int,
+) -> list[dg.RunRequest]:
+    """Make one run request per range of wanted keys, and note in the cursor what was asked for."""
+    requests = []
+    for keys in group_into_ranges(wanted, ordered, most)[:MAX_RUNS_PER_TICK]:
+        for key in keys:
+            cursor.note(wanted[key])
+        cursor.requests += 1
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{cursor.requests}-{digest(cursor.asked[key] for key in keys)}",
+                partition_key=keys[0] if len(keys) == 1 else None,
+                tags={FEED_TAG: feed.name, **range_tags(keys)},
+            )
+        )
+    return requests
 
 
 def _say_what_is_passed_over(
@@ -202,17 +232,14 @@ def _name_of(entry: PassedOver) -> str:
     return ascii(entry.name)
 
 
-def _describe(feed: Feed, plan: Plan, cursor: Cursor) -> str:
-    counts = {action: len(plan.keys(action)) for action in Action}
-    parts = [f"{counts[Action.IDENTICAL]} loaded"]
-    parts += [f"{len(cursor.asked)} asked for"] if cursor.asked else []
-    parts += [
-        f"{count} {action}"
-        for action in (Action.UNSETTLED, Action.REJECTED, Action.MISSING)
-        if (count := counts[action])
-    ]
-    parts += [f"{len(plan.refused)} not loadable"] if plan.refused else []
-    return f"feed {feed.name}: nothing to ask for: {', '.join(parts)}"
+def _describe(
+    feed: Feed, plan: Plan, in_flight: Collection[str], requests: Sequence[dg.RunRequest]
+) -> str:
+    counts = {str(action): len(plan.keys(action)) for action in Action}
+    counts |= {"being loaded": len(in_flight), "not loadable": len(plan.refused)}
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    asked = f"asked for {len(requests)} run(s)" if requests else "nothing to ask for"
+    return f"feed {feed.name}: {asked}; files: {told or 'none'}"
 
 
 def _location_name(context: dg.SensorEvaluationContext) -> str | None:

@@ -121,7 +121,7 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
         because a file system or a database may not tell them apart.
 
     Raises:
-        LandedFileError: The folder cannot be read.
+        LandedFileError: The landing directory does not exist, or the folder cannot be read.
     """
     folder = feed_folder(feed, landing_dir)
     listing = Listing()
@@ -131,6 +131,8 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
             for entry in entries:
                 _list_entry(feed, folder, entry, by_key, listing)
     except FileNotFoundError:
+        if not Path(landing_dir).is_dir():
+            raise LandedFileError(f"the landing directory {landing_dir} does not exist") from None
         listing.ignored.append(PassedOver(str(folder), "the feed's folder does not exist"))
         return listing
     except OSError as error:

@@ -7,6 +7,7 @@ in `contract.py` and `columns.py`; what has to be loaded, in `reconcile.py`.
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ _STATEMENT_BYTES = 64 << 20
 
 logger = logging.getLogger(__name__)
 
+# Connections of one process share the database's configuration, and threads open them at once.
+_sandbox_lock = threading.Lock()
+
 
 @contextmanager
 def connect(
@@ -78,7 +82,8 @@ def connect(
     database.parent.mkdir(parents=True, exist_ok=True)
     connection = _open(database, lock_wait_seconds, log)
     try:
-        _enter_sandbox(connection, landing_dir.resolve())
+        with _sandbox_lock:
+            _enter_sandbox(connection, landing_dir.resolve())
         yield connection
     finally:
         connection.close()

@@ -1,0 +1,96 @@
+# Everything runs in .venv, which the first target that needs it makes from requirements.lock.
+# Variables of the environment and of make's command line reach every recipe: make hands on both.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+DUCKDB_15 := duckdb==1.5.5
+
+# A PYTHON that was asked for is taken or refused; the default may give way to a name in range.
+ifeq ($(origin PYTHON),file)
+pythons := python3 python3.13 python3.12 python3.11
+else
+pythons := "$(PYTHON)"
+endif
+in_range := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# Debian's python3 has venv without ensurepip until python3-venv is installed.
+has_venv := import ensurepip; import venv
+first_python = $(shell for python in $(pythons); do \
+	if "$$python" -c '$(1)' 2>/dev/null; then echo "$$python"; break; fi; done)
+python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_python,$(in_range)),\
+	$(error $(call first_python,$(in_range)) lacks the venv module: install it (Debian: python3-venv)),\
+	$(error Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is \
+	$(or $(shell "$(PYTHON)" --version 2>/dev/null),not there): try make PYTHON=/path/to/python)))
+
+pip := -m pip --disable-pip-version-check --quiet --quiet install
+pytest := -m pytest -n auto
+# Dagster's own word on the two commands that are used here is no news to whoever calls make.
+dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
+	.venv/bin/dagster
+
+# Dagster prefers a line of .env to the environment: what a variable of both says would be lost.
+lost = $(strip $(foreach name,$(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null),\
+	$(if $(filter-out undefined,$(origin $(name))),$(shell \
+		grep -qxF "$(name)=$($(name))" .env || echo $(name)))))
+
+# An environment holds absolute paths, also to src: after the folder has moved it is void.
+$(shell for stamp in .venv/.installed .venv-*/.installed; do \
+	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev test check clean lock test-duckdb15
+
+help: ## Print this page
+	@echo 'Targets (make TARGET):'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1 /p' Makefile | while read -r target text; do \
+		printf '  %-14s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo 'Variables, each as "make run NAME=value", "NAME=value make run" or a line in .env:'
+	@echo '  LANDING_DIR      directory of landed files, default data/source'
+	@echo '  DUCKDB_DATABASE  database file, default data/staging/partitioned_etl.duckdb'
+	@echo '  DAGSTER_HOME     absolute path of an existing folder with a dagster.yaml, for a Dagster'
+	@echo '                   instance of your own; default: the dagster.yaml of this folder'
+	@echo 'The first two may be relative to this folder. All settings are in .env.example.'
+	@echo 'PYTHON=/path/to/python chooses the Python that .venv is made with; ARGS="..." adds arguments'
+	@echo 'to dev, test, test-duckdb15 and lock.'
+
+run: .venv/.installed ## Load every landed file that changed, once; fail if a file was refused
+	@.venv/bin/python -m partitioned_etl
+
+dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops it
+	$(if $(lost),$(error $(lost): .env says otherwise, and Dagster prefers .env: change it there))
+	@$(dagster) dev -h 127.0.0.1 $(ARGS)
+
+test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
+	@.venv/bin/python $(pytest) $(ARGS)
+
+test-duckdb15: .venv-duckdb-1.5/.installed ## Run the tests with DuckDB 1.5
+	@.venv-duckdb-1.5/bin/python $(pytest) $(ARGS)
+
+check: .venv/.installed ## Check format, lint, types and definitions
+	@.venv/bin/ruff format --check --quiet
+	@.venv/bin/ruff check --quiet
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
+	@$(dagster) definitions validate --log-level warning
+	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
+
+lock: ## Write requirements.lock anew; ARGS=--upgrade takes newer versions
+	@"$(python)" -m venv .venv-lock
+	@.venv-lock/bin/python $(pip) uv==$(UV_VERSION)
+	@.venv-lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet \
+		--output-file requirements.lock $(ARGS)
+	@rm -rf .venv-lock
+
+clean: ## Remove environments, caches, Dagster's storage and the database; landed files stay
+	@rm -rf .venv .venv-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
+	@rm -rf build dist data/staging/*.duckdb*
+	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp comes last: an environment without one was broken off or has moved, and is made anew.
+%/.installed: requirements.lock pyproject.toml
+	@echo 'Making $* from requirements.lock'
+	@"$(python)" -m venv $$(test -f $@ || echo --clear) $*
+	@$*/bin/python $(pip) --require-hashes --requirement requirements.lock
+	@$*/bin/python $(pip) --no-deps --no-build-isolation --editable .
+	@$(if $(findstring duckdb,$*),$*/bin/python $(pip) --no-deps $(DUCKDB_15))
+	@echo "$(CURDIR)" > $@

@@ -1,0 +1,218 @@
+"""One Dagster step per feed: what it materializes, reports and fails."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from conftest import price_rows
+from partitioned_etl.builders.partitions import range_tags
+from partitioned_etl.defs.customer_prices import customer_assets
+from partitioned_etl.defs.daily_prices import daily_assets
+
+Query = Callable[..., list[tuple[Any, ...]]]
+IMPORT = dg.AssetKey("import_dynamic_partition_file")
+LOAD = dg.AssetKey("duckdb_dynamic_partition_table")
+KEYS = ["a", "b", "c", "d"]
+
+
+@pytest.fixture
+def customers(landing_dir: Path, instance: dg.DagsterInstance) -> Path:
+    """The customers folder with one file per key, all of them registered."""
+    instance.add_dynamic_partitions("customers", KEYS)
+    folder = landing_dir / "customers"
+    for number, key in enumerate(KEYS, 1):
+        (folder / f"{key}.csv").write_text(price_rows(*range(1, number + 1)))
+    return folder
+
+
+def load_all(
+    instance: dg.DagsterInstance, resources: dict[str, object], **options: Any
+) -> dg.ExecuteInProcessResult:
+    """Run the step for all keys as one range."""
+    return dg.materialize(
+        [customer_assets],
+        instance=instance,
+        tags=range_tags(KEYS),
+        resources=resources,
+        raise_on_error=False,
+        **options,
+    )
+
+
+def materializations(
+    result: dg.ExecuteInProcessResult, key: dg.AssetKey
+) -> dict[str, dg.AssetMaterialization]:
+    """Give the materializations of an asset by partition."""
+    events = (event.materialization for event in result.get_asset_materialization_events())
+    return {str(event.partition): event for event in events if event.asset_key == key}
+
+
+def statuses(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str, str]:
+    """Give what the web UI colours a partition by: materialized, or failed in its last run."""
+    found = instance.get_status_by_partition(
+        key,
+        KEYS,
+        customer_assets.partitions_def,  # type: ignore[arg-type]
+    )
+    return {partition: status.value for partition, status in (found or {}).items() if status}
+
+
+def test_one_range_run_loads_every_file_in_one_transaction(
+    customers: Path, resources: dict[str, object], query: Query, instance: dg.DagsterInstance
+) -> None:
+    result = load_all(instance, resources)
+    assert result.success
+    assert query(
+        "SELECT partition_key, count(*) FROM raw_dynamic_partition_data GROUP BY 1 ORDER BY 1"
+    ) == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
+    assert query("SELECT count(DISTINCT loaded_at), count(DISTINCT run_id) FROM file_loads") == [
+        (1, 1)
+    ]
+    assert query("SELECT DISTINCT run_id FROM file_loads") == [(result.run_id,)]
+
+
+def test_each_partition_reports_its_own_figures(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    result = load_all(instance, resources)
+    content = (customers / "c.csv").read_bytes()
+    digest = sha256(content).hexdigest()
+    imported = materializations(result, IMPORT)["c"]
+    values = {name: value.value for name, value in imported.metadata.items()}
+    assert values["path"] == str(customers / "c.csv")
+    assert values["size_bytes"] == len(content)
+    assert values["sha256"] == digest
+    assert values["header"] == ["date", "share_price", "amount", "spend", "shift", "spread"]
+    assert values["dagster/uri"] == (customers / "c.csv").as_uri()
+    assert (imported.tags or {})["dagster/data_version"] == digest
+    loaded = {
+        name: value.value for name, value in materializations(result, LOAD)["c"].metadata.items()
+    }
+    assert loaded["row_count"] == loaded["dagster/partition_row_count"] == 3
+    assert loaded["rejected_count"] == 0
+    assert loaded["size_bytes"] == len(content)
+    assert "2018-01-03" in str(loaded["preview"])
+    assert {"load_seconds", "dagster/uri", "dagster/column_schema"} <= set(loaded)
+
+
+def test_a_bad_file_fails_alone(
+    customers: Path, resources: dict[str, object], query: Query, instance: dg.DagsterInstance
+) -> None:
+    load_all(instance, resources)
+    for key in KEYS:
+        (customers / f"{key}.csv").write_text(price_rows(10, -1) if key == "b" else price_rows(10))
+    result = load_all(instance, resources)
+    assert not result.success
+    assert query(
+        "SELECT partition_key, share_price FROM raw_dynamic_partition_data ORDER BY ALL"
+    ) == [("a", 10.0), ("b", 1.0), ("b", 2.0), ("c", 10.0), ("d", 10.0)]
+    assert set(materializations(result, LOAD)) == {"a", "c", "d"}
+    assert statuses(instance, LOAD) == {
+        "a": "MATERIALIZED",
+        "b": "FAILED",
+        "c": "MATERIALIZED",
+        "d": "MATERIALIZED",
+    }
+    failure = result.failure_data_for_node("load_customer_prices")
+    assert failure is not None
+    assert "b.csv: line 3, column share_price: not greater than 0" in str(failure.error)
+
+
+def test_a_key_without_a_file_fails_alone(
+    customers: Path, resources: dict[str, object], query: Query, instance: dg.DagsterInstance
+) -> None:
+    (customers / "b.csv").unlink()
+    result = load_all(instance, resources)
+    assert not result.success
+    assert query("SELECT DISTINCT partition_key FROM raw_dynamic_partition_data ORDER BY 1") == [
+        ("a",),
+        ("c",),
+        ("d",),
+    ]
+    assert set(materializations(result, IMPORT)) == {"a", "c", "d"}
+    assert statuses(instance, IMPORT)["b"] == "FAILED"
+
+
+def test_the_import_asset_alone_loads_nothing(
+    customers: Path,
+    database: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+) -> None:
+    result = load_all(instance, resources, selection=[IMPORT])
+    assert result.success
+    assert set(materializations(result, IMPORT)) == set(KEYS)
+    assert not materializations(result, LOAD)
+    assert not database.exists()
+
+
+def test_checks_fail_until_the_refused_file_is_corrected(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    def passed(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+        evaluations = result.get_asset_check_evaluations()
+        return {evaluation.check_name: evaluation.passed for evaluation in evaluations}
+
+    both = {"customer_prices_match_contract", "share_price_is_positive"}
+    assert passed(load_all(instance, resources)) == dict.fromkeys(both, True)
+    (customers / "b.csv").write_text(price_rows(-1))
+    (customers / "c.csv").write_text("date,share_price\n2018-01-01,1\n")
+    assert passed(load_all(instance, resources)) == dict.fromkeys(both, False)
+    (customers / "c.csv").write_text(price_rows(1))
+    one = dg.materialize(
+        [customer_assets], instance=instance, partition_key="c", resources=resources
+    )
+    assert passed(one) == {
+        "customer_prices_match_contract": True,
+        "share_price_is_positive": False,
+    }
+    (customers / "b.csv").write_text(price_rows(1))
+    assert passed(load_all(instance, resources)) == dict.fromkeys(both, True)
+
+
+def test_a_reversed_range_is_refused(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    result = dg.materialize(
+        [customer_assets],
+        instance=instance,
+        tags=range_tags(["d", "a"]),
+        resources=resources,
+        raise_on_error=False,
+    )
+    assert not result.success
+
+
+@pytest.mark.parametrize("key", ["../daily/x", "a'; DROP TABLE file_loads; --", "", "a\nb", "*"])
+def test_a_key_that_the_feed_does_not_allow_loads_nothing(
+    key: str,
+    customers: Path,
+    resources: dict[str, object],
+    query: Query,
+    instance: dg.DagsterInstance,
+) -> None:
+    load_all(instance, resources)
+    instance.add_dynamic_partitions("customers", [key])
+    result = dg.materialize(
+        [customer_assets],
+        instance=instance,
+        partition_key=key,
+        resources=resources,
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert query("SELECT count(*) FROM raw_dynamic_partition_data") == [(10,)]
+
+
+def test_the_step_declares_batching_pool_and_owners() -> None:
+    assert daily_assets.backfill_policy == dg.BackfillPolicy.single_run()
+    assert daily_assets.op.pool == "duckdb"
+    for spec in daily_assets.specs:
+        assert spec.owners == ["team:data-engineering"]
+        assert spec.kinds
+        assert spec.group_name == "daily_prices"
+        assert spec.description

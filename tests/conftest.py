@@ -1,0 +1,72 @@
+"""What the Dagster tests share: a landing directory, a warehouse and an instance of their own."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+
+PRICE_HEADER = "date,share_price,amount,spend,shift,spread\n"
+ORDER_HEADER = "id,user_id,order_date,status\n"
+
+
+def price_rows(*share_prices: float) -> str:
+    """Give the text of a price file with one row per share price."""
+    rows = (f"2018-01-{day:02d},{price},2,3,4,5\n" for day, price in enumerate(share_prices, 1))
+    return PRICE_HEADER + "".join(rows)
+
+
+def order_rows(month: str, *statuses: str) -> str:
+    """Give the text of an order file with one order per status."""
+    rows = (f"{number},7,{month}-15,{status}\n" for number, status in enumerate(statuses, 1))
+    return ORDER_HEADER + "".join(rows)
+
+
+@pytest.fixture
+def landing_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty landing directory with the folders of the shipped feeds, set as LANDING_DIR."""
+    folder = tmp_path / "landing"
+    for feed_folder in ("daily", "customers", "monthly"):
+        (folder / feed_folder).mkdir(parents=True)
+    monkeypatch.setenv("LANDING_DIR", str(folder))
+    monkeypatch.setenv("SETTLE_SECONDS", "0")
+    return folder
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Path of a database that is not made yet, set as DUCKDB_DATABASE."""
+    path = tmp_path / "warehouse.duckdb"
+    monkeypatch.setenv("DUCKDB_DATABASE", str(path))
+    return path
+
+
+@pytest.fixture
+def query(database: Path) -> Callable[..., list[tuple[object, ...]]]:
+    """Run a query on the database in a connection of its own."""
+
+    def run(sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        with duckdb.connect(str(database)) as connection:
+            return connection.execute(sql, list(values)).fetchall()
+
+    return run
+
+
+@pytest.fixture
+def resources(landing_dir: Path, database: Path) -> dict[str, object]:
+    """The shipped resources, which take folder and database from the settings."""
+    assert os.environ["LANDING_DIR"] == str(landing_dir)
+    assert os.environ["DUCKDB_DATABASE"] == str(database)
+    landing = LandingDirectory()
+    return {"landing": landing, "warehouse": Warehouse(landing=landing)}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance of this test only, in memory."""
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
