@@ -1,0 +1,88 @@
+"""Runs whose worker is gone are failed; those whose worker lives are left alone."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from partitioned_etl.builders.jobs import FEED_TAG
+from partitioned_etl.builders.runs import fail_runs_without_worker
+from partitioned_etl.definitions import defs
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
+from partitioned_etl.defs.daily_prices import DAILY_PRICES
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance with the default launcher, on disk."""
+    with dg.DagsterInstance.from_config(str(tmp_path), "no-such.yaml") as found:
+        assert isinstance(found.run_launcher, dg.DefaultRunLauncher)
+        yield found
+
+
+def start_run(instance: dg.DagsterInstance, process_id: int | None) -> dg.DagsterRun:
+    """Make a run that looks started by a worker of that process id."""
+    run = instance.create_run_for_job(
+        defs.resolve_job_def("customer_prices_job"),
+        tags={FEED_TAG: CUSTOMER_PRICES.name},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    if process_id is not None:
+        # What a worker reports when it begins; Dagster exports no public way to make the event.
+        from dagster._core.events import EngineEventData
+
+        instance.report_engine_event("started", run, EngineEventData.in_process(process_id))
+    return run
+
+
+def finished_process_id() -> int:
+    """Give the id of a process that is gone."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    """Give a run's status now."""
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status
+
+
+def test_a_run_without_its_worker_is_failed(instance: dg.DagsterInstance) -> None:
+    run = start_run(instance, finished_process_id())
+    assert fail_runs_without_worker(instance) == [run.run_id]
+    assert status(instance, run) is dg.DagsterRunStatus.FAILURE
+    assert fail_runs_without_worker(instance) == []
+
+
+def test_a_run_with_its_worker_goes_on(instance: dg.DagsterInstance) -> None:
+    run = start_run(instance, os.getpid())
+    assert fail_runs_without_worker(instance) == []
+    assert status(instance, run) is dg.DagsterRunStatus.STARTED
+
+
+def test_a_process_that_got_the_same_number_later_is_not_the_worker(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import partitioned_etl.builders.runs as runs
+
+    monkeypatch.setattr(runs, "_CLOCK_TOLERANCE_SECONDS", -1e9)
+    run = start_run(instance, os.getpid())
+    assert fail_runs_without_worker(instance) == [run.run_id]
+
+
+def test_a_run_that_has_not_begun_is_left_to_dagster(instance: dg.DagsterInstance) -> None:
+    run = start_run(instance, None)
+    assert fail_runs_without_worker(instance) == []
+    assert status(instance, run) is dg.DagsterRunStatus.STARTED
+
+
+def test_another_feeds_run_is_left_to_its_sensor(instance: dg.DagsterInstance) -> None:
+    run = start_run(instance, finished_process_id())
+    assert fail_runs_without_worker(instance, feed=DAILY_PRICES) == []
+    assert fail_runs_without_worker(instance, feed=CUSTOMER_PRICES) == [run.run_id]

@@ -1,0 +1,77 @@
+"""The names of everything that the code location holds; a change here is a change for its users."""
+
+import itertools
+
+import dagster as dg
+
+from partitioned_etl.definitions import defs
+
+
+def test_the_code_location_holds_exactly_these() -> None:
+    repository = defs.get_repository_def()
+    graph = defs.resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
+        "import_partition_file",
+        "duckdb_partition_table",
+        "import_dynamic_partition_file",
+        "duckdb_dynamic_partition_table",
+        "import_monthly_file",
+        "stg_orders",
+        "monthly_orders",
+    }
+    assert {key.to_user_string() for key in graph.asset_check_keys} == {
+        "duckdb_partition_table:daily_prices_match_contract",
+        "duckdb_partition_table:share_price_is_positive",
+        "duckdb_dynamic_partition_table:customer_prices_match_contract",
+        "duckdb_dynamic_partition_table:share_price_is_positive",
+        "stg_orders:monthly_orders_match_contract",
+        "stg_orders:order_date_is_in_file_month",
+    }
+    assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {
+        "daily_prices_job",
+        "customer_prices_job",
+        "monthly_orders_job",
+        "monthly_rollup_job",
+    }
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "daily_landing_sensor",
+        "customers_landing_sensor",
+        "monthly_landing_sensor",
+        "monthly_rollup_sensor",
+    }
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "daily_prices_schedule",
+        "monthly_orders_schedule",
+    }
+
+
+def test_each_asset_comes_after_the_one_before_it_in_its_chain() -> None:
+    graph = defs.resolve_asset_graph()
+    chains = [
+        ["import_partition_file", "duckdb_partition_table"],
+        ["import_dynamic_partition_file", "duckdb_dynamic_partition_table"],
+        ["import_monthly_file", "stg_orders", "monthly_orders"],
+    ]
+    for chain in chains:
+        for upstream, downstream in itertools.pairwise(chain):
+            assert graph.get(dg.AssetKey(downstream)).parent_keys == {dg.AssetKey(upstream)}
+
+
+def test_every_sensor_is_on_and_every_schedule_is_off_until_switched() -> None:
+    repository = defs.get_repository_def()
+    assert {sensor.default_status for sensor in repository.sensor_defs} == {
+        dg.DefaultSensorStatus.RUNNING
+    }
+    assert {schedule.default_status for schedule in repository.schedule_defs} == {
+        dg.DefaultScheduleStatus.STOPPED
+    }
+
+
+def test_the_daily_window_is_the_samples() -> None:
+    assets = defs.resolve_asset_graph().get(dg.AssetKey("duckdb_partition_table"))
+    assert assets.partitions_def is not None
+    assert list(assets.partitions_def.get_partition_keys()) == [
+        "2018-01-21",
+        "2018-01-22",
+        "2018-01-23",
+    ]

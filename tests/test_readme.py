@@ -1,0 +1,72 @@
+"""The README and the settings' example tell the truth about files, functions, targets, settings."""
+
+import re
+import shutil
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from partitioned_etl.definitions import defs
+from partitioned_etl.ingest.settings import DEFAULTS, project_dir
+
+PROJECT = project_dir()
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").rglob("*.md")),
+    ],
+)
+def test_every_linked_file_exists(document: str) -> None:
+    text = (PROJECT / document).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    missing = [link for link in links if not (PROJECT / document).parent.joinpath(link).exists()]
+    assert not missing
+
+
+def test_every_function_of_the_way_of_one_file_exists() -> None:
+    named = re.findall(r"\]\(src/(partitioned_etl/[\w/]+)\.py\) `(\w+)`", README)
+    assert len(named) >= 8
+    for module, function in named:
+        assert hasattr(import_module(module.replace("/", ".")), function), (module, function)
+
+
+def test_every_make_target_is_documented_and_every_documented_one_exists() -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    documented = set(re.findall(r"(?:^|`)make ([a-z][\w-]*)", README, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
+    with_help = set(re.findall(r"^([a-z][\w-]*):.*## \S", makefile, re.MULTILINE))
+    assert {"run", "test", "dev", "check", "clean", "help"} <= documented <= targets
+    assert targets == with_help
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`|[^|]*) \|", README, re.MULTILINE))
+    assert {name: rows.get(name) for name in DEFAULTS} == DEFAULTS
+    assert set(rows) - set(DEFAULTS) == {"DAGSTER_HOME"}
+
+
+def test_the_example_lists_every_setting_with_its_default() -> None:
+    example = (PROJECT / ".env.example").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^# ([A-Z_]+)=(.*)$", example, re.MULTILINE)) == DEFAULTS
+
+
+def test_every_asset_of_the_table_of_feeds_exists() -> None:
+    named = set(re.findall(r"`(import_\w+)` → `(\w+)`", README))
+    keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    assert len(named) == 3
+    assert {name for pair in named for name in pair} | {"monthly_orders"} == keys
+
+
+def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    shutil.copytree(PROJECT / "data" / "source", tmp_path / "data" / "source")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(example, names)
+    loaded = {record.partition_key for record in names["report"].loaded}  # type: ignore[attr-defined]
+    assert loaded == {"acme", "globex", "initech"}
