@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 from dotenv import load_dotenv
@@ -208,7 +209,7 @@ def print_report(results: list[FeedResult], settings: Settings) -> int:
     print()
     loaded = sum(len(result.loaded_keys) for result in results)
     if loaded:
-        print(f"Loaded {loaded} file(s) into {settings.database}.")
+        print(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")
     elif not rows:
         print(f"Nothing has landed in {settings.landing_dir}.")
     else:
@@ -224,6 +225,11 @@ def _status(action: Action) -> str:
         Action.REJECTED: "refused",
         Action.MISSING: "loaded, file gone",
     }.get(action, "not loaded")
+
+
+def _from_project(path: Path) -> Path:
+    inside = path.is_relative_to(project_dir())
+    return path.relative_to(project_dir()) if inside else path
 
 
 def _printable(cell: object) -> object:

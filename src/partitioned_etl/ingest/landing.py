@@ -196,14 +196,21 @@ def _list_entry(
         return
     try:
         key = feed.partition_key_of(name)
-        name.encode("utf-8")
+        _check_duckdb_can_open(name)
     except PartitionKeyError as error:
         listing.refused.append(PassedOver(_printable(name), str(error)))
-    except UnicodeEncodeError:
-        listing.refused.append(PassedOver(_printable(name), "the name is not UTF-8"))
     else:
         one_spelling = unicodedata.normalize("NFC", key).casefold()
         by_key[one_spelling].append(LandedFile(key, folder / name, Signature.of(status)))
+
+
+def _check_duckdb_can_open(name: str) -> None:
+    if "\\" in name:
+        raise PartitionKeyError("the name holds a backslash, which DuckDB takes for an escape")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise PartitionKeyError("the name is not UTF-8") from None
 
 
 def _is_hidden_or_temporary(name: str) -> bool:

@@ -12,7 +12,7 @@ from enum import StrEnum
 import duckdb
 
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import Signature
+from partitioned_etl.ingest.landing import LandedFile, Signature
 
 LEDGER_TABLE = "file_loads"
 
@@ -128,4 +128,38 @@ def upsert_ledger(connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRo
     connection.execute(
         f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(_COLUMNS)}) SELECT {unnested}",
         [list(column) for column in zip(*(astuple(row) for row in rows), strict=True)],
+    )
+
+
+def record_signatures(
+    connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow], files: Sequence[LandedFile]
+) -> None:
+    """Record new signatures of files whose content is the one that the ledger knows.
+
+    A row that another load has changed since it was read is left as it is.
+
+    Args:
+        connection: A connection, outside a transaction.
+        rows: The ledger's rows of these partitions, as they were read.
+        files: The landed files, in the same order.
+    """
+    if not rows:
+        return
+    connection.executemany(
+        f"UPDATE {LEDGER_TABLE} SET source_file = ?, size_bytes = ?, mtime_ns = ?, ctime_ns = ?, "
+        "inode = ? WHERE feed = ? AND partition_key = ? AND sha256 = ? AND mtime_ns = ? "
+        "AND ctime_ns = ? AND inode = ?",
+        [
+            (
+                file.name,
+                *astuple(file.signature),
+                row.feed,
+                row.partition_key,
+                row.sha256,
+                row.mtime_ns,
+                row.ctime_ns,
+                row.inode,
+            )
+            for row, file in zip(rows, files, strict=True)
+        ],
     )

@@ -22,6 +22,8 @@ from partitioned_etl.ingest.landing import LandedFile
 
 _PATH = "landed_path of the file"
 _ROW = "row number in the file"
+_VALID = quote_identifier("which values are valid")
+_KEPT = quote_identifier("which rules are kept")
 
 
 def create_table_sql(feed: Feed) -> str:
@@ -84,6 +86,28 @@ def _paths(files: Sequence[LandedFile]) -> list[str]:
     return [glob.escape(str(file.path)) for file in files]
 
 
+def _landed_rows(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[object]]:
+    """Give a relation of the files' rows as texts, with key and file name, and what to bind."""
+    key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
+    if len(files) == 1:
+        return (
+            f"(SELECT *, ? AS {key}, ? AS {name} FROM {_read_csv(feed)})",
+            [files[0].partition_key, files[0].name, _paths(files)],
+        )
+    return (
+        f"(SELECT * FROM {_read_csv(feed)} "
+        "JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS landed_path, "
+        f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
+        f"ON landed_path = {quote_identifier(_PATH)})",
+        [
+            _paths(files),
+            [str(file.path) for file in files],
+            [file.partition_key for file in files],
+            [file.name for file in files],
+        ],
+    )
+
+
 def insert_sql(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[object]]:
     """Give the statement that loads files, and the values to bind.
 
@@ -97,34 +121,15 @@ def insert_sql(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[objec
     columns = columns_of(feed)
     names = ", ".join(quote_identifier(column.name) for column in columns)
     values = ", ".join(f"{column.value} AS {quote_identifier(column.name)}" for column in columns)
-    bound: list[object]
-    if len(files) == 1:
-        source = f"(SELECT {values}, ? AS {PARTITION_KEY_COLUMN}, ? AS {SOURCE_FILE_COLUMN} "
-        source += f"FROM {_read_csv(feed)})"
-        bound = [files[0].partition_key, files[0].name, _paths(files)]
-    else:
-        source = (
-            f"(SELECT {values}, {PARTITION_KEY_COLUMN}, {SOURCE_FILE_COLUMN} "
-            f"FROM {_read_csv(feed)} "
-            "JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS landed_path, "
-            f"unnest(CAST(? AS VARCHAR[])) AS {PARTITION_KEY_COLUMN}, "
-            f"unnest(CAST(? AS VARCHAR[])) AS {SOURCE_FILE_COLUMN}) "
-            f"ON landed_path = {quote_identifier(_PATH)})"
-        )
-        bound = [
-            _paths(files),
-            [str(file.path) for file in files],
-            [file.partition_key for file in files],
-            [file.name for file in files],
-        ]
-    key = PARTITION_KEY_COLUMN
+    rows, bound = _landed_rows(feed, files)
+    key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
+    checked_key = key
     if feed.row_rules:
         rules = " AND ".join(f"({rule.expression})" for rule in feed.row_rules)
-        key = f"CASE WHEN {rules} THEN {key} ELSE error('a row rule is broken') END"
+        checked_key = f"CASE WHEN {rules} THEN {key} ELSE error('a row rule is broken') END"
     return (
-        f"INSERT INTO {quote_identifier(feed.table)} "
-        f"({names}, {PARTITION_KEY_COLUMN}, {SOURCE_FILE_COLUMN}) "
-        f"SELECT {names}, {key}, {SOURCE_FILE_COLUMN} FROM {source} AS landed",
+        f"INSERT INTO {quote_identifier(feed.table)} ({names}, {key}, {name}) "
+        f"SELECT {names}, {checked_key}, {name} FROM (SELECT {values}, {key}, {name} FROM {rows})",
         bound,
     )
 
@@ -143,34 +148,61 @@ def find_value_problems(
         At most `MAX_PROBLEMS` problems per partition key, for the files that have any.
     """
     found: dict[str, list[Problem]] = {}
-    for file in files:
+    for file in _find_suspects(connection, feed, files):
         problems = find_text_problems(feed, file) or _find_in_file(connection, feed, file)
         if problems:
             found[file.partition_key] = problems
     return found
 
 
-def _find_in_file(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile
-) -> list[Problem]:
-    columns = columns_of(feed)
-    valid = " AND ".join(column.is_valid for column in columns)
+def _judged(feed: Feed, columns: list[Column], rows: str) -> str:
+    """Give a relation of rows that tells which values are valid and which rules are kept."""
+    flags = ", ".join(column.is_valid for column in columns)
     values = ", ".join(
         f"CASE WHEN {column.is_valid} THEN {column.value} END AS {quote_identifier(column.name)}"
         for column in columns
     )
-    kept = " AND ".join(f"coalesce({rule.expression}, false)" for rule in feed.row_rules) or "true"
-    flags = ", ".join(column.is_valid for column in columns)
     rules = ", ".join(f"coalesce({rule.expression}, false)" for rule in feed.row_rules)
+    others = "* EXCLUDE ({})".format(", ".join(quote_identifier(c.name) for c in columns))
+    return (
+        f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {_KEPT} "
+        f"FROM (SELECT {others}, [{flags}] AS {_VALID}, {values} FROM {rows}))"
+    )
+
+
+def _find_suspects(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, files: Sequence[LandedFile]
+) -> Sequence[LandedFile]:
+    """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect."""
+    rows, bound = _landed_rows(feed, files)
+    judged = _judged(feed, columns_of(feed), rows)
+    try:
+        bad = connection.execute(
+            f"SELECT DISTINCT {PARTITION_KEY_COLUMN} FROM {judged} WHERE {_is_bad()}", bound
+        ).fetchall()
+    except (duckdb.ConversionException, duckdb.InvalidInputException):
+        return files
+    keys = {key for (key,) in bad}
+    return [file for file in files if file.partition_key in keys] or files
+
+
+def _is_bad() -> str:
+    return f"list_contains({_VALID}, false) OR list_contains({_KEPT}, false)"
+
+
+def _find_in_file(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile
+) -> list[Problem]:
+    columns = columns_of(feed)
     row = quote_identifier(_ROW)
+    numbered = (
+        f"(SELECT row_number() OVER () AS {row}, *, ? AS {PARTITION_KEY_COLUMN} "
+        f"FROM {_read_csv(feed, in_order=True)})"
+    )
     try:
         rows = connection.execute(
-            f"SELECT {row}, valid_columns, [{rules}]::BOOLEAN[] FROM ("
-            f"SELECT {row}, ({valid}) AS row_is_valid, [{flags}] AS valid_columns, {values}, "
-            f"? AS {PARTITION_KEY_COLUMN} "
-            f"FROM (SELECT row_number() OVER () AS {row}, * "
-            f"FROM {_read_csv(feed, in_order=True)})) "
-            f"WHERE NOT row_is_valid OR NOT ({kept}) ORDER BY {row} LIMIT {MAX_PROBLEMS}",
+            f"SELECT {row}, {_VALID}, {_KEPT} FROM {_judged(feed, columns, numbered)} "
+            f"WHERE {_is_bad()} ORDER BY {row} LIMIT {MAX_PROBLEMS}",
             [file.partition_key, _paths([file])],
         ).fetchall()
     except (duckdb.ConversionException, duckdb.InvalidInputException):
@@ -178,8 +210,8 @@ def _find_in_file(
     lines = line_of_row(feed, file, {row[0] for row in rows}) if rows else {}
     return [
         problem
-        for number, column_flags, rule_flags in rows
-        for problem in _problems_of_row(feed, lines[number], columns, column_flags, rule_flags)
+        for number, valid, kept in rows
+        for problem in _problems_of_row(feed, lines[number], columns, valid, kept)
     ]
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import Listing, list_landed_files
-from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
+from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
 from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
 from partitioned_etl.ingest.warehouse import (
     DEFAULT_LOCK_WAIT_SECONDS,
     OutcomeStatus,
     connect,
-    record_signatures,
     replace_partitions,
 )
 

@@ -274,6 +274,7 @@ def _explain(
         for file in files:
             try:
                 connection.execute("BEGIN")
+                connection.execute(delete_sql(feed), [[file.partition_key]])
                 _insert(connection, feed, [file], surveys)
             except file_is_at_fault:
                 return _explain(connection, feed, [file], surveys, error)
@@ -406,32 +407,6 @@ def _record_rejected(
             row = replace(row, row_count=earlier.row_count, loaded_at=earlier.loaded_at)
         rows.append(row)
     upsert_ledger(connection, rows)
-
-
-def record_signatures(
-    connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow], files: Sequence[LandedFile]
-) -> None:
-    """Record new signatures of files whose content is the one that the ledger knows.
-
-    Args:
-        connection: A connection from `connect`, outside a transaction.
-        rows: The ledger's rows of these partitions.
-        files: The landed files, in the same order.
-    """
-    upsert_ledger(
-        connection,
-        [
-            replace(
-                row,
-                source_file=file.name,
-                size_bytes=file.signature.size_bytes,
-                mtime_ns=file.signature.mtime_ns,
-                ctime_ns=file.signature.ctime_ns,
-                inode=file.signature.inode,
-            )
-            for row, file in zip(rows, files, strict=True)
-        ],
-    )
 
 
 def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
