@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from partitioned_etl.ingest import failpoints
 from partitioned_etl.ingest.columns import quote_identifier
 from partitioned_etl.ingest.contract import Problem, Survey, describe_problems, survey_file
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError, WarehouseLockedError
@@ -279,7 +280,8 @@ def _explain(
             except file_is_at_fault:
                 return _explain(connection, feed, [file], surveys, error)
             finally:
-                connection.execute("ROLLBACK")
+                with suppress(duckdb.Error):
+                    connection.execute("ROLLBACK")
         raise error
     by_key = {file.partition_key: file for file in files}
     return {key: _rejected(by_key[key], problems, surveys[key]) for key, problems in found.items()}
@@ -303,6 +305,7 @@ def _load_in_one_transaction(
     committed = False
     connection.execute("BEGIN")
     try:
+        failpoints.reach(failpoints.AFTER_BEGIN)
         now = datetime.now(UTC)
         upsert_ledger(
             connection,
@@ -318,19 +321,26 @@ def _load_in_one_transaction(
                 for file in files
             ],
         )
+        failpoints.reach(failpoints.AFTER_LEDGER)
         connection.execute(delete_sql(feed), [keys])
+        failpoints.reach(failpoints.AFTER_DELETE)
         for group in _in_statements(files):
             _insert(connection, feed, group, surveys)
+            failpoints.reach(failpoints.MID_INSERT)
             for file in group:
                 progress.done("loaded", file)
         changed = list_changed_while_read(files)
+        failpoints.reach(failpoints.BEFORE_COMMIT)
         if not changed:
             connection.execute("COMMIT")
             committed = True
+            failpoints.reach(failpoints.AFTER_COMMIT)
         return changed
     finally:
         if not committed:
-            connection.execute("ROLLBACK")
+            # A COMMIT that failed has ended the transaction, and its error is the one to tell.
+            with suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
 
 
 def _insert(

@@ -1,0 +1,24 @@
+"""Failpoints: named moments of a load at which a test can stop, kill or disturb it.
+
+Nothing listens in production; reaching one costs a comparison. What a test does there belongs in
+`tests/`.
+"""
+
+from collections.abc import Callable
+
+AFTER_BEGIN = "after_begin"
+AFTER_LEDGER = "after_ledger"
+AFTER_DELETE = "after_delete"
+MID_INSERT = "mid_insert"
+BEFORE_COMMIT = "before_commit"
+AFTER_COMMIT = "after_commit"
+ALL = (AFTER_BEGIN, AFTER_LEDGER, AFTER_DELETE, MID_INSERT, BEFORE_COMMIT, AFTER_COMMIT)
+
+listener: Callable[[str], None] | None = None
+"""What a test has called with each failpoint's name as the load reaches it."""
+
+
+def reach(name: str) -> None:
+    """Tell the listener, if there is one, that a load has come to a failpoint."""
+    if listener is not None:
+        listener(name)
