@@ -26,13 +26,13 @@ from partitioned_etl.builders.partitions import (
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
 from partitioned_etl.definitions import defs, pipelines
+from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.errors import PartitionedEtlError
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus, read_ledger
 from partitioned_etl.ingest.reconcile import Action, Plan
 from partitioned_etl.ingest.settings import Settings, project_dir, read_settings
 from partitioned_etl.ingest.sync import plan_feed
-from partitioned_etl.ingest.warehouse import connect
 
 MAX_ATTEMPTS = 3
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -14,8 +14,8 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
+from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.settings import read_settings
-from partitioned_etl.ingest.warehouse import connect
 
 
 class LandingDirectory(dg.ConfigurableResource):

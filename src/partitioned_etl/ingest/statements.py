@@ -13,12 +13,12 @@ import duckdb
 from partitioned_etl.ingest.columns import Column, columns_of, quote_identifier, quote_text
 from partitioned_etl.ingest.contract import (
     MAX_PROBLEMS,
-    Problem,
     find_text_problems,
     line_of_row,
 )
 from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN, Feed
 from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.records import Problem
 
 _PATH = "landed_path of the file"
 _ROW = "row number in the file"

@@ -9,14 +9,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from partitioned_etl.ingest.database import DEFAULT_LOCK_WAIT_SECONDS, connect
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import Listing, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
 from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
 from partitioned_etl.ingest.warehouse import (
-    DEFAULT_LOCK_WAIT_SECONDS,
     OutcomeStatus,
-    connect,
     replace_partitions,
 )
 

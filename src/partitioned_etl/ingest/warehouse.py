@@ -1,27 +1,26 @@
-"""Warehouse: the DuckDB database, from opening it to replacing partitions in it.
+"""Warehouse: replace partitions of DuckDB tables by the rows of landed files.
 
 Takes landed files; gives an outcome for each, after all sound ones were loaded in one transaction:
-ledger row first, delete by partition key, then the file's rows. What a file must look like belongs
-in `contract.py` and `columns.py`; what has to be loaded, in `reconcile.py`.
+ledger row first, delete by partition key, then the file's rows. How the database is opened is in
+`database.py`; what a file must look like, in `contract.py` and `columns.py`; what has to be loaded,
+in `reconcile.py`.
 """
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 
 import duckdb
 
 from partitioned_etl.ingest import failpoints
 from partitioned_etl.ingest.columns import quote_identifier
-from partitioned_etl.ingest.contract import Problem, Survey, describe_problems, survey_file
-from partitioned_etl.ingest.errors import LandedFileError, WarehouseError, WarehouseLockedError
+from partitioned_etl.ingest.contract import Survey, describe_problems, survey_file
+from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, list_changed_while_read
 from partitioned_etl.ingest.ledger import (
@@ -31,6 +30,8 @@ from partitioned_etl.ingest.ledger import (
     read_ledger,
     upsert_ledger,
 )
+from partitioned_etl.ingest.progress import Progress
+from partitioned_etl.ingest.records import Problem
 from partitioned_etl.ingest.statements import (
     count_rows_sql,
     create_table_sql,
@@ -40,103 +41,10 @@ from partitioned_etl.ingest.statements import (
     insert_sql,
 )
 
-DEFAULT_LOCK_WAIT_SECONDS = 60.0
-_PROGRESS_SECONDS = 5.0
 _ATTEMPTS_ON_CONFLICT = 5
 _STATEMENT_BYTES = 64 << 20
 
 logger = logging.getLogger(__name__)
-
-# Connections of one process share the database's configuration, and threads open them at once.
-_sandbox_lock = threading.Lock()
-
-
-@contextmanager
-def connect(
-    database: Path,
-    landing_dir: Path,
-    *,
-    lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
-    log: logging.Logger = logger,
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the database for one piece of work, and close it whatever happens.
-
-    DuckDB lets one process write. While another one has the file open, this waits, with random
-    pauses so that waiting processes do not keep in step. The connection is sandboxed: it reads
-    files of the landing directory and nothing else, has no network, loads no extension, and its
-    configuration is locked.
-
-    Args:
-        database: Path of the database file; it and its folder are made if they are not there.
-        landing_dir: The one directory that statements may read files from.
-        lock_wait_seconds: How long to wait for another process to let go of the file.
-        log: Where to say that it waits.
-
-    Yields:
-        The connection.
-
-    Raises:
-        WarehouseLockedError: Another process held the file for longer than the wait.
-        WarehouseError: The file cannot be opened, or is already open in this process for another
-            landing directory.
-    """
-    database.parent.mkdir(parents=True, exist_ok=True)
-    connection = _open(database, lock_wait_seconds, log)
-    try:
-        with _sandbox_lock:
-            _enter_sandbox(connection, landing_dir.resolve())
-        yield connection
-    finally:
-        connection.close()
-
-
-def _open(
-    database: Path, lock_wait_seconds: float, log: logging.Logger
-) -> duckdb.DuckDBPyConnection:
-    deadline, pause, waiting = time.monotonic() + lock_wait_seconds, 0.05, False
-    while True:
-        try:
-            return duckdb.connect(str(database))
-        except duckdb.Error as error:
-            if "lock" not in str(error).lower() or not isinstance(error, duckdb.IOException):
-                raise WarehouseError(f"cannot open {database}: {error}") from error
-            if time.monotonic() >= deadline:
-                raise WarehouseLockedError(
-                    f"{database} was in use by another process for {lock_wait_seconds:g} s: {error}"
-                ) from error
-        if not waiting:
-            log.info(
-                f"waiting up to {lock_wait_seconds:g} s for another process to close {database}"
-            )
-            waiting = True
-        time.sleep(min(pause * random.uniform(0.5, 1.5), max(0, deadline - time.monotonic())))
-        pause = min(pause * 2, 1.0)
-
-
-def _enter_sandbox(connection: duckdb.DuckDBPyConnection, landing_dir: Path) -> None:
-    current = connection.execute(
-        "SELECT current_setting('lock_configuration'), current_setting('allowed_directories')"
-    ).fetchone()
-    assert current is not None, "a SELECT without FROM gives one row"
-    locked, directories = current
-    if locked:
-        allowed = {Path(directory) for directory in directories}
-        if landing_dir not in allowed:
-            raise WarehouseError(
-                f"the database is open in this process for another landing directory than "
-                f"{landing_dir}"
-            )
-        return
-    directory = str(landing_dir).replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{directory}']")
-    for setting in (
-        "autoinstall_known_extensions = false",
-        "autoload_known_extensions = false",
-        "allow_community_extensions = false",
-        "enable_external_access = false",
-        "lock_configuration = true",
-    ):
-        connection.execute(f"SET {setting}")
 
 
 class OutcomeStatus(StrEnum):
@@ -199,7 +107,7 @@ def replace_partitions(
     """
     outcomes: dict[str, Outcome] = {}
     surveys: dict[str, Survey] = {}
-    progress = _Progress(log, feed, files)
+    progress = Progress(log, feed, files)
     for file in files:
         try:
             surveys[file.partition_key] = survey = survey_file(feed, file)
@@ -301,7 +209,7 @@ def _load_in_one_transaction(
 ) -> list[LandedFile]:
     """Load all files, or none if one of them changed meanwhile: those are given back."""
     keys = [file.partition_key for file in files]
-    progress = _Progress(log, feed, files)
+    progress = Progress(log, feed, files)
     committed = False
     connection.execute("BEGIN")
     try:
@@ -430,31 +338,4 @@ def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
         raise WarehouseError(
             f"feed {feed.name}: table {feed.table} has other columns than the feed: "
             f"{', '.join(differ)}; rename or drop the table, and the files load again"
-        )
-
-
-@dataclass
-class _Progress:
-    log: logging.Logger
-    feed: Feed
-    files: Sequence[LandedFile]
-    started: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
-    done_files: int = 0
-    done_bytes: int = 0
-
-    def done(self, what: str, file: LandedFile) -> None:
-        self.done_files += 1
-        self.done_bytes += file.signature.size_bytes
-        now = time.monotonic()
-        if now - self.said < _PROGRESS_SECONDS:
-            return
-        self.said = now
-        all_bytes = sum(file.signature.size_bytes for file in self.files)
-        speed = self.done_bytes / (now - self.started)
-        left = (all_bytes - self.done_bytes) / speed if speed else 0
-        self.log.info(
-            f"feed {self.feed.name}: {what} {self.done_files} of {len(self.files)} files, "
-            f"{self.done_bytes / 1e6:,.0f} of {all_bytes / 1e6:,.0f} MB, "
-            f"{speed / 1e6:,.0f} MB/s, about {left:,.0f} s left"
         )

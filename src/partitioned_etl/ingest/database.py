@@ -1,0 +1,112 @@
+"""Database: open the DuckDB file for one piece of work, sandboxed, and always close it.
+
+Takes the path and the one directory that may be read; gives a connection. What is done with it is
+in `ledger.py` and `warehouse.py`. Another kind of database would be opened here.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from partitioned_etl.ingest.errors import WarehouseError, WarehouseLockedError
+
+DEFAULT_LOCK_WAIT_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
+
+# Connections of one process share the database's configuration, and threads open them at once.
+_sandbox_lock = threading.Lock()
+
+
+@contextmanager
+def connect(
+    database: Path,
+    landing_dir: Path,
+    *,
+    lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    log: logging.Logger = logger,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the database for one piece of work, and close it whatever happens.
+
+    DuckDB lets one process write. While another one has the file open, this waits, with random
+    pauses so that waiting processes do not keep in step. The connection is sandboxed: it reads
+    files of the landing directory and nothing else, has no network, loads no extension, and its
+    configuration is locked.
+
+    Args:
+        database: Path of the database file; it and its folder are made if they are not there.
+        landing_dir: The one directory that statements may read files from.
+        lock_wait_seconds: How long to wait for another process to let go of the file.
+        log: Where to say that it waits.
+
+    Yields:
+        The connection.
+
+    Raises:
+        WarehouseLockedError: Another process held the file for longer than the wait.
+        WarehouseError: The file cannot be opened, or is already open in this process for another
+            landing directory.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    connection = _open(database, lock_wait_seconds, log)
+    try:
+        with _sandbox_lock:
+            _enter_sandbox(connection, landing_dir.resolve())
+        yield connection
+    finally:
+        connection.close()
+
+
+def _open(
+    database: Path, lock_wait_seconds: float, log: logging.Logger
+) -> duckdb.DuckDBPyConnection:
+    deadline, pause, waiting = time.monotonic() + lock_wait_seconds, 0.05, False
+    while True:
+        try:
+            return duckdb.connect(str(database))
+        except duckdb.Error as error:
+            if "lock" not in str(error).lower() or not isinstance(error, duckdb.IOException):
+                raise WarehouseError(f"cannot open {database}: {error}") from error
+            if time.monotonic() >= deadline:
+                raise WarehouseLockedError(
+                    f"{database} was in use by another process for {lock_wait_seconds:g} s: {error}"
+                ) from error
+        if not waiting:
+            log.info(
+                f"waiting up to {lock_wait_seconds:g} s for another process to close {database}"
+            )
+            waiting = True
+        time.sleep(min(pause * random.uniform(0.5, 1.5), max(0, deadline - time.monotonic())))
+        pause = min(pause * 2, 1.0)
+
+
+def _enter_sandbox(connection: duckdb.DuckDBPyConnection, landing_dir: Path) -> None:
+    current = connection.execute(
+        "SELECT current_setting('lock_configuration'), current_setting('allowed_directories')"
+    ).fetchone()
+    assert current is not None, "a SELECT without FROM gives one row"
+    locked, directories = current
+    if locked:
+        allowed = {Path(directory) for directory in directories}
+        if landing_dir not in allowed:
+            raise WarehouseError(
+                f"the database is open in this process for another landing directory than "
+                f"{landing_dir}"
+            )
+        return
+    directory = str(landing_dir).replace("'", "''")
+    connection.execute(f"SET allowed_directories = ['{directory}']")
+    for setting in (
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "allow_community_extensions = false",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")

@@ -1,0 +1,280 @@
+"""A `dagster dev` of its own for a test: start it, ask it, stop it, kill it.
+
+It works in a temporary folder that holds what a checkout's folder would: workspace.yaml,
+dagster.yaml, landed files, the database and Dagster's storage. Nothing of it remains.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import psutil
+
+from partitioned_etl.ingest.settings import DEFAULTS
+
+PROJECT = Path(__file__).parents[1]
+DEADLINE_S = 120
+STOP_DEADLINE_S = 30
+
+FINISHED_STATUSES = ("SUCCESS", "FAILURE", "CANCELED")
+
+_POLL_S = 0.3
+_LOG_TAIL_CHARS = 5000
+_RUN_FIELDS = "runId jobName status creationTime startTime endTime tags { key value }"
+
+T = TypeVar("T")
+
+
+class DevServer:
+    """One `dagster dev` on the loopback address, with a folder that outlives its restarts.
+
+    Attributes:
+        folder: Working directory of the server.
+        landing_dir: Its landing directory, with the sample files at first.
+        database: Its DuckDB database.
+        url: Where its web UI is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Fill a folder with what a server needs; `start` starts one in it."""
+        self.folder = folder
+        self.landing_dir = folder / "landing"
+        self.database = folder / "warehouse.duckdb"
+        self._log = folder / "dev.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        for name in ("workspace.yaml", "dagster.yaml"):
+            shutil.copy(PROJECT / name, folder)
+        shutil.copytree(PROJECT / "data" / "source", self.landing_dir)
+        (folder / "tmp").mkdir()
+        (folder / "incoming").mkdir()
+
+    def land(self, feed_folder: str, files: Mapping[str, str | bytes]) -> None:
+        """Let files appear in a feed's folder at nearly one moment, each of them whole."""
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            (self.folder / "incoming" / name).write_bytes(data)
+        for name in files:
+            (self.folder / "incoming" / name).replace(self.landing_dir / feed_folder / name)
+
+    def start(self) -> None:
+        """Start a server and wait until it has loaded the code location."""
+        port = _find_free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        # Every setting is given, because a line of the checkout's .env would fill a gap.
+        settings = DEFAULTS | {
+            "LANDING_DIR": str(self.landing_dir),
+            "DUCKDB_DATABASE": str(self.database),
+            "SENSOR_INTERVAL_SECONDS": "1",
+            "SETTLE_SECONDS": "0.5",
+        }
+        system = {name: text for name, text in os.environ.items() if "DAGSTER" not in name}
+        with self._log.open("ab") as output, _default_interrupt():
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "dagster", "dev"),
+                    *("-h", "127.0.0.1", "-p", str(port)),
+                ],
+                cwd=self.folder,
+                env=system | settings | {"TMPDIR": str(self.folder / "tmp")},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.wait_until("the code location is loaded", self._is_loaded)
+
+    def stop(self) -> None:
+        """Interrupt the server as Ctrl-C does, and kill what is left of it after a deadline."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        while self._list_processes() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the server and all its processes at once, as a power cut does."""
+        if self._process is None:
+            return
+        while processes := self._list_processes():
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self._process.wait()
+        self._process = None
+
+    def _list_processes(self) -> list[psutil.Process]:
+        """Give every process of the server's session, also one whose parent is gone."""
+        assert self._process is not None
+        self._process.poll()
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                of_session = os.getsid(process.pid) == self._process.pid
+                if of_session and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def wait_until(
+        self, what: str, condition: Callable[[], T | None], *, poll_s: float = _POLL_S
+    ) -> T:
+        """Ask for something until it is true, and return it; fail after a deadline."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not (value := condition()):
+            is_alive = self._process is not None and self._process.poll() is None
+            if not is_alive or time.monotonic() > deadline:
+                state = f"for {DEADLINE_S} s" if is_alive else "before the server ended"
+                log = self._log.read_text(encoding="utf-8", errors="replace")
+                raise AssertionError(f"not true {state}: {what}\n{log[-_LOG_TAIL_CHARS:]}")
+            time.sleep(poll_s)
+        return value
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """Send a GraphQL query and return its data."""
+        request = urllib.request.Request(
+            f"{self.url}/graphql",
+            data=json.dumps({"query": query, "variables": variables}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
+            answer = json.load(response)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def _is_loaded(self) -> bool:
+        try:
+            workspace = self.ask(
+                "{ workspaceOrError { ... on Workspace { locationEntries "
+                "{ loadStatus locationOrLoadError { ... on PythonError { message } } } } } }"
+            )["workspaceOrError"]
+        except OSError:
+            return False
+        entries = workspace.get("locationEntries", [])
+        for entry in entries:
+            assert not entry["locationOrLoadError"], entry["locationOrLoadError"]["message"]
+        return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
+
+    def list_runs(self, job_name: str | None = None) -> list[dict[str, Any]]:
+        """Give the runs, or those of one job, newest first, each with its tags as a mapping."""
+        runs = self.ask(
+            "query ($filter: RunsFilter) { runsOrError(filter: $filter) { ... on Runs "
+            f"{{ results {{ {_RUN_FIELDS} }} }} }} }}",
+            filter={"pipelineName": job_name} if job_name else {},
+        )["runsOrError"]["results"]
+        return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
+
+    def wait_for_run(self, run_id: str) -> dict[str, Any]:
+        """Wait until a run is finished, and return it."""
+
+        def finished() -> dict[str, Any] | None:
+            (run,) = (run for run in self.list_runs() if run["runId"] == run_id)
+            return run if run["status"] in FINISHED_STATUSES else None
+
+        return self.wait_until(f"run {run_id} is finished", finished)
+
+    def wait_until_quiet(self) -> list[dict[str, Any]]:
+        """Wait until there are runs and all are finished, and return them."""
+
+        def list_finished_runs() -> list[dict[str, Any]] | None:
+            runs = self.list_runs()
+            return runs if all(run["status"] in FINISHED_STATUSES for run in runs) else None
+
+        return self.wait_until("all runs are finished", list_finished_runs)
+
+    def find_worker(self, run_id: str) -> psutil.Process | None:
+        """Give the process that a run says it is executed by, once it says so."""
+        events = self.ask(
+            "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events { "
+            "... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text } } } "
+            "} } } }",
+            run=run_id,
+        )["logsForRun"]["events"]
+        for event in events:
+            for entry in event.get("metadataEntries", []):
+                if entry["label"] == "pid":
+                    return psutil.Process(int(entry["text"]))
+        return None
+
+    def count_ticks(self, sensor: str, since: float) -> int:
+        """Count a sensor's finished ticks that began at a time or later."""
+        state = self.ask(
+            "query ($sensor: SensorSelector!, $since: Float!) { "
+            "sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState { "
+            "ticks(afterTimestamp: $since, statuses: [SKIPPED, SUCCESS]) { timestamp } } } } }",
+            sensor={
+                "repositoryLocationName": "partitioned_etl",
+                "repositoryName": "__repository__",
+                "sensorName": sensor,
+            },
+            since=since,
+        )["sensorOrError"]["sensorState"]
+        return len(state["ticks"])
+
+    def read_partition_statuses(self, asset: str) -> dict[str, str]:
+        """Give the status of each partition of an asset, such as `MATERIALIZED` or `FAILED`."""
+        statuses = self.ask(
+            "query ($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { "
+            "... on AssetNode { assetPartitionStatuses { ... on DefaultPartitionStatuses "
+            "{ materializedPartitions failedPartitions materializingPartitions } } } } }",
+            asset={"path": [asset]},
+        )["assetNodeOrError"]["assetPartitionStatuses"]
+        return {
+            key: name.removesuffix("Partitions").upper()
+            for name, keys in statuses.items()
+            for key in keys
+        }
+
+    def read_rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Query the database, between two uses by the server; no rows while it has no table."""
+        if not self.database.exists():
+            return []
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                with duckdb.connect(self.database, read_only=True) as connection:
+                    return connection.execute(sql, values).fetchall()
+            except duckdb.CatalogException:
+                return []
+            except duckdb.IOException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def open_folder_for_server() -> Iterator[DevServer]:
+    """Give a server that is not started yet; end it and remove its folder afterwards."""
+    # The path stays short, because Dagster puts sockets below it.
+    with tempfile.TemporaryDirectory(prefix="dagster-dev-") as folder:
+        server = DevServer(Path(folder))
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def _find_free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _default_interrupt() -> Iterator[None]:
+    """Let a process that is started meanwhile end by SIGINT, which a background job ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

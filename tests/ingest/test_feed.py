@@ -1,0 +1,206 @@
+"""A feed's declaration: what it accepts, and the partition key of a file name."""
+
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import pytest
+
+from ingest.workbench import NOTES, ORDERS, PRICES
+from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
+from partitioned_etl.ingest.feed import CsvFormat, Feed, Partitioning, RowRule
+
+
+def make_feed(**declared: Any) -> Feed:
+    """A feed that is sound but for what is declared."""
+    sound: dict[str, Any] = {
+        "name": "f",
+        "folder": "f",
+        "pattern": "{key}.csv",
+        "columns": {"a": "BIGINT"},
+        "table": "t",
+    }
+    return Feed(**sound | declared)
+
+
+@pytest.mark.parametrize(
+    ("feed", "file_name", "partition_key"),
+    [
+        (PRICES, "2018-01-22.csv", "2018-01-22"),
+        (PRICES, "2024-02-29.csv", "2024-02-29"),
+        (ORDERS, "2018-01.csv", "2018-01-01"),
+        (NOTES, "acme.csv", "acme"),
+        (NOTES, "a.b.csv", "a.b"),
+        (NOTES, ".csv.csv", ".csv"),
+        (make_feed(pattern="p_{date:%Y%m%d}_v1.csv"), "p_20180122_v1.csv", "2018-01-22"),
+        (make_feed(pattern="{date:%d.%m.%Y}"), "22.01.2018", "2018-01-22"),
+        (make_feed(pattern="{date:%m+%Y}.csv"), "02+2018.csv", "2018-02-01"),
+        (make_feed(pattern="a.({key}).csv"), "a.(x).csv", "x"),
+    ],
+)
+def test_a_file_name_stands_for_one_partition_key(
+    feed: Feed, file_name: str, partition_key: str
+) -> None:
+    assert feed.partition_key_of(file_name) == partition_key
+    feed.check_partition_key(partition_key)
+
+
+@pytest.mark.parametrize(
+    ("feed", "file_name"),
+    [
+        (PRICES, "2018-1-22.csv"),
+        (PRICES, "18-01-22.csv"),
+        (PRICES, "2018-01-22.CSV"),
+        (PRICES, "2018-01-22.csv.part"),
+        (PRICES, "x2018-01-22.csv"),
+        (PRICES, "2018-01-22xcsv"),
+        (PRICES, "2018-01-22.csv\n"),
+        (PRICES, "\u0662\u0660\u0661\u0668-01-22.csv"),
+        (ORDERS, "2018-01-22.csv"),
+        (NOTES, ".csv"),
+        (NOTES, ""),
+        (make_feed(pattern="a.({key}).csv"), "a.x.csv"),
+    ],
+)
+def test_a_name_of_another_pattern_stands_for_no_key(feed: Feed, file_name: str) -> None:
+    assert feed.match_file_name(file_name) is None
+    with pytest.raises(PartitionKeyError, match="does not match the pattern"):
+        feed.partition_key_of(file_name)
+
+
+@pytest.mark.parametrize(
+    ("feed", "file_name"),
+    [(PRICES, "2018-02-30.csv"), (PRICES, "2018-13-01.csv"), (ORDERS, "2018-00.csv")],
+)
+def test_an_impossible_date_in_a_name_is_no_key(feed: Feed, file_name: str) -> None:
+    with pytest.raises(PartitionKeyError, match="holds no date of the form"):
+        feed.partition_key_of(file_name)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["acme", "acme_2", "A-1.b", "-x", "_", "x" * 128],
+)
+def test_a_dynamic_feed_accepts_plain_names_by_default(key: str) -> None:
+    feed = make_feed()
+    feed.check_partition_key(key)
+    assert feed.partition_key_of(f"{key}.csv") == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", ".hidden", "a b", "a/b", "../../etc/passwd", "a'b", "a\n", "a\0", "é", "x" * 129, "a[1]"],
+)
+def test_a_dynamic_feed_refuses_other_names_by_default(key: str) -> None:
+    feed = make_feed()
+    with pytest.raises(PartitionKeyError) as refused:
+        feed.check_partition_key(key)
+    assert feed.name in str(refused.value)
+    assert str(refused.value).isprintable()
+    with pytest.raises(PartitionKeyError):
+        feed.partition_key_of(f"{key}.csv")
+
+
+def test_a_refused_key_is_cut_short_in_the_message() -> None:
+    with pytest.raises(PartitionKeyError) as refused:
+        make_feed().check_partition_key("é" * 100_000)
+    assert len(str(refused.value)) < 2_000
+
+
+def test_the_key_pattern_must_match_the_whole_key() -> None:
+    feed = make_feed(key_pattern="[a-z]+|[0-9]")
+    feed.check_partition_key("abc")
+    for key in ("abc1", "11", "1a"):
+        with pytest.raises(PartitionKeyError):
+            feed.check_partition_key(key)
+
+
+@pytest.mark.parametrize(
+    ("feed", "key"),
+    [
+        (PRICES, "2018-1-22"),
+        (PRICES, "2018-02-30"),
+        (PRICES, "2018-01-22 "),
+        (PRICES, "acme"),
+        (PRICES, ""),
+        (PRICES, "2018-01-22' OR 1=1"),
+        (ORDERS, "2018-01-02"),
+        (ORDERS, "2018-01"),
+        (ORDERS, "2018-1-01"),
+    ],
+)
+def test_a_dated_feed_refuses_a_key_that_is_not_its_own_spelling(feed: Feed, key: str) -> None:
+    with pytest.raises(PartitionKeyError, match=f"is not a {feed.partitioning} key"):
+        feed.check_partition_key(key)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "partitioning"),
+    [
+        ("{date:%Y-%m-%d}.csv", Partitioning.DAILY),
+        ("{date:%Y%m}.csv", Partitioning.MONTHLY),
+        ("{key}.csv", Partitioning.DYNAMIC),
+    ],
+)
+def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partitioning) -> None:
+    assert make_feed(pattern=pattern).partitioning is partitioning
+    assert make_feed(pattern=pattern, partitioning=str(partitioning)).partitioning is partitioning
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"pattern": "daily.csv"}, "exactly one placeholder"),
+        ({"pattern": "{key}-{key}.csv"}, "exactly one placeholder"),
+        ({"pattern": "{key}-{date:%Y-%m-%d}.csv"}, "exactly one placeholder"),
+        ({"pattern": "{customer}.csv"}, "exactly one placeholder"),
+        ({"pattern": "{date:}.csv"}, "exactly one placeholder"),
+        ({"pattern": "in/{key}.csv"}, "no folder"),
+        ({"pattern": "{date:%Y}.csv"}, "made of %Y, %m"),
+        ({"pattern": "{date:%d.%m.%y}.csv"}, "made of %Y, %m"),
+        ({"pattern": "{date:%Y-%m-%d %H}.csv"}, "made of %Y, %m"),
+        ({"partitioning": "daily"}, "makes dynamic keys, but its partitioning is daily"),
+        ({"columns": {}}, "needs columns"),
+        ({"columns": {"a": "BIGINT", "A": "BIGINT"}}, "each name once"),
+        ({"columns": {"Partition_Key": "BIGINT"}}, "partition_key is added by a load"),
+        ({"columns": {"source_file": "VARCHAR"}}, "source_file is added by a load"),
+        (
+            {"row_rules": (RowRule(name="r", column="b", expression="true", reason=""),)},
+            "rule r is about column b",
+        ),
+    ],
+)
+def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(FeedDefinitionError, match=message) as refused:
+        make_feed(**declared)
+    assert "feed f" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"delimiter": ""}, "delimiter must be one ASCII character"),
+        ({"delimiter": "||"}, "delimiter must be one ASCII character"),
+        ({"quote": "\n"}, "quote must be one ASCII character"),
+        ({"quote": "«"}, "quote must be one ASCII character"),
+        ({"escape": "\0"}, "escape must be one ASCII character"),
+        ({"delimiter": '"'}, "delimiter must differ"),
+        ({"delimiter": "\\", "escape": "\\"}, "delimiter must differ"),
+        ({"encoding": "utf-7"}, "'utf-7' is not one of"),
+        ({"encoding": "no such encoding"}, "'no such encoding' is not one of"),
+    ],
+)
+def test_a_dialect_that_cannot_be_read_is_refused(declared: dict[str, str], message: str) -> None:
+    with pytest.raises(FeedDefinitionError, match=message):
+        CsvFormat(**declared)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("name", ["UTF8", "utf_8", "latin1", "ISO-8859-1", "UTF-16"])
+def test_an_encoding_may_have_any_name_that_python_knows(name: str) -> None:
+    assert CsvFormat(encoding=name).normal_encoding in ("utf-8", "iso8859-1", "utf-16")
+
+
+def test_a_feed_cannot_be_changed_after_it_was_declared() -> None:
+    with pytest.raises(FrozenInstanceError):
+        NOTES.table = "other"  # pyright: ignore[reportAttributeAccessIssue]
+    assert replace(NOTES, table="other").table == "other"
+    assert NOTES.table == "raw_notes"

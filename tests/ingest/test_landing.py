@@ -1,0 +1,311 @@
+"""What lies in a feed's folder: which entries are landed files, and why others are passed over."""
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from ingest.workbench import NOTES, PRICES, Workbench
+from partitioned_etl.ingest import landing
+from partitioned_etl.ingest.errors import LandedFileError
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import (
+    LandedFile,
+    Signature,
+    find_landed_file,
+    hash_landed_file,
+    list_changed_while_read,
+    list_landed_files,
+    open_landed_file,
+)
+
+DEFAULT_KEYS = replace(NOTES, key_pattern=Feed.key_pattern)
+
+
+def ignored(bench: Workbench, feed: Feed = NOTES) -> dict[str, str]:
+    listing = list_landed_files(feed, bench.landing_dir)
+    assert not listing.files
+    assert not listing.refused
+    return {entry.name: entry.reason for entry in listing.ignored}
+
+
+def refused(bench: Workbench, feed: Feed = NOTES) -> dict[str, str]:
+    listing = list_landed_files(feed, bench.landing_dir)
+    assert not listing.files
+    assert not listing.ignored
+    return {entry.name: entry.reason for entry in listing.refused}
+
+
+def land_one(bench: Workbench, content: bytes = b"id,note\n") -> LandedFile:
+    bench.land(NOTES, "a.csv", content)
+    (file,) = bench.list_files(NOTES)
+    return file
+
+
+def test_a_landed_file_has_key_path_and_signature(bench: Workbench) -> None:
+    path = bench.land(PRICES, "2018-01-22.csv", b"12345")
+    os.utime(path, ns=(5, 1_600_000_000_123_456_789))
+    (file,) = bench.list_files(PRICES)
+    status = path.stat()
+    assert file == LandedFile(
+        "2018-01-22",
+        path,
+        Signature(5, 1_600_000_000_123_456_789, status.st_ctime_ns, status.st_ino),
+    )
+    assert file.name == "2018-01-22.csv"
+
+
+def test_landed_files_are_listed_in_the_order_of_their_keys(bench: Workbench) -> None:
+    for key in ("b", "c", "a"):
+        bench.land(NOTES, f"{key}.csv", "")
+    assert list(list_landed_files(NOTES, bench.landing_dir).files) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".a.csv", "hidden file"),
+        (".csv", "hidden file"),
+        ("~a.csv", "temporary file"),
+        ("a.csv~", "temporary file"),
+        ("a.csv.part", "temporary file"),
+        ("a.csv.tmp", "temporary file"),
+        ("a.csv.filepart", "temporary file"),
+        ("a.csv.crdownload", "temporary file"),
+        ("README.md", "the name does not match the pattern '{key}.csv'"),
+        ("a.CSV", "the name does not match the pattern '{key}.csv'"),
+        ("a.csv.gz", "the name does not match the pattern '{key}.csv'"),
+    ],
+)
+def test_a_file_that_is_none_of_the_feeds_business_is_ignored(
+    bench: Workbench, name: str, reason: str
+) -> None:
+    bench.land(NOTES, name, "id,note\n1,x\n")
+    assert ignored(bench) == {name: reason}
+
+
+def test_a_temporary_name_is_ignored_even_where_the_pattern_matches_it(bench: Workbench) -> None:
+    bench.land(NOTES, "a.part", "id,note\n1,x\n")
+    assert ignored(bench, replace(NOTES, pattern="{key}")) == {"a.part": "temporary file"}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "README.md"])
+def test_a_symbolic_link_is_ignored(bench: Workbench, name: str) -> None:
+    outside = bench.root / "outside.csv"
+    outside.write_bytes(b"id,note\n1,x\n")
+    bench.path(NOTES, name).parent.mkdir(parents=True)
+    bench.path(NOTES, name).symlink_to(outside)
+    assert ignored(bench) == {name: "symbolic link"}
+
+
+def test_a_dangling_symbolic_link_is_ignored(bench: Workbench) -> None:
+    bench.path(NOTES, "a.csv").parent.mkdir(parents=True)
+    bench.path(NOTES, "a.csv").symlink_to(bench.root / "nowhere")
+    assert ignored(bench) == {"a.csv": "symbolic link"}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "archive"])
+def test_a_folder_is_ignored(bench: Workbench, name: str) -> None:
+    bench.path(NOTES, name).mkdir(parents=True)
+    assert ignored(bench) == {name: "folder"}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "pipe"])
+def test_a_fifo_is_ignored(bench: Workbench, name: str) -> None:
+    bench.path(NOTES, name).parent.mkdir(parents=True)
+    os.mkfifo(bench.path(NOTES, name))
+    assert ignored(bench) == {name: "not a regular file"}
+
+
+def test_a_socket_is_ignored(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.path(NOTES, "a.csv").parent.mkdir(parents=True)
+    # A socket's path has to be short.
+    monkeypatch.chdir(bench.path(NOTES, "a.csv").parent)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("a.csv")
+        assert ignored(bench) == {"a.csv": "not a regular file"}
+
+
+def test_a_folder_that_does_not_exist_holds_nothing(bench: Workbench) -> None:
+    bench.landing_dir.mkdir()
+    folder = str(bench.landing_dir / "notes")
+    assert ignored(bench) == {folder: "the feed's folder does not exist"}
+
+
+def test_a_landing_directory_that_does_not_exist_is_an_error(bench: Workbench) -> None:
+    with pytest.raises(LandedFileError, match=r"the landing directory .* does not exist"):
+        list_landed_files(NOTES, bench.landing_dir)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(bench: Workbench) -> None:
+    bench.landing_dir.mkdir()
+    (bench.landing_dir / "notes").write_bytes(b"")
+    with pytest.raises(LandedFileError, match=r"feed notes: cannot list .*notes"):
+        list_landed_files(NOTES, bench.landing_dir)
+
+
+def test_a_name_with_an_impossible_date_is_refused(bench: Workbench) -> None:
+    bench.land(PRICES, "2018-02-30.csv", "")
+    assert refused(bench, PRICES) == {
+        "2018-02-30.csv": "the name holds no date of the form %Y-%m-%d"
+    }
+
+
+def test_a_name_whose_key_the_feed_does_not_allow_is_refused(bench: Workbench) -> None:
+    bench.land(NOTES, "a b.csv", "")
+    ((name, reason),) = refused(bench, DEFAULT_KEYS).items()
+    assert name == "a b.csv"
+    assert reason.startswith("partition key 'a b' is not made of the characters that feed notes")
+
+
+def test_a_name_with_a_backslash_is_refused(bench: Workbench) -> None:
+    bench.land(NOTES, "a\\b.csv", "")
+    assert refused(bench) == {
+        "a\\b.csv": "the name holds a backslash, which DuckDB takes for an escape"
+    }
+
+
+def test_a_name_that_is_not_utf8_is_refused(bench: Workbench) -> None:
+    bench.path(NOTES, "x").parent.mkdir(parents=True)
+    folder = os.fsencode(bench.path(NOTES, "x").parent)
+    try:
+        descriptor = os.open(os.path.join(folder, b"\xff.csv"), os.O_CREAT | os.O_WRONLY)  # noqa: PTH118
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    os.close(descriptor)
+    assert refused(bench) == {"\\udcff.csv": "the name is not UTF-8"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("acme.csv", "ACME.csv"),
+        ("acme.csv", "Acme.csv", "aCME.csv"),
+        ("caf\u00e9.csv", "cafe\u0301.csv"),
+        ("stra\u00dfe.csv", "STRASSE.csv"),
+    ],
+)
+def test_names_that_differ_only_in_case_or_unicode_form_are_all_refused(
+    bench: Workbench, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        bench.land(NOTES, name, "id,note\n1,x\n")
+    if len(list(bench.path(NOTES, "").iterdir())) < len(names):
+        pytest.skip("this file system does not tell these names apart")
+    reason = f"several files stand for one partition key: {', '.join(sorted(names))}"
+    assert refused(bench) == dict.fromkeys(names, reason)
+
+
+def test_a_colliding_name_does_not_keep_others_from_being_listed(bench: Workbench) -> None:
+    for name in ("acme.csv", "ACME.csv", "globex.csv"):
+        bench.land(NOTES, name, "id,note\n1,x\n")
+    assert [file.name for file in bench.list_files(NOTES)] == ["globex.csv"]
+
+
+def test_a_key_finds_its_landed_file(bench: Workbench) -> None:
+    file = land_one(bench)
+    listing = list_landed_files(NOTES, bench.landing_dir)
+    assert find_landed_file(NOTES, bench.landing_dir, listing, "a") == file
+
+
+@pytest.mark.parametrize("key", ["b", "../notes/a", "a.csv", "*", "", "a\0"])
+def test_a_key_is_looked_up_and_never_made_into_a_path(bench: Workbench, key: str) -> None:
+    land_one(bench)
+    listing = list_landed_files(NOTES, bench.landing_dir)
+    with pytest.raises(LandedFileError) as missing:
+        find_landed_file(NOTES, bench.landing_dir, listing, key)
+    assert f"partition key {key!a}: no file in {bench.landing_dir}" in str(missing.value)
+
+
+def test_a_refused_file_is_not_found_and_the_message_says_why(bench: Workbench) -> None:
+    for name in ("acme.csv", "ACME.csv"):
+        bench.land(NOTES, name, "")
+    listing = list_landed_files(NOTES, bench.landing_dir)
+    with pytest.raises(LandedFileError, match=r"acme.csv: several files stand for one"):
+        find_landed_file(NOTES, bench.landing_dir, listing, "acme")
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as handle:
+        handle.write(b"x")
+
+
+def replace_by_copy(path: Path) -> None:
+    copy = path.with_suffix(".new")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+    path.symlink_to(path.with_suffix(".old"))
+
+
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def set_mtime(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+
+
+CHANGES = [append, replace_by_copy, replace_by_link, replace_by_fifo, set_mtime, Path.unlink]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_is_no_longer_the_listed_one_is_not_opened(
+    bench: Workbench, change: Callable[[Path], None]
+) -> None:
+    file = land_one(bench)
+    change(file.path)
+    with pytest.raises(LandedFileError, match=r"^a.csv: "), open_landed_file(file):
+        pass
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_after_the_listing_is_noticed(
+    bench: Workbench, change: Callable[[Path], None]
+) -> None:
+    for name in ("a.csv", "b.csv"):
+        bench.land(NOTES, name, "id,note\n")
+    files = bench.list_files(NOTES)
+    assert list_changed_while_read(files) == []
+    change(files[0].path)
+    assert list_changed_while_read(files) == files[:1]
+
+
+def test_a_file_that_is_left_alone_is_opened_as_it_was_listed(bench: Workbench) -> None:
+    file = land_one(bench, b"id,note\n1,x\n")
+    with open_landed_file(file) as handle:
+        assert handle.read() == b"id,note\n1,x\n"
+    assert handle.closed
+
+
+def test_the_content_hash_is_the_sha256_of_all_bytes(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = bytes(range(256)) * 10
+    file = land_one(bench, content)
+    monkeypatch.setattr(landing, "CHUNK_BYTES", 100)
+    assert hash_landed_file(file) == sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("now_s", "is_settled"),
+    [(100, False), (101, False), (102, True), (1_000, True), (99, False), (97, True)],
+)
+def test_a_file_is_settled_when_it_was_left_alone_for_the_settle_time(
+    now_s: int, is_settled: bool
+) -> None:
+    signature = Signature(size_bytes=1, mtime_ns=0, ctime_ns=100 * 10**9, inode=1)
+    assert signature.is_settled(2.0, now_ns=now_s * 10**9) is is_settled
+
+
+def test_without_a_settle_time_every_file_is_settled() -> None:
+    signature = Signature(size_bytes=1, mtime_ns=0, ctime_ns=100, inode=1)
+    assert signature.is_settled(0, now_ns=100)

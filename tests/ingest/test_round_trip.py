@@ -1,0 +1,116 @@
+"""Whatever lands: the table holds what a strict reader reads, or the file is refused."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ingest.workbench import (
+    NOTES,
+    Workbench,
+)
+from partitioned_etl.ingest.feed import CsvFormat, Feed
+from partitioned_etl.ingest.ledger import read_ledger
+from partitioned_etl.ingest.warehouse import OutcomeStatus, replace_partitions
+
+TYPED = Feed(
+    name="typed",
+    folder="typed",
+    pattern="{key}.csv",
+    columns={"id": "BIGINT", "amount": "DOUBLE", "day": "DATE", "note": "VARCHAR"},
+    table="typed",
+)
+
+integers = st.none() | st.integers(-(2**63), 2**63 - 1)
+floats = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+texts = st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+some_rows = st.lists(st.tuples(integers, floats, st.none() | st.dates(), texts), max_size=8)
+
+
+@st.composite
+def dialects(draw: st.DrawFn) -> dict[str, Any]:
+    """Options of Python's CSV writer."""
+    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]))
+    options: dict[str, Any] = {
+        "delimiter": draw(st.sampled_from(",;\t| :")),
+        "quotechar": draw(st.sampled_from("\"'^")),
+        "lineterminator": draw(st.sampled_from(["\n", "\r\n"])),
+        "quoting": quoting,
+    }
+    if quoting == csv.QUOTE_ALL and draw(st.booleans()):
+        options |= {"doublequote": False, "escapechar": "\\"}
+    return options
+
+
+def write_csv(rows: list[tuple[Any, ...]], dialect: dict[str, Any]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, strict=True, **dialect)
+    writer.writerows([tuple(TYPED.columns), *rows])
+    return text.getvalue()
+
+
+def test_the_rows_that_a_csv_writer_wrote_are_the_rows_of_the_table(bench: Workbench) -> None:
+    with bench.connect() as connection:
+
+        @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+        @given(some_rows, dialects(), st.booleans())
+        def check(rows: list[tuple[Any, ...]], dialect: dict[str, Any], mark: bool) -> None:
+            minimal = dialect["quoting"] == csv.QUOTE_MINIMAL
+            # Python's writer quotes no lone carriage return where lines end in a line feed.
+            assume(not (minimal and any("\r" in (row[3] or "") for row in rows)))
+            feed = replace(
+                TYPED,
+                csv=CsvFormat(
+                    delimiter=dialect["delimiter"],
+                    quote=dialect["quotechar"],
+                    escape=dialect.get("escapechar", dialect["quotechar"]),
+                ),
+            )
+            bench.land(feed, "a.csv", "\ufeff" * mark + write_csv(rows, dialect))
+            (outcome,) = replace_partitions(connection, feed, bench.list_files(feed))
+            assert outcome.reason == ""
+            loaded = connection.execute("SELECT * EXCLUDE (partition_key, source_file) FROM typed")
+            # The writer writes None as an empty text, with quotes or without.
+            nothing = None if minimal else ""
+            assert Counter(loaded.fetchall()) == Counter(
+                (*row[:3], row[3] or nothing) for row in rows
+            )
+            assert read_ledger(connection, feed)["a"].row_count == len(rows)
+
+        check()
+
+
+SOUP = ["1", "x", ",", '"', '""', "\n", "\r\n", "\r", " ", "\u00e9", "\0", "\\", "'", "#", "\ufeff"]
+TWO_TEXTS = replace(NOTES, columns={"a": "VARCHAR", "b": "VARCHAR"})
+
+
+def test_whatever_lands_is_loaded_as_a_strict_reader_reads_it_or_refused(bench: Workbench) -> None:
+    with bench.connect() as connection:
+        seen: Counter[OutcomeStatus] = Counter()
+
+        @settings(max_examples=150, deadline=None, database=None, derandomize=True)
+        @given(
+            st.sampled_from(["", "\ufeff"]),
+            st.lists(
+                st.sampled_from(SOUP)
+                | st.sampled_from(["1,x\n", '1,"x\n"\n', '"",\n', '"x""",\n']),
+                max_size=10,
+            ).map("".join),
+        )
+        def check(mark: str, body: str) -> None:
+            bench.land(TWO_TEXTS, "a.csv", f"{mark}a,b\n{body}")
+            (outcome,) = replace_partitions(connection, TWO_TEXTS, bench.list_files(TWO_TEXTS))
+            seen[outcome.status] += 1
+            if outcome.status == OutcomeStatus.REJECTED:
+                assert outcome.problems
+                return
+            loaded = connection.execute("SELECT a, b FROM raw_notes").fetchall()
+            strict = csv.reader(io.StringIO(body, newline=""), strict=True)
+            assert [[cell or "" for cell in row] for row in loaded] == list(strict)
+
+        check()
+    assert min(seen[OutcomeStatus.LOADED], seen[OutcomeStatus.REJECTED]) > 20

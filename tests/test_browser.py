@@ -1,0 +1,211 @@
+"""A person at the web UI sees the feeds, starts loads by clicking, and finds out why one failed.
+
+Headless Chromium drives the pages of a plain `dagster dev`; what a click did is then looked up in
+the database. Every page also has to do without the internet and without an error in its console.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
+
+from conftest import price_rows
+from dev_server import DevServer, open_folder_for_server
+
+TIMEOUT_MS = 60_000
+VIEWPORT = ViewportSize(width=2000, height=1400)
+
+CHAINS = {
+    "customer_prices": ("import_dynamic_partition_file", "duckdb_dynamic_partition_table"),
+    "daily_prices": ("import_partition_file", "duckdb_partition_table"),
+    "monthly_orders": ("import_monthly_file", "stg_orders", "monthly_orders"),
+}
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "chromium is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(browser: Browser) -> Iterator[DevServer]:
+    """One server for the tests of this module, with a file among the samples that is refused."""
+    with open_folder_for_server() as server:
+        server.land("customers", {"broken.csv": price_rows(1, -1)})
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser, server: DevServer) -> Iterator[Page]:
+    """A page of the web UI; at its end it may not have left this host nor reported an error."""
+    addresses: list[str] = []
+    errors: list[str] = []
+    page = browser.new_page(base_url=server.url, viewport=VIEWPORT)
+    page.set_default_timeout(TIMEOUT_MS)
+    page.on("request", lambda request: addresses.append(request.url))
+    page.on("websocket", lambda socket: addresses.append(socket.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console",
+        lambda message: errors.append(message.text) if message.type == "error" else None,
+    )
+    yield page
+    page.close()
+    assert addresses
+    assert {urlsplit(address).hostname for address in addresses} <= {"127.0.0.1", None}
+    assert errors == []
+
+
+def test_the_asset_graph_shows_the_chain_of_each_feed(page: Page, tmp_path: Path) -> None:
+    page.goto("/asset-groups")
+    graph = page.locator("svg")
+    for group, assets in CHAINS.items():
+        graph.get_by_text(group, exact=True).click()
+        expect(graph.get_by_text(assets[0], exact=True)).to_be_visible()
+    page.reload()
+    expect(graph.get_by_text("Latest event")).to_have_count(7)
+    expect(graph.get_by_text("Loading")).to_have_count(0)
+    page.screenshot(path=tmp_path / "asset_graph.png")
+
+    for assets in CHAINS.values():
+        positions = [find_position(graph.get_by_text(name, exact=True)) for name in assets]
+        assert positions == sorted(positions)
+        assert len({round(top) for _, top in positions}) == 1
+
+
+def find_position(names: Locator) -> tuple[float, float]:
+    """Give left and top of an asset's name; a group of the same name stands more to the left."""
+    boxes = [name.bounding_box() for name in names.all()]
+    return max((box["x"], box["y"]) for box in boxes if box)
+
+
+def test_the_automation_page_lists_the_landing_sensors_as_running(
+    page: Page, tmp_path: Path
+) -> None:
+    page.goto("/automation")
+    for feed_folder in ("daily", "customers", "monthly"):
+        name = page.get_by_text(f"{feed_folder}_landing_sensor", exact=True)
+        row = page.locator("div", has=name).filter(has=page.get_by_role("checkbox")).last
+        # The first is for selecting the row, the other is the switch.
+        expect(row.get_by_role("checkbox")).to_have_count(2)
+        expect(row.get_by_role("checkbox").last).to_be_checked()
+    page.screenshot(path=tmp_path / "automation.png")
+
+
+def test_the_page_of_a_failed_partition_leads_to_the_reason(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    asset = "duckdb_dynamic_partition_table"
+    server.wait_until(
+        "the bad file has failed",
+        lambda: server.read_partition_statuses(asset).get("broken") == "FAILED",
+    )
+    page.goto(f"/assets/{asset}?view=partitions")
+    page.locator("div[title='broken']").click()
+    expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
+    page.screenshot(path=tmp_path / "failed_partition.png")
+
+    page.get_by_text("View logs").click()
+    reason = page.get_by_role("dialog").get_by_text(
+        "broken.csv: line 3, column share_price: not greater than 0"
+    )
+    expect(reason.last).to_be_visible()
+    reason.last.scroll_into_view_if_needed()
+    page.screenshot(path=tmp_path / "failed_partition_reason.png")
+
+
+def test_one_partition_is_loaded_by_clicking_materialize(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    (run_id, _) = server.wait_until(
+        "the sample is loaded", lambda: read_loads(server).get("2018-01-22")
+    )
+    server.wait_for_run(run_id)
+    page.goto("/assets/duckdb_partition_table?view=partitions")
+    page.locator("div[title='2018-01-22']").click()
+    page.get_by_role("button", name="Materialize…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_placeholder("ex: 2018-01-21, 2018-01-22")).to_have_value("2018-01-22")
+    page.screenshot(path=tmp_path / "materialize.png")
+    run_id = click_and_read_answer(
+        page, dialog.get_by_role("button", name="Launch 1 run"), "launchPipelineExecution"
+    )["run"]["id"]
+
+    run = server.wait_for_run(run_id)
+    assert run["status"] == "SUCCESS"
+    assert run["tags"]["dagster/partition"] == "2018-01-22"
+    page.goto(f"/runs/{run_id}")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    expect(page.get_by_text("RUN_SUCCESS")).to_be_visible()
+    page.screenshot(path=tmp_path / "materialized_run.png")
+    assert read_loads(server)["2018-01-22"] == (run_id, 7)
+
+
+def test_a_range_of_partitions_is_loaded_by_clicking_a_backfill(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    page.goto("/assets/duckdb_partition_table?view=partitions")
+    page.get_by_role("button", name="Materialize…").click()
+    dialog = page.get_by_role("dialog")
+    selection = dialog.get_by_placeholder("ex: 2018-01-21, 2018-01-22")
+    selection.fill("[2018-01-21...2018-01-22]")
+    selection.press("Enter")
+    expect(dialog.get_by_text("2 partitions", exact=True)).to_be_visible()
+    page.screenshot(path=tmp_path / "backfill.png")
+    backfill_id = click_and_read_answer(
+        page, dialog.get_by_role("button", name="Launch backfill"), "launchPartitionBackfill"
+    )["backfillId"]
+
+    def find_runs() -> list[str]:
+        runs = server.list_runs()
+        return [r["runId"] for r in runs if r["tags"].get("dagster/backfill") == backfill_id]
+
+    (run_id,) = server.wait_until("the backfill has started a run", find_runs)
+    assert server.wait_for_run(run_id)["status"] == "SUCCESS"
+    page.goto(f"/runs/b/{backfill_id}")
+    expect(page.get_by_text(backfill_id).first).to_be_visible()
+    page.wait_for_timeout(5000)
+    print(page.locator("body").inner_text())
+    page.screenshot(path=tmp_path / "backfill_page.png")
+    loads = read_loads(server)
+    assert loads["2018-01-21"] == (run_id, 6)
+    assert loads["2018-01-22"] == (run_id, 7)
+
+
+def click_and_read_answer(page: Page, button: Locator, mutation: str) -> dict[str, Any]:
+    """Click, and give what the server answered to the mutation that the click sent."""
+    with page.expect_response(
+        lambda response: f"{mutation}(" in (response.request.post_data or "")
+    ) as answer:
+        button.click()
+    return answer.value.json()["data"][mutation]
+
+
+def read_loads(server: DevServer) -> dict[str, tuple[str, int]]:
+    """Give run and number of rows in the table, per partition of the daily feed."""
+    rows = server.read_rows(
+        "SELECT partition_key, run_id, count(*) FROM file_loads "
+        "JOIN raw_partition_data USING (partition_key) WHERE feed = 'daily_prices' GROUP BY ALL"
+    )
+    return {key: (run_id, count) for key, run_id, count in rows}
