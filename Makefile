@@ -22,7 +22,8 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 	$(or $(shell "$(PYTHON)" --version 2>/dev/null),not there): try make PYTHON=/path/to/python)))
 
 pip := -m pip --disable-pip-version-check --quiet --quiet install
-pytest := -m pytest -n auto
+# A file of tests shares what is slow to start, such as a server, in one process.
+pytest := -m pytest -n auto --dist loadfile
 # Dagster's own word on the two commands that are used here is no news to whoever calls make.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster

@@ -28,11 +28,8 @@ PROJECT = Path(__file__).parents[1]
 DEADLINE_S = 120
 STOP_DEADLINE_S = 30
 
-FINISHED_STATUSES = ("SUCCESS", "FAILURE", "CANCELED")
-
 _POLL_S = 0.3
 _LOG_TAIL_CHARS = 5000
-_RUN_FIELDS = "runId jobName status creationTime startTime endTime tags { key value }"
 
 T = TypeVar("T")
 
@@ -165,76 +162,6 @@ class DevServer:
             assert not entry["locationOrLoadError"], entry["locationOrLoadError"]["message"]
         return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
 
-    def list_runs(self, job_name: str | None = None) -> list[dict[str, Any]]:
-        """Give the runs, or those of one job, newest first, each with its tags as a mapping."""
-        runs = self.ask(
-            "query ($filter: RunsFilter) { runsOrError(filter: $filter) { ... on Runs "
-            f"{{ results {{ {_RUN_FIELDS} }} }} }} }}",
-            filter={"pipelineName": job_name} if job_name else {},
-        )["runsOrError"]["results"]
-        return [run | {"tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in runs]
-
-    def wait_for_run(self, run_id: str) -> dict[str, Any]:
-        """Wait until a run is finished, and return it."""
-
-        def finished() -> dict[str, Any] | None:
-            (run,) = (run for run in self.list_runs() if run["runId"] == run_id)
-            return run if run["status"] in FINISHED_STATUSES else None
-
-        return self.wait_until(f"run {run_id} is finished", finished)
-
-    def wait_until_quiet(self) -> list[dict[str, Any]]:
-        """Wait until there are runs and all are finished, and return them."""
-
-        def list_finished_runs() -> list[dict[str, Any]] | None:
-            runs = self.list_runs()
-            return runs if all(run["status"] in FINISHED_STATUSES for run in runs) else None
-
-        return self.wait_until("all runs are finished", list_finished_runs)
-
-    def find_worker(self, run_id: str) -> psutil.Process | None:
-        """Give the process that a run says it is executed by, once it says so."""
-        events = self.ask(
-            "query ($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events { "
-            "... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text } } } "
-            "} } } }",
-            run=run_id,
-        )["logsForRun"]["events"]
-        for event in events:
-            for entry in event.get("metadataEntries", []):
-                if entry["label"] == "pid":
-                    return psutil.Process(int(entry["text"]))
-        return None
-
-    def count_ticks(self, sensor: str, since: float) -> int:
-        """Count a sensor's finished ticks that began at a time or later."""
-        state = self.ask(
-            "query ($sensor: SensorSelector!, $since: Float!) { "
-            "sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState { "
-            "ticks(afterTimestamp: $since, statuses: [SKIPPED, SUCCESS]) { timestamp } } } } }",
-            sensor={
-                "repositoryLocationName": "partitioned_etl",
-                "repositoryName": "__repository__",
-                "sensorName": sensor,
-            },
-            since=since,
-        )["sensorOrError"]["sensorState"]
-        return len(state["ticks"])
-
-    def read_partition_statuses(self, asset: str) -> dict[str, str]:
-        """Give the status of each partition of an asset, such as `MATERIALIZED` or `FAILED`."""
-        statuses = self.ask(
-            "query ($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { "
-            "... on AssetNode { assetPartitionStatuses { ... on DefaultPartitionStatuses "
-            "{ materializedPartitions failedPartitions materializingPartitions } } } } }",
-            asset={"path": [asset]},
-        )["assetNodeOrError"]["assetPartitionStatuses"]
-        return {
-            key: name.removesuffix("Partitions").upper()
-            for name, keys in statuses.items()
-            for key in keys
-        }
-
     def read_rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Query the database, between two uses by the server; no rows while it has no table."""
         if not self.database.exists():
@@ -242,7 +169,7 @@ class DevServer:
         deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
-                with duckdb.connect(self.database, read_only=True) as connection:
+                with duckdb.connect(str(self.database), read_only=True) as connection:
                     return connection.execute(sql, values).fetchall()
             except duckdb.CatalogException:
                 return []

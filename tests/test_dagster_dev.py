@@ -14,10 +14,17 @@ import psutil
 import pytest
 
 from conftest import price_rows
+from dagster_state import (
+    count_ticks,
+    find_worker,
+    list_runs,
+    read_partition_statuses,
+    wait_for_run,
+    wait_until_quiet,
+)
 from dev_server import PROJECT, DevServer, open_folder_for_server
 
 CUSTOMER_JOB = "customer_prices_job"
-CUSTOMER_SENSOR = "customers_landing_sensor"
 LOAD_JOBS = ("daily_prices_job", CUSTOMER_JOB, "monthly_orders_job")
 TABLES = {
     "daily": "raw_partition_data",
@@ -26,8 +33,8 @@ TABLES = {
 }
 SAMPLE_DIR = PROJECT / "data" / "source"
 
-LARGE_FILE_ROWS = 2_500_000
-"""About 240 MB: the database file grows for more than a second until the load is committed."""
+LARGE_FILE_ROWS = 2_000_000
+"""About 190 MB: the database file grows for about a second until the load is committed."""
 LOAD_UNDER_WAY_BYTES = 8 << 20
 
 pytestmark = pytest.mark.slow
@@ -62,22 +69,25 @@ def wait_for_share_prices(server: DevServer, expected: dict[str, list[float]]) -
     )
 
 
-def wait_for_ticks(server: DevServer, count: int) -> None:
-    """Wait until the customers' sensor has begun and finished some ticks from now on."""
+def wait_for_ticks(server: DevServer, folder: str, count: int) -> None:
+    """Wait until a feed's sensor has begun and finished some ticks from now on."""
     now = time.time()
     server.wait_until(
-        f"{count} more ticks", lambda: server.count_ticks(CUSTOMER_SENSOR, since=now) >= count
+        f"{count} more ticks of {folder}",
+        lambda: count_ticks(server, f"{folder}_landing_sensor", since=now) >= count,
     )
 
 
 def land_large_file(server: DevServer, key: str) -> None:
     """Let a file land in customers/ that takes seconds to load."""
     path = server.folder / f"{key}.csv"
-    duckdb.execute(
-        "COPY (SELECT DATE '2018-01-22' AS date, n + 1 AS share_price, random() AS amount, "
-        "random() AS spend, random() AS shift, random() AS spread "
-        f"FROM range({LARGE_FILE_ROWS}) AS numbers(n)) TO '{path}' (HEADER)"
-    )
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(
+            "COPY (SELECT DATE '2018-01-22' AS date, n + 1 AS share_price, random() AS amount, "
+            "random() AS spend, random() AS shift, random() AS spread "
+            f"FROM range({LARGE_FILE_ROWS}) AS numbers(n)) TO '{path}' (HEADER)"
+        )
     path.replace(server.landing_dir / "customers" / path.name)
 
 
@@ -87,13 +97,13 @@ def wait_for_load_under_way(
     """Wait until a new run writes rows of a large file, and give the run and its process."""
 
     def find_started_run() -> str | None:
-        runs = server.list_runs(CUSTOMER_JOB)
+        runs = list_runs(server, CUSTOMER_JOB)
         started = {run["runId"] for run in runs if run["status"] == "STARTED"}
         return next(iter(started.difference(known_runs)), None)
 
     size_bytes = server.database.stat().st_size
     run_id = server.wait_until("a run has started", find_started_run)
-    worker = server.wait_until("the run names its worker", lambda: server.find_worker(run_id))
+    worker = server.wait_until("the run names its worker", lambda: find_worker(server, run_id))
     server.wait_until(
         "rows are being written",
         lambda: server.database.stat().st_size > size_bytes + LOAD_UNDER_WAY_BYTES,
@@ -172,23 +182,23 @@ def test_sample_files_load_by_themselves(server: DevServer, folder: str) -> None
 def test_a_hundred_files_dropped_at_once_load_in_one_run(server: DevServer) -> None:
     files = {f"batch-{number:03}": [float(number + 1)] for number in range(100)}
     # The next tick is seconds away then, so that none can see a part of the files only.
-    wait_for_ticks(server, 1)
+    wait_for_ticks(server, "customers", 1)
     dropped_at = time.time()
     server.land("customers", {f"{key}.csv": price_rows(*prices) for key, prices in files.items()})
     wait_for_share_prices(server, files)
 
     (run_id,) = {row["run_id"] for row in read_ledger(server, *files).values()}
-    assert server.wait_for_run(run_id)["status"] == "SUCCESS"
-    runs = server.list_runs(CUSTOMER_JOB)
+    assert wait_for_run(server, run_id)["status"] == "SUCCESS"
+    runs = list_runs(server, CUSTOMER_JOB)
     assert [run["runId"] for run in runs if run["creationTime"] >= dropped_at] == [run_id]
 
 
 def test_a_bad_file_fails_alone_and_loads_alone_once_it_is_corrected(server: DevServer) -> None:
     keys = ("mixed-a", "mixed-b", "mixed-c")
-    wait_for_share_prices(server, dict.fromkeys(keys, [1]))
+    wait_for_share_prices(server, {key: [1] for key in keys})
 
     def read_statuses() -> dict[str, str]:
-        statuses = server.read_partition_statuses("duckdb_dynamic_partition_table")
+        statuses = read_partition_statuses(server, "duckdb_dynamic_partition_table")
         return {key: statuses[key] for key in keys}
 
     server.land(
@@ -204,7 +214,7 @@ def test_a_bad_file_fails_alone_and_loads_alone_once_it_is_corrected(server: Dev
     assert [mixed[key]["status"] for key in keys] == ["loaded", "rejected", "loaded"]
     assert "line 3, column share_price: not greater than 0" in mixed["mixed-b"]["error"]
     (run_id,) = {row["run_id"] for row in mixed.values()}
-    assert server.wait_for_run(run_id)["status"] == "FAILURE"
+    assert wait_for_run(server, run_id)["status"] == "FAILURE"
     assert read_statuses() == {
         "mixed-a": "MATERIALIZED",
         "mixed-b": "FAILED",
@@ -214,7 +224,7 @@ def test_a_bad_file_fails_alone_and_loads_alone_once_it_is_corrected(server: Dev
     server.land("customers", {"mixed-b.csv": price_rows(3)})
     wait_for_share_prices(server, {"mixed-a": [2], "mixed-b": [3], "mixed-c": [2]})
     corrected = read_ledger(server, *keys)
-    run = server.wait_for_run(corrected["mixed-b"]["run_id"])
+    run = wait_for_run(server, corrected["mixed-b"]["run_id"])
     assert run["status"] == "SUCCESS"
     assert run["tags"]["dagster/partition"] == "mixed-b"
     assert set(read_statuses().values()) == {"MATERIALIZED"}
@@ -224,26 +234,26 @@ def test_a_bad_file_fails_alone_and_loads_alone_once_it_is_corrected(server: Dev
 def test_a_touched_file_starts_no_run(server: DevServer) -> None:
     wait_for_share_prices(server, {"touched": [1]})
     before = read_ledger(server, "touched")["touched"]
-    runs = [run["runId"] for run in server.list_runs(CUSTOMER_JOB)]
+    runs = [run["runId"] for run in list_runs(server, CUSTOMER_JOB)]
 
     path = server.landing_dir / "customers" / "touched.csv"
     path.touch()
-    wait_for_ticks(server, 2)
-    assert [run["runId"] for run in server.list_runs(CUSTOMER_JOB)] == runs
+    wait_for_ticks(server, "customers", 2)
+    assert [run["runId"] for run in list_runs(server, CUSTOMER_JOB)] == runs
     after = read_ledger(server, "touched")["touched"]
     assert after == {**before, "ctime_ns": path.stat().st_ctime_ns}
 
 
 def test_a_file_whose_run_worker_was_killed_is_loaded_once(server: DevServer) -> None:
     wait_for_share_prices(server, {"worker-killed": [1]})
-    known_runs = [run["runId"] for run in server.wait_until_quiet()]
+    known_runs = [run["runId"] for run in wait_until_quiet(server)]
     land_large_file(server, "worker-killed")
     run_id, worker = wait_for_load_under_way(server, known_runs)
     worker.kill()
     assert read_share_prices(server, "worker-killed") == {"worker-killed": [1]}
 
     assert wait_for_large_file(server, "worker-killed")["run_id"] != run_id
-    assert server.wait_for_run(run_id)["status"] == "FAILURE"
+    assert wait_for_run(server, run_id)["status"] == "FAILURE"
 
 
 def test_the_roll_up_follows_the_orders_by_itself(server: DevServer) -> None:
@@ -259,17 +269,18 @@ def test_the_roll_up_follows_the_orders_by_itself(server: DevServer) -> None:
 def test_a_restart_keeps_the_history_and_loads_nothing_again(server: DevServer) -> None:
     for folder in TABLES:
         wait_for_sample(server, folder)
-    server.wait_until_quiet()
-    runs = [server.list_runs(job) for job in LOAD_JOBS]
+    wait_until_quiet(server)
+    runs = [list_runs(server, job) for job in LOAD_JOBS]
     server.stop()
     server.start()
-    wait_for_ticks(server, 1)
-    assert [server.list_runs(job) for job in LOAD_JOBS] == runs
+    for folder in TABLES:
+        wait_for_ticks(server, folder, 1)
+    assert [list_runs(server, job) for job in LOAD_JOBS] == runs
 
 
 def test_a_file_is_loaded_once_after_the_whole_server_was_killed(server: DevServer) -> None:
     wait_for_share_prices(server, {"server-killed": [1]})
-    known_runs = [run["runId"] for run in server.wait_until_quiet()]
+    known_runs = [run["runId"] for run in wait_until_quiet(server)]
     land_large_file(server, "server-killed")
     run_id, _ = wait_for_load_under_way(server, known_runs)
     server.kill()
@@ -277,5 +288,5 @@ def test_a_file_is_loaded_once_after_the_whole_server_was_killed(server: DevServ
 
     server.start()
     assert wait_for_large_file(server, "server-killed")["run_id"] != run_id
-    assert server.wait_for_run(run_id)["status"] == "FAILURE"
-    assert {run["runId"] for run in server.list_runs()} > {run_id, *known_runs}
+    assert wait_for_run(server, run_id)["status"] == "FAILURE"
+    assert {run["runId"] for run in list_runs(server)} > {run_id, *known_runs}

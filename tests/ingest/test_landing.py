@@ -267,6 +267,17 @@ def test_a_file_that_is_no_longer_the_listed_one_is_not_opened(
         pass
 
 
+def test_a_file_is_not_opened_through_a_link(bench: Workbench) -> None:
+    file = land_one(bench)
+    path = file.path.with_name("link.csv")
+    path.symlink_to(file.path)
+    with (
+        pytest.raises(LandedFileError, match=r"^link.csv: cannot be opened: "),
+        open_landed_file(replace(file, path=path)),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_after_the_listing_is_noticed(
     bench: Workbench, change: Callable[[Path], None]
