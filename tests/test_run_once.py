@@ -156,3 +156,27 @@ def test_a_run_that_was_left_behind_does_not_stand_in_the_way(
     assert result.returncode == 0, result.stderr
     assert "left behind" in result.stdout
     assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]
+
+
+def test_a_feed_that_cannot_be_listed_does_not_stop_the_others(
+    landed: Path, run: Run, query: Query
+) -> None:
+    (landed / "customers" / "acme.csv").unlink()
+    (landed / "customers").rmdir()
+    (landed / "customers").write_text("a file where the folder was")
+    result = run()
+    assert result.returncode == 2
+    assert "feed customer_prices: cannot list" in result.stderr
+    assert query("SELECT feed FROM file_loads ORDER BY feed") == [
+        ("daily_prices",),
+        ("monthly_orders",),
+    ]
+
+
+def test_a_roll_up_that_fails_is_a_failure(landed: Path, run: Run, query: Query) -> None:
+    run()
+    query("ALTER TABLE monthly_orders ADD COLUMN added INT")
+    (landed / "monthly" / "2018-02.csv").write_text(order_rows("2018-02", "returned"))
+    result = run()
+    assert result.returncode == 1
+    assert "not refreshed: what is made from monthly_orders" in result.stderr

@@ -30,7 +30,7 @@ from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.errors import PartitionedEtlError
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus, read_ledger
-from partitioned_etl.ingest.reconcile import Action, Plan
+from partitioned_etl.ingest.reconcile import Action, Plan, Step
 from partitioned_etl.ingest.settings import Settings, project_dir, read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
@@ -48,11 +48,13 @@ class FeedResult:
         pipeline: The feed's pipeline.
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
+        failed_rollups: Ids of the runs that failed to refresh what is made from the feed's table.
     """
 
     pipeline: FeedPipeline
     plan: Plan
     loaded_keys: list[str]
+    failed_rollups: list[str]
 
 
 def main() -> int:
@@ -68,16 +70,20 @@ def main() -> int:
         os.chdir(project_dir())
         os.environ["DAGSTER_HOME"] = str(project_dir())
     has_home = "DAGSTER_HOME" in os.environ
-    try:
-        settings = read_settings()
-        with dg.DagsterInstance.get() if has_home else dg.DagsterInstance.ephemeral() as instance:
-            for run_id in fail_runs_without_worker(instance):
-                print(f"run {run_id} was left behind by a process that is gone; marked as failed")
-            results = [bring_level(instance, pipeline, settings) for pipeline in pipelines]
-    except PartitionedEtlError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return print_report(results, settings)
+    settings = read_settings()
+    results: list[FeedResult] = []
+    with dg.DagsterInstance.get() if has_home else dg.DagsterInstance.ephemeral() as instance:
+        for run_id in fail_runs_without_worker(instance):
+            print(f"run {run_id} was left behind by a process that is gone; marked as failed")
+        failed = False
+        for pipeline in pipelines:
+            try:
+                results.append(bring_level(instance, pipeline, settings))
+            except PartitionedEtlError as error:
+                print(f"error: {error}", file=sys.stderr)
+                failed = True
+    code = print_report(results, settings) if results else 0
+    return 2 if failed else code
 
 
 def bring_level(
@@ -118,9 +124,16 @@ def bring_level(
             time.sleep(min(settings.settle_seconds, 0.2))
         else:
             break
+    failures = []
     if loaded and pipeline.rollup_job:
-        _execute(instance, pipeline, pipeline.rollup_job, loaded, settings)
-    return FeedResult(pipeline, plan, sorted(loaded))
+        run_ids = _execute(instance, pipeline, pipeline.rollup_job, loaded, settings)
+        failures = [run_id for run_id in run_ids if not _has_succeeded(instance, run_id)]
+    return FeedResult(pipeline, plan, sorted(loaded), failures)
+
+
+def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return bool(run and run.is_success)
 
 
 def _plan(instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings) -> Plan:
@@ -188,7 +201,7 @@ def print_report(results: list[FeedResult], settings: Settings) -> int:
         for key, step in plan.steps.items():
             row = step.ledger_row
             name = step.file.name if step.file else row.source_file if row else ""
-            status = _status(step.action)
+            status = _status(step)
             loaded_at = (
                 row.loaded_at.strftime("%Y-%m-%d %H:%M:%S %Z") if row and row.loaded_at else ""
             )
@@ -200,6 +213,10 @@ def print_report(results: list[FeedResult], settings: Settings) -> int:
                     f"not loaded: {feed.name}, partition {key}: {name}: still being written, or "
                     "its run failed; the failed run in the web UI says why"
                 )
+        problems += [
+            f"not refreshed: what is made from {feed.name}: run {run_id} failed"
+            for run_id in result.failed_rollups
+        ]
         for entry in plan.refused:
             rows.append((feed.name, entry.partition_key, entry.name, 0, "refused", ""))
             problems.append(f"refused: {feed.name}: {entry.name}: {entry.reason}")
@@ -219,12 +236,16 @@ def print_report(results: list[FeedResult], settings: Settings) -> int:
     return 1 if problems else 0
 
 
-def _status(action: Action) -> str:
-    return {
-        Action.IDENTICAL: "loaded",
-        Action.REJECTED: "refused",
-        Action.MISSING: "loaded, file gone",
-    }.get(action, "not loaded")
+def _status(step: Step) -> str:
+    if step.action is Action.MISSING and step.ledger_row:
+        return f"{_name_status(step.ledger_row.status)}, file gone"
+    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REJECTED):
+        return _name_status(step.ledger_row.status)
+    return "not loaded"
+
+
+def _name_status(status: LoadStatus) -> str:
+    return "loaded" if status == LoadStatus.LOADED else "refused"
 
 
 def _from_project(path: Path) -> Path:

@@ -174,6 +174,41 @@ def test_checks_fail_until_the_refused_file_is_corrected(
     assert passed(load_all(instance, resources)) == dict.fromkeys(both, True)
 
 
+def test_a_refused_file_that_is_gone_fails_no_check(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    (customers / "b.csv").write_text(price_rows(-1))
+    load_all(instance, resources)
+    (customers / "b.csv").unlink()
+    one = dg.materialize(
+        [customer_assets], instance=instance, partition_key="a", resources=resources
+    )
+    assert all(check.passed for check in one.get_asset_check_evaluations())
+
+
+def test_a_run_waits_until_its_file_has_settled(
+    customers: Path,
+    resources: dict[str, object],
+    query: Query,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import partitioned_etl.builders.assets as assets
+
+    monkeypatch.setenv("SETTLE_SECONDS", "3600")
+    pauses: list[float] = []
+
+    def write_on(seconds: float) -> None:
+        pauses.append(seconds)
+        (customers / "a.csv").write_text(price_rows(*range(1, 8)))
+        monkeypatch.setenv("SETTLE_SECONDS", "0")
+
+    monkeypatch.setattr(assets.time, "sleep", write_on)
+    dg.materialize([customer_assets], instance=instance, partition_key="a", resources=resources)
+    assert len(pauses) == 1
+    assert query("SELECT count(*) FROM raw_dynamic_partition_data") == [(7,)]
+
+
 def test_a_reversed_range_is_refused(
     customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
 ) -> None:

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from conftest import price_rows
+from partitioned_etl.builders import sensors
 from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.partitions import RANGE_END_TAG, RANGE_START_TAG, keys_of_run
 from partitioned_etl.builders.sensors import MAX_ATTEMPTS, Cursor
@@ -261,8 +262,6 @@ def test_a_locked_warehouse_skips_the_tick_with_the_reason(
     database: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import partitioned_etl.builders.sensors as sensors
-
     def is_locked(*_: object, **__: object) -> None:
         raise sensors.WarehouseLockedError(f"{database} was in use by another process")
 
@@ -302,6 +301,18 @@ def test_loaded_files_get_their_key_in_a_new_instance(
     instance.delete_dynamic_partition("customers", "a")
     assert ticker.tick() == []
     assert ticker.registered == ["a"]
+
+
+def test_a_reset_cursor_does_not_repeat_run_keys(customers: Path, ticker: Ticker) -> None:
+    drop(customers, "a")
+    first = {request.run_key for _ in range(2) for request in ticker.tick()}
+    ticker.cursor = str(Cursor(requests=0))
+    real_time = sensors.time.time
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sensors.time, "time", lambda: real_time() + 3600)
+        second = {request.run_key for _ in range(2) for request in ticker.tick()}
+    assert len(first) == len(second) == 2
+    assert not first & second
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{", '{"asked":{"a":1}}', "old-style.csv"])

@@ -176,7 +176,7 @@ BREACHES = {
     "more than three problems": (
         b"id,note\n" + b"1,Zaphod,x\n" * 5,
         "line 2: 3 fields instead of 2; line 3: 3 fields instead of 2; "
-        "line 4: 3 fields instead of 2 (and at least 2 more)",
+        "line 4: 3 fields instead of 2; and at least 2 more",
     ),
 }
 

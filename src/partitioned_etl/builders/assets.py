@@ -8,7 +8,6 @@ bad one, fails alone while all others of the run are loaded and shown green.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import dagster as dg
 
@@ -19,7 +18,12 @@ from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.contract import survey_file
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import LandedFile, find_landed_file, list_landed_files
+from partitioned_etl.ingest.landing import (
+    LandedFile,
+    Listing,
+    find_landed_file,
+    list_landed_files,
+)
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
 from partitioned_etl.ingest.warehouse import Outcome, OutcomeStatus, replace_partitions
 
@@ -71,7 +75,8 @@ def build_feed_assets(
                 f"feed {feed.name}: the run has no partition keys; is its range reversed?",
                 allow_retries=False,
             )
-        files, reasons = _find_files(feed, landing.directory, keys)
+        listing = _list_settled_files(feed, landing, keys)
+        files, reasons = _find_files(feed, landing, listing, keys)
         checks = context.selected_asset_check_keys
         loads = load_key in context.selected_asset_keys or bool(checks)
         batch = _load(context, feed, files, warehouse) if loads else _survey(feed, files)
@@ -82,7 +87,7 @@ def build_feed_assets(
                 yield materialize_import(import_key, outcome.file, outcome.survey)
         if load_key in context.selected_asset_keys:
             yield from _report_load(context, load_key, batch, is_whole=not reasons)
-        yield from judge_checks(feed, checks, batch.ledger)
+        yield from judge_checks(feed, checks, batch.ledger, listing.files)
         if reasons:
             raise _failure(feed, len(keys), reasons)
 
@@ -98,18 +103,34 @@ class _Batch:
     ledger: Mapping[str, LedgerRow] = field(default_factory=dict)
 
 
+def _list_settled_files(feed: Feed, landing: LandingDirectory, keys: Sequence[str]) -> Listing:
+    """List the folder, and wait a while for files of the run that are still being written."""
+    deadline = time.monotonic() + 5 + 2 * landing.settle_time
+    while True:
+        listing = list_landed_files(feed, landing.directory)
+        found = (listing.files[key] for key in keys if key in listing.files)
+        settled = all(file.signature.is_settled(landing.settle_time) for file in found)
+        if settled or time.monotonic() > deadline:
+            return listing
+        time.sleep(min(landing.settle_time, 0.2))
+
+
 def _find_files(
-    feed: Feed, landing_dir: Path, keys: Sequence[str]
+    feed: Feed, landing: LandingDirectory, listing: Listing, keys: Sequence[str]
 ) -> tuple[list[LandedFile], dict[str, str]]:
-    listing = list_landed_files(feed, landing_dir)
     files: list[LandedFile] = []
     reasons: dict[str, str] = {}
     for key in keys:
         try:
             feed.check_partition_key(key)
-            files.append(find_landed_file(feed, landing_dir, listing, key))
+            file = find_landed_file(feed, landing.directory, listing, key)
         except (LandedFileError, PartitionKeyError) as error:
             reasons[key] = str(error)
+            continue
+        if file.signature.is_settled(landing.settle_time):
+            files.append(file)
+        else:
+            reasons[key] = f"{file.name}: is still being written"
     return files, reasons
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 
+from partitioned_etl.ingest.contract import is_refused_for
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
@@ -43,7 +44,10 @@ def contract_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
 
 
 def judge_checks(
-    feed: Feed, selected: Collection[dg.AssetCheckKey], ledger: Mapping[str, LedgerRow]
+    feed: Feed,
+    selected: Collection[dg.AssetCheckKey],
+    ledger: Mapping[str, LedgerRow],
+    landed: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
     """Say which checks hold, by what the ledger says after a load.
 
@@ -51,20 +55,21 @@ def judge_checks(
         feed: The feed.
         selected: The checks that the run is to report.
         ledger: The feed's ledger rows, by partition key.
+        landed: Partition keys that have a landed file; a refused file that is gone counts no more.
 
     Yields:
         One result per check.
     """
     refused = {
-        key: row.error or "" for key, row in ledger.items() if row.status == LoadStatus.REJECTED
+        key: row.error or ""
+        for key, row in ledger.items()
+        if row.status == LoadStatus.REJECTED and key in landed
     }
     rules = [rule.name for rule in feed.row_rules]
     for check in sorted(selected, key=lambda check: check.name):
+        rule = check.name if check.name in rules else ""
         of_check = {
-            key: error
-            for key, error in refused.items()
-            if (f"({check.name})" in error)
-            or (check.name not in rules and not any(f"({rule})" in error for rule in rules))
+            key: error for key, error in refused.items() if is_refused_for(error, rule, rules)
         }
         yield dg.AssetCheckResult(
             asset_key=check.asset_key,

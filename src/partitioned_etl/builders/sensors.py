@@ -6,6 +6,7 @@ asked for and is not yet in the ledger, so a lost cursor or a lost run costs tim
 """
 
 import json
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -45,7 +46,7 @@ class Cursor:
     Attributes:
         asked: Signature digest and attempt per key that was asked for and is not in the ledger.
         said: Digest of what was last said to be ignored.
-        requests: How many runs were ever asked for; it makes run keys unique.
+        requests: A number that grows with every run that is asked for; it makes run keys unique.
     """
 
     asked: dict[str, tuple[str, int]] = field(default_factory=dict)
@@ -199,6 +200,8 @@ def _request_runs(
 ) -> list[dg.RunRequest]:
     """Make one run request per range of wanted keys, and note in the cursor what was asked for."""
     requests = []
+    # A cursor that was reset must not repeat run keys: Dagster never runs one twice.
+    cursor.requests = cursor.requests or int(time.time())
     for keys in group_into_ranges(wanted, ordered, most)[:MAX_RUNS_PER_TICK]:
         for key in keys:
             cursor.note(wanted[key])

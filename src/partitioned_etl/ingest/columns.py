@@ -86,7 +86,7 @@ def _condition(type_name: str, text: str) -> str:
         number = rf"[+-]?\d+(\.\d{{0,{decimal[2]}}})?"
         return f"({cast} IS NOT NULL AND regexp_full_match({text}, '{number}'))"
     if type_name == "DATE":
-        return f"({cast} IS NOT NULL AND regexp_full_match({text}, '{_DAY}'))"
+        return f"(year({cast}) > 0 AND regexp_full_match({text}, '{_DAY}'))"
     if type_name in ("TIMESTAMP", "DATETIME"):
         moment = rf"({_DAY})[ T]{_TIME}"
         return f"({cast} IS NOT NULL AND regexp_full_match({text}, '{moment}'))"

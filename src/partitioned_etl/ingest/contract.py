@@ -9,6 +9,7 @@ the feed's width demands, and DuckDB's own reader, which refuses short rows, mus
 the counted rows. A file with quotes, or one that does not add up, is read record by record.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import BinaryIO
@@ -23,14 +24,31 @@ MAX_PROBLEMS = 10
 
 
 def describe_problems(file_name: str, problems: list[Problem]) -> str:
-    """Give one readable sentence for a refused file.
+    """Give one readable sentence for a refused file: the first problem of each rule, then others.
 
     Args:
         file_name: The file's name, without folder.
         problems: What is wrong with it, at least one.
     """
-    more = f" (and at least {len(problems) - 3} more)" if len(problems) > 3 else ""
-    return f"{file_name}: " + "; ".join(str(problem) for problem in problems[:3]) + more
+    firsts = {problem.rule: problem for problem in reversed(problems)}
+    shown = sorted(firsts.values(), key=problems.index)
+    shown += [problem for problem in problems if problem not in shown][: max(0, 3 - len(shown))]
+    more = f"; and at least {len(problems) - len(shown)} more" if shown != problems else ""
+    return f"{file_name}: " + "; ".join(str(problem) for problem in shown) + more
+
+
+def is_refused_for(error: str, rule: str, rules: Collection[str]) -> bool:
+    """Tell whether a refusal, as `describe_problems` worded it, has to do with a rule.
+
+    Args:
+        error: The refusal.
+        rule: Name of a row rule; empty for the contract's other demands.
+        rules: Names of all row rules of the feed.
+    """
+    if rule:
+        return f"({rule})" in error
+    parts = [part for part in error.split("; ") if not part.startswith("and at least ")]
+    return any(not part.endswith(tuple(f"({name})" for name in rules)) for part in parts)
 
 
 @dataclass
@@ -146,10 +164,10 @@ def _count(csv: CsvFormat, handle: BinaryIO) -> tuple[Survey, _Counts]:
             continue
         try:
             text = decoder.decode(chunk, final=not chunk)
-        except UnicodeDecodeError as error:
-            text = chunk[: max(error.start, 0)].decode("latin-1")
-            reason = f"the bytes are not {csv.encoding}"
-            survey.problems.append(Problem(counts.newlines + text.count("\n") + 1, "", reason))
+        except UnicodeError as error:
+            before = error.object[: error.start] if isinstance(error, UnicodeDecodeError) else b""
+            line = counts.newlines + before.count(b"\n") + 1
+            survey.problems.append(Problem(line, "", f"the bytes are not {csv.encoding}"))
             continue
         if "\0" in text:
             line = counts.newlines + text.count("\n", 0, text.index("\0")) + 1

@@ -20,6 +20,9 @@ DEFAULT_LOCK_WAIT_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
+# The first means another process; the second, a thread of this one that is just closing the file.
+_SIGNS_OF_USE = ("set lock on file", "already attached by database")
+
 # Connections of one process share the database's configuration, and threads open them at once.
 _sandbox_lock = threading.Lock()
 
@@ -71,7 +74,7 @@ def _open(
         try:
             return duckdb.connect(str(database))
         except duckdb.Error as error:
-            if "lock" not in str(error).lower() or not isinstance(error, duckdb.IOException):
+            if not any(sign in str(error) for sign in _SIGNS_OF_USE):
                 raise WarehouseError(f"cannot open {database}: {error}") from error
             if time.monotonic() >= deadline:
                 raise WarehouseLockedError(

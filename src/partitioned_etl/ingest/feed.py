@@ -6,7 +6,7 @@ feed's folder. Reading a file, SQL and Dagster do not belong here.
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 
 PARTITION_KEY_COLUMN = "partition_key"
 SOURCE_FILE_COLUMN = "source_file"
+LEDGER_TABLE = "file_loads"
 
 _DEFAULT_KEY_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 _PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}]+))\}")
@@ -129,16 +130,24 @@ class Feed:
                 "{key} or {date:%Y-%m-%d}, and no folder"
             )
         implied = self._implied_partitioning(placeholders[0]["date"])
-        declared = Partitioning(self.partitioning) if self.partitioning else implied
-        if declared is not implied:
+        declared = self.partitioning or implied
+        if declared != implied:
             raise FeedDefinitionError(
                 f"feed {self.name}: pattern {self.pattern!r} makes {implied} keys, "
                 f"but its partitioning is {declared}"
             )
-        object.__setattr__(self, "partitioning", declared)
+        object.__setattr__(self, "partitioning", implied)
+        try:
+            re.compile(self.key_pattern)
+        except re.error as error:
+            raise FeedDefinitionError(
+                f"feed {self.name}: key_pattern {self.key_pattern!r}: {error}"
+            ) from None
         names = [name.casefold() for name in self.columns]
         if not names or len(set(names)) != len(names):
             raise FeedDefinitionError(f"feed {self.name}: needs columns, each name once")
+        if self.table.casefold() == LEDGER_TABLE:
+            raise FeedDefinitionError(f"feed {self.name}: table {self.table} is the ledger")
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             if reserved in names:
                 raise FeedDefinitionError(f"feed {self.name}: column {reserved} is added by a load")
@@ -152,10 +161,10 @@ class Feed:
     def _implied_partitioning(self, date_format: str | None) -> Partitioning:
         if date_format is None:
             return Partitioning.DYNAMIC
-        directives = set(re.findall(r"%.", date_format))
-        if directives == {"%Y", "%m", "%d"}:
+        directives = sorted(re.findall(r"%.", date_format))
+        if directives == ["%Y", "%d", "%m"]:
             return Partitioning.DAILY
-        if directives == {"%Y", "%m"}:
+        if directives == ["%Y", "%m"]:
             return Partitioning.MONTHLY
         raise FeedDefinitionError(
             f"feed {self.name}: a date in a file name is made of %Y, %m and, if daily, %d: "
@@ -245,3 +254,24 @@ class Feed:
             raise PartitionKeyError(
                 f"partition key {partition_key[:200]!a} is not a {self.partitioning} key"
             )
+
+
+def check_feeds_are_apart(feeds: Sequence[Feed]) -> None:
+    """Make sure that no two feeds share a name, a table or a folder and pattern.
+
+    Two feeds with one table would delete each other's partitions of the same key.
+
+    Args:
+        feeds: Feeds of one database.
+
+    Raises:
+        FeedDefinitionError: Two feeds share one.
+    """
+    for what, values in {
+        "name": [feed.name for feed in feeds],
+        "table": [feed.table.casefold() for feed in feeds],
+        "folder and pattern": [(feed.folder, feed.pattern) for feed in feeds],
+    }.items():
+        shared = {str(value) for value in values if values.count(value) > 1}
+        if shared:
+            raise FeedDefinitionError(f"two feeds share a {what}: {', '.join(sorted(shared))}")

@@ -124,6 +124,7 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
         LandedFileError: The landing directory does not exist, or the folder cannot be read.
     """
     folder = feed_folder(feed, landing_dir)
+    _check_folder(feed, folder, Path(landing_dir))
     listing = Listing()
     by_key: dict[str, list[LandedFile]] = defaultdict(list)
     try:
@@ -131,8 +132,6 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
             for entry in entries:
                 _list_entry(feed, folder, entry, by_key, listing)
     except FileNotFoundError:
-        if not Path(landing_dir).is_dir():
-            raise LandedFileError(f"the landing directory {landing_dir} does not exist") from None
         listing.ignored.append(PassedOver(str(folder), "the feed's folder does not exist"))
         return listing
     except OSError as error:
@@ -144,9 +143,21 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
         names = ", ".join(sorted(file.name for file in files))
         reason = f"several files stand for one partition key: {names}"
         listing.refused.extend(PassedOver(file.name, reason, file.partition_key) for file in files)
+    listing.files = dict(sorted(listing.files.items()))
     listing.ignored.sort(key=lambda passed_over: passed_over.name)
     listing.refused.sort(key=lambda passed_over: passed_over.name)
     return listing
+
+
+def _check_folder(feed: Feed, folder: Path, landing_dir: Path) -> None:
+    if not landing_dir.is_dir():
+        raise LandedFileError(f"the landing directory {landing_dir} does not exist")
+    if any(character in str(folder.absolute()) for character in "*?[\\"):
+        raise LandedFileError(
+            f"feed {feed.name}: DuckDB takes a character of {folder} for a pattern: one of * ? [ \\"
+        )
+    if not folder.resolve().is_relative_to(landing_dir.resolve()):
+        raise LandedFileError(f"feed {feed.name}: {folder} is linked out of {landing_dir}")
 
 
 def find_landed_file(feed: Feed, landing_dir: Path, listing: Listing, key: str) -> LandedFile:

@@ -6,15 +6,13 @@ It is the only proof of a load, and is written in the load's own transaction. Ta
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import duckdb
 
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.feed import LEDGER_TABLE, Feed
 from partitioned_etl.ingest.landing import LandedFile, Signature
-
-LEDGER_TABLE = "file_loads"
 
 
 class LoadStatus(StrEnum):
@@ -108,8 +106,18 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
         f"SELECT {', '.join(_COLUMNS)} FROM {LEDGER_TABLE} WHERE feed = ? ORDER BY partition_key",
         [feed.name],
     ).fetchall()
-    ledger = (LedgerRow(**dict(zip(_COLUMNS, row, strict=True))) for row in rows)
-    return {row.partition_key: row for row in ledger}
+    ledger = {}
+    for row in rows:
+        values = dict(zip(_COLUMNS, row, strict=True))
+        if values["loaded_at"]:
+            values["loaded_at"] = values["loaded_at"].astimezone(UTC)
+        ledger[values["partition_key"]] = LedgerRow(**values)
+    return ledger
+
+
+def forget_feed(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
+    """Delete a feed's ledger rows, because its table is new: every file is to be loaded again."""
+    connection.execute(f"DELETE FROM {LEDGER_TABLE} WHERE feed = ?", [feed.name])
 
 
 def upsert_ledger(connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> None:

@@ -82,11 +82,12 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     folder = project_dir()
     given = dict(os.environ if environment is None else environment)
     values = {**DEFAULTS, **dotenv_values(folder / ".env", encoding="utf-8"), **given}
+    values = {name: (text or "").strip() for name, text in values.items()}
 
     def read(name: str, convert: Callable[[str], Value]) -> Value:
         try:
-            return convert((values.get(name) or DEFAULTS[name]).strip())
-        except ValueError as error:
+            return convert(values[name] or DEFAULTS[name])
+        except (ValueError, RuntimeError) as error:
             raise SettingError(f"setting {name}: {error}") from None
 
     def path(text: str) -> Path:

@@ -20,10 +20,14 @@ from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.records import Problem
 
-_PATH = "landed_path of the file"
+_PATH = "path as DuckDB gives it"
+_LANDED_PATH = quote_identifier("path as it was listed")
 _ROW = "row number in the file"
 _VALID = quote_identifier("which values are valid")
 _KEPT = quote_identifier("which rules are kept")
+
+FILE_FAULTS = (duckdb.DataError, duckdb.InvalidInputException)
+"""Errors of DuckDB that lie in what a file holds, and not in the database or the machine."""
 
 
 def create_table_sql(feed: Feed) -> str:
@@ -78,7 +82,8 @@ def _read_csv(feed: Feed, *, in_order: bool = False) -> str:
         f"header = {str(csv.header).lower()}, delim = {quote_text(csv.delimiter)}, "
         f"quote = {quote_text(csv.quote)}, escape = {quote_text(csv.escape)}, "
         f"encoding = {quote_text(encoding)}, nullstr = '', allow_quoted_nulls = false, "
-        f"parallel = {str(not in_order).lower()}, filename = {quote_text(_PATH)})"
+        f"hive_partitioning = false, parallel = {str(not in_order).lower()}, "
+        f"filename = {quote_text(_PATH)})"
     )
 
 
@@ -96,9 +101,9 @@ def _landed_rows(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[obj
         )
     return (
         f"(SELECT * FROM {_read_csv(feed)} "
-        "JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS landed_path, "
+        f"JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS {_LANDED_PATH}, "
         f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
-        f"ON landed_path = {quote_identifier(_PATH)})",
+        f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
         [
             _paths(files),
             [str(file.path) for file in files],
@@ -180,7 +185,7 @@ def _find_suspects(
         bad = connection.execute(
             f"SELECT DISTINCT {PARTITION_KEY_COLUMN} FROM {judged} WHERE {_is_bad()}", bound
         ).fetchall()
-    except (duckdb.ConversionException, duckdb.InvalidInputException):
+    except FILE_FAULTS:
         return files
     keys = {key for (key,) in bad}
     return [file for file in files if file.partition_key in keys] or files
@@ -205,14 +210,15 @@ def _find_in_file(
             f"WHERE {_is_bad()} ORDER BY {row} LIMIT {MAX_PROBLEMS}",
             [file.partition_key, _paths([file])],
         ).fetchall()
-    except (duckdb.ConversionException, duckdb.InvalidInputException):
+    except FILE_FAULTS:
         return []
     lines = line_of_row(feed, file, {row[0] for row in rows}) if rows else {}
-    return [
+    problems = [
         problem
         for number, valid, kept in rows
         for problem in _problems_of_row(feed, lines[number], columns, valid, kept)
     ]
+    return problems[:MAX_PROBLEMS]
 
 
 def _problems_of_row(

@@ -6,21 +6,25 @@ functions as the assets and sensors, for tests, notebooks and benchmarks.
 
 import logging
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from partitioned_etl.ingest.database import DEFAULT_LOCK_WAIT_SECONDS, connect
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import Listing, list_landed_files
+from partitioned_etl.ingest.landing import LandedFile, Listing, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
 from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
 from partitioned_etl.ingest.warehouse import (
     OutcomeStatus,
+    has_table,
     replace_partitions,
 )
 
 DEFAULT_SETTLE_SECONDS = 2.0
 _TOUCHED_MAX_BYTES = 4 << 30
+_MAX_ATTEMPTS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +52,7 @@ class SyncReport:
 
     Attributes:
         loaded: Files that were loaded by this call.
-        rejected: Files that are refused, by this call or by an earlier one.
+        rejected: Files that are refused, by this call or by an earlier one, or cannot be read.
         unchanged: Files that were loaded before, and partitions whose file is gone.
         ignored: Entries that are not landed files, and files that are still being written.
     """
@@ -92,7 +96,8 @@ def plan_feed(
     wait = {"lock_wait_seconds": lock_wait_seconds}
     if database.exists():
         with connect(database, landing_dir, log=log, **wait) as connection:
-            ledger = read_ledger(connection, feed)
+            if has_table(connection, feed):
+                ledger = read_ledger(connection, feed)
     plan = reconcile(listing, ledger, settle_seconds=settle_seconds)
     touched = find_touched(plan, max_bytes=touched_max_bytes)
     if touched:
@@ -133,7 +138,8 @@ def sync_feed(
     """
     landing_dir, database = Path(landing_dir), Path(database)
     report = SyncReport()
-    finished: set[str] = set()
+    attempts: dict[LandedFile, int] = defaultdict(int)
+    reasons: dict[str, str] = {}
     deadline = time.monotonic() + 5 + 10 * settle_seconds
     while True:
         listing = list_landed_files(feed, landing_dir)
@@ -146,43 +152,41 @@ def sync_feed(
             lock_wait_seconds=lock_wait_seconds,
             log=log,
         )
-        files = plan.files(Action.NEW, Action.CHANGED)
+        wanted = plan.files(Action.NEW, Action.CHANGED)
+        files = [file for file in wanted if attempts[file] < _MAX_ATTEMPTS]
         if files:
             with connect(
                 database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
             ) as connection:
                 outcomes = replace_partitions(connection, feed, files, log=log)
             for outcome in outcomes:
-                record = SyncRecord(
-                    outcome.file.partition_key,
-                    outcome.file.name,
-                    outcome.row_count,
-                    outcome.reason,
-                )
-                if outcome.status == OutcomeStatus.LOADED:
-                    report.loaded.append(record)
-                    finished.add(record.partition_key)
+                key, name = outcome.file.partition_key, outcome.file.name
+                attempts[outcome.file] += 1
+                reasons[key] = outcome.reason
+                if outcome.status is OutcomeStatus.LOADED:
+                    report.loaded.append(SyncRecord(key, name, outcome.row_count))
         elif not plan.keys(Action.UNSETTLED) or time.monotonic() > deadline:
-            return _finish_report(report, plan, finished)
+            return _finish_report(report, plan, reasons)
         else:
             time.sleep(min(settle_seconds, 0.2))
 
 
-def _finish_report(report: SyncReport, plan: Plan, finished: set[str]) -> SyncReport:
+def _finish_report(report: SyncReport, plan: Plan, reasons: Mapping[str, str]) -> SyncReport:
+    loaded = {record.partition_key for record in report.loaded}
     for key, step in plan.steps.items():
         row = step.ledger_row
         name = step.file.name if step.file else row.source_file if row else ""
         rows = row.row_count if row else 0
-        if key in finished and step.action is Action.IDENTICAL:
-            continue
-        if step.action is Action.IDENTICAL:
+        if step.action is Action.IDENTICAL and key not in loaded:
             report.unchanged.append(SyncRecord(key, name, rows))
         elif step.action is Action.MISSING:
             report.unchanged.append(SyncRecord(key, name, rows, "the file is gone; rows are kept"))
         elif step.action is Action.REJECTED:
             report.rejected.append(SyncRecord(key, name, rows, (row.error or "") if row else ""))
-        else:
+        elif step.action is Action.UNSETTLED:
             report.ignored.append(SyncRecord(key, name, rows, "the file is still being written"))
+        elif step.action in (Action.NEW, Action.CHANGED):
+            report.rejected.append(SyncRecord(key, name, rows, reasons.get(key, "")))
     for passed_over in plan.refused:
         reason = f"{passed_over.name}: {passed_over.reason}"
         report.rejected.append(SyncRecord(passed_over.partition_key, passed_over.name, 0, reason))

@@ -9,16 +9,17 @@ in `reconcile.py`.
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeVar
 
 import duckdb
 
 from partitioned_etl.ingest import failpoints
-from partitioned_etl.ingest.columns import quote_identifier
+from partitioned_etl.ingest.columns import columns_of, quote_identifier
 from partitioned_etl.ingest.contract import Survey, describe_problems, survey_file
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
 from partitioned_etl.ingest.feed import Feed
@@ -27,12 +28,14 @@ from partitioned_etl.ingest.ledger import (
     LedgerRow,
     LoadStatus,
     ensure_ledger,
+    forget_feed,
     read_ledger,
     upsert_ledger,
 )
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import Problem
 from partitioned_etl.ingest.statements import (
+    FILE_FAULTS,
     count_rows_sql,
     create_table_sql,
     delete_sql,
@@ -45,6 +48,8 @@ _ATTEMPTS_ON_CONFLICT = 5
 _STATEMENT_BYTES = 64 << 20
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class OutcomeStatus(StrEnum):
@@ -101,10 +106,12 @@ def replace_partitions(
         One outcome per file, in the order given.
 
     Raises:
+        FeedDefinitionError: A column's type is not one that a file can be read into.
         WarehouseError: The table has other columns than the feed.
         duckdb.Error: The database failed for a reason that lies in no file, such as a full disk;
             nothing was changed.
     """
+    columns_of(feed)  # refuses a type that no file can be read into, before anything is done
     outcomes: dict[str, Outcome] = {}
     surveys: dict[str, Survey] = {}
     progress = Progress(log, feed, files)
@@ -117,7 +124,7 @@ def replace_partitions(
         if survey.problems:
             outcomes[file.partition_key] = _rejected(file, survey.problems, survey)
         progress.done("checked", file)
-    _prepare_tables(connection, feed)
+    _retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
     pending = [file for file in files if file.partition_key not in outcomes]
     while pending:
         stopped = _load_or_explain(connection, feed, pending, surveys, run_id, log)
@@ -141,20 +148,28 @@ def _load_or_explain(
     log: logging.Logger,
 ) -> dict[str, Outcome]:
     """Load all files and give nothing, or load none and give the outcome of those at fault."""
-    for attempt in range(_ATTEMPTS_ON_CONFLICT):
-        try:
-            changed = _load_in_one_transaction(connection, feed, files, surveys, run_id, log)
+    try:
+        changed = _retry_on_conflict(
+            lambda: _load_in_one_transaction(connection, feed, files, surveys, run_id, log), log
+        )
+        return _changed(changed)
+    except (duckdb.TransactionException, duckdb.ConstraintException):
+        raise
+    except (duckdb.Error, _RowCountError) as error:
+        if changed := list_changed_while_read(files):
             return _changed(changed)
+        return _explain(connection, feed, files, surveys, error)
+
+
+def _retry_on_conflict(work: Callable[[], Result], log: logging.Logger) -> Result:
+    """Do some work again when another connection of this process changed the same rows first."""
+    for attempt in range(_ATTEMPTS_ON_CONFLICT - 1):
+        try:
+            return work()
         except (duckdb.TransactionException, duckdb.ConstraintException) as error:
-            if attempt == _ATTEMPTS_ON_CONFLICT - 1:
-                raise
-            log.info(f"another load of the same partitions was first, trying again: {error}")
+            log.info(f"another load was first, trying again: {error}")
             time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
-        except (duckdb.Error, _RowCountError) as error:
-            if changed := list_changed_while_read(files):
-                return _changed(changed)
-            return _explain(connection, feed, files, surveys, error)
-    return {}
+    return work()
 
 
 def _changed(files: list[LandedFile]) -> dict[str, Outcome]:
@@ -172,27 +187,42 @@ def _explain(
     surveys: dict[str, Survey],
     error: Exception,
 ) -> dict[str, Outcome]:
-    file_is_at_fault = (duckdb.ConversionException, duckdb.InvalidInputException, _RowCountError)
-    if not isinstance(error, file_is_at_fault):
+    """Give the outcome of the files that a load failed for."""
+    if not isinstance(error, (*FILE_FAULTS, _RowCountError)):
         raise error
-    found = find_value_problems(connection, feed, files)
-    if not found and len(files) == 1:
-        reason = "DuckDB cannot read it in the feed's dialect, or reads another number of rows"
-        found = {files[0].partition_key: [Problem(0, "", reason)]}
+    try:
+        found = find_value_problems(connection, feed, files)
+    except LandedFileError:
+        return _changed(list_changed_while_read(files) or files)
     if not found:
-        for file in files:
-            try:
-                connection.execute("BEGIN")
-                connection.execute(delete_sql(feed), [[file.partition_key]])
-                _insert(connection, feed, [file], surveys)
-            except file_is_at_fault:
-                return _explain(connection, feed, [file], surveys, error)
-            finally:
-                with suppress(duckdb.Error):
-                    connection.execute("ROLLBACK")
+        reason = (
+            "DuckDB cannot read it in the feed's dialect and encoding, reads another number of "
+            "rows, or cannot judge a row rule"
+        )
+        at_fault = [file for file in files if _fails_alone(connection, feed, file, surveys)]
+        found = {file.partition_key: [Problem(0, "", reason)] for file in at_fault}
+    if not found:
         raise error
     by_key = {file.partition_key: file for file in files}
     return {key: _rejected(by_key[key], problems, surveys[key]) for key, problems in found.items()}
+
+
+def _fails_alone(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    file: LandedFile,
+    surveys: dict[str, Survey],
+) -> bool:
+    connection.execute("BEGIN")
+    try:
+        connection.execute(delete_sql(feed), [[file.partition_key]])
+        _insert(connection, feed, [file], surveys)
+    except (*FILE_FAULTS, _RowCountError):
+        return True
+    finally:
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
+    return False
 
 
 class _RowCountError(Exception):
@@ -327,9 +357,26 @@ def _record_rejected(
     upsert_ledger(connection, rows)
 
 
+def has_table(connection: duckdb.DuckDBPyConnection, feed: Feed) -> bool:
+    """Tell whether a feed's table is there; without it, what the ledger says is void."""
+    found = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?)", [feed.table]
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
     ensure_ledger(connection)
-    connection.execute(create_table_sql(feed))
+    if not has_table(connection, feed):
+        connection.execute("BEGIN")
+        try:
+            connection.execute(create_table_sql(feed))
+            forget_feed(connection, feed)
+            connection.execute("COMMIT")
+        except duckdb.Error:
+            with suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
+            raise
     expected = connection.execute(expected_columns_sql(feed)).fetchall()
     actual = connection.execute(f"DESCRIBE {quote_identifier(feed.table)}").fetchall()
     wanted, there = ([tuple(row[:2]) for row in rows] for rows in (expected, actual))
