@@ -77,6 +77,7 @@ class DevServer:
             "SETTLE_SECONDS": "0.5",
         }
         system = {name: text for name, text in os.environ.items() if "DAGSTER" not in name}
+        homes = dict.fromkeys(("HOME", "TMPDIR"), str(self.folder / "tmp"))
         with self._log.open("ab") as output, _default_interrupt():
             self._process = subprocess.Popen(
                 [
@@ -84,7 +85,7 @@ class DevServer:
                     *("-h", "127.0.0.1", "-p", str(port)),
                 ],
                 cwd=self.folder,
-                env=system | settings | {"TMPDIR": str(self.folder / "tmp")},
+                env=system | settings | homes,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

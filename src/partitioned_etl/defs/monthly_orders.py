@@ -9,6 +9,7 @@ from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.defs.partitions import monthly_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
+from partitioned_etl.ingest.settings import read_settings
 
 MONTHLY_ORDERS = Feed(
     name="monthly_orders",
@@ -111,6 +112,7 @@ monthly_rollup_job = dg.define_asset_job(
 monthly_rollup_sensor = dg.AutomationConditionSensorDefinition(
     "monthly_rollup_sensor",
     target=[monthly_orders],
+    minimum_interval_seconds=read_settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Refreshes the roll-up of a month when its orders were loaded again.",
 )
