@@ -8,7 +8,7 @@ like the UI: it decides nothing about files.
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,22 +19,19 @@ from tabulate import tabulate
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import (
     group_into_ranges,
+    list_files_in_window,
     list_partition_keys,
     range_tags,
-    refuse_outside_window,
 )
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
 from partitioned_etl.definitions import defs, pipelines
-from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.errors import PartitionedEtlError
-from partitioned_etl.ingest.landing import list_landed_files
-from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus, read_ledger
-from partitioned_etl.ingest.reconcile import Action, Plan, Step
+from partitioned_etl.ingest.ledger import LoadStatus
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, Step
 from partitioned_etl.ingest.settings import Settings, project_dir, read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
-MAX_ATTEMPTS = 3
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Runs report by their events; what a person needs of them is printed here, as one line."""
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
@@ -99,35 +96,32 @@ def bring_level(
         settings: The settings.
     """
     attempts: dict[str, int] = {}
+    run_ids: list[str] = []
     loaded: set[str] = set()
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
     while True:
-        plan = _plan(instance, pipeline, settings)
-        in_flight = _keys_in_flight(instance, pipeline) if time.monotonic() < deadline else set()
+        known = list_partition_keys(pipeline.partitions_def, instance)
+        plan = _plan(pipeline, known, settings)
+        loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
+        in_flight: set[str] = set()
+        if time.monotonic() < deadline:
+            in_flight = list_keys_in_flight(instance, pipeline.feed, known)
         wanted = [
             key
             for key in plan.keys(Action.NEW, Action.CHANGED)
             if key not in in_flight and attempts.get(key, 0) < MAX_ATTEMPTS
         ][: settings.max_files_per_run]
         if wanted:
-            run_ids = _execute(instance, pipeline, pipeline.job, wanted, settings)
+            run_ids += _execute(instance, pipeline, pipeline.job, wanted, known, settings)
             attempts |= {key: attempts.get(key, 0) + 1 for key in wanted}
-            ledger = _ledger(pipeline, settings)
-            loaded |= {
-                key
-                for key in wanted
-                if (row := ledger.get(key))
-                and row.run_id in run_ids
-                and row.status == LoadStatus.LOADED
-            }
         elif (in_flight or plan.keys(Action.UNSETTLED)) and time.monotonic() < deadline:
             time.sleep(min(settings.settle_seconds, 0.2))
         else:
             break
     failures = []
     if loaded and pipeline.rollup_job:
-        run_ids = _execute(instance, pipeline, pipeline.rollup_job, loaded, settings)
-        failures = [run_id for run_id in run_ids if not _has_succeeded(instance, run_id)]
+        rollups = _execute(instance, pipeline, pipeline.rollup_job, loaded, known, settings)
+        failures = [run_id for run_id in rollups if not _has_succeeded(instance, run_id)]
     return FeedResult(pipeline, plan, sorted(loaded), failures)
 
 
@@ -136,47 +130,37 @@ def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
     return bool(run and run.is_success)
 
 
-def _plan(instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings) -> Plan:
-    listing = list_landed_files(pipeline.feed, settings.landing_dir)
-    known = list_partition_keys(pipeline.partitions_def, instance)
-    refuse_outside_window(pipeline.feed, listing, pipeline.partitions_def, known)
+def _was_loaded_by(run_ids: list[str], step: Step) -> bool:
+    row = step.ledger_row
+    return bool(row and row.run_id in run_ids and row.status == LoadStatus.LOADED)
+
+
+def _plan(pipeline: FeedPipeline, known: list[str], settings: Settings) -> Plan:
+    feed, landing_dir = pipeline.feed, settings.landing_dir
     return plan_feed(
-        pipeline.feed,
-        listing,
-        settings.landing_dir,
+        feed,
+        list_files_in_window(feed, landing_dir, pipeline.partitions_def, known),
+        landing_dir,
         settings.database,
         settle_seconds=settings.settle_seconds,
         lock_wait_seconds=settings.lock_wait_seconds,
     )
 
 
-def _keys_in_flight(instance: dg.DagsterInstance, pipeline: FeedPipeline) -> set[str]:
-    known = list_partition_keys(pipeline.partitions_def, instance)
-    return list_keys_in_flight(instance, pipeline.feed, known)
-
-
-def _ledger(pipeline: FeedPipeline, settings: Settings) -> dict[str, LedgerRow]:
-    with connect(
-        settings.database, settings.landing_dir, lock_wait_seconds=settings.lock_wait_seconds
-    ) as connection:
-        return read_ledger(connection, pipeline.feed)
-
-
 def _execute(
     instance: dg.DagsterInstance,
     pipeline: FeedPipeline,
     job: AssetJob,
-    keys: Iterable[str],
+    keys: Collection[str],
+    known: list[str],
     settings: Settings,
 ) -> list[str]:
     """Execute a job for partition keys, and give the ids of the runs."""
-    keys = list(keys)
     partitions_def = pipeline.partitions_def
-    known = list_partition_keys(partitions_def, instance)
     if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name:
         unknown = sorted(set(keys) - set(known))
         instance.add_dynamic_partitions(partitions_def.name, unknown)
-        known += unknown
+        known = [*known, *unknown]
     run_ids = []
     job_def = defs.resolve_job_def(job.name)
     for group in group_into_ranges(keys, known, settings.max_files_per_run):

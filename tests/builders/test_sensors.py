@@ -14,10 +14,11 @@ from conftest import price_rows
 from partitioned_etl.builders import sensors
 from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.partitions import RANGE_END_TAG, RANGE_START_TAG, keys_of_run
-from partitioned_etl.builders.sensors import MAX_ATTEMPTS, Cursor
+from partitioned_etl.builders.sensors import Cursor
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 
 Query = Callable[..., list[tuple[Any, ...]]]
 

@@ -5,11 +5,12 @@ neighbouring keys, because a run carries one key or one range. Which definitions
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import Listing, PassedOver
+from partitioned_etl.ingest.landing import Listing, PassedOver, list_landed_files
 
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -23,19 +24,26 @@ def list_partition_keys(
     return list(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
 
 
-def refuse_outside_window(
-    feed: Feed, listing: Listing, partitions_def: dg.PartitionsDefinition, known: Iterable[str]
-) -> None:
-    """Move landed files that no partition can take from a listing's files to its refused ones.
+def list_files_in_window(
+    feed: Feed,
+    landing_dir: Path,
+    partitions_def: dg.PartitionsDefinition,
+    known: Iterable[str],
+) -> Listing:
+    """List a feed's folder, with the landed files that no partition can take as refused.
 
     Args:
         feed: The feed.
-        listing: The feed's folder, as listed; it is changed.
+        landing_dir: The landing directory.
         partitions_def: The partitions; dynamic ones take every key that the feed accepts.
         known: All keys that Dagster knows.
+
+    Raises:
+        LandedFileError: The folder cannot be listed.
     """
+    listing = list_landed_files(feed, landing_dir)
     if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
-        return
+        return listing
     known = set(known)
     outside = [key for key in listing.files if key not in known]
     for key in outside:
@@ -44,6 +52,7 @@ def refuse_outside_window(
         if known:
             reason += f", {min(known)} to {max(known)}"
         listing.refused.append(PassedOver(file.name, reason, key))
+    return listing
 
 
 def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) -> list[list[str]]:

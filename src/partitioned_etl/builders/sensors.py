@@ -16,21 +16,19 @@ import dagster as dg
 from partitioned_etl.builders.jobs import FEED_TAG, AssetJob
 from partitioned_etl.builders.partitions import (
     group_into_ranges,
+    list_files_in_window,
     list_partition_keys,
     range_tags,
-    refuse_outside_window,
 )
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import LandedFile, PassedOver, list_landed_files
-from partitioned_etl.ingest.reconcile import Action, Plan
+from partitioned_etl.ingest.landing import LandedFile, PassedOver
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
-MAX_ATTEMPTS = 3
-"""How often a file is asked for until it is loaded or refused."""
 MAX_RUNS_PER_TICK = 25
 """Most runs that one tick asks for; changed keys that are no neighbours need one each."""
 TICK_LOCK_WAIT_SECONDS = 3.0
@@ -115,8 +113,7 @@ def build_landing_sensor(
         )
         known = list_partition_keys(partitions_def, context.instance)
         try:
-            listing = list_landed_files(feed, landing.directory)
-            refuse_outside_window(feed, listing, partitions_def, known)
+            listing = list_files_in_window(feed, landing.directory, partitions_def, known)
             plan = plan_feed(
                 feed,
                 listing,

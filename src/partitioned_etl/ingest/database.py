@@ -66,6 +66,14 @@ def connect(
         connection.close()
 
 
+def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Tell whether the database has a table, by its name in any case."""
+    found = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?)", [table]
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def _open(
     database: Path, lock_wait_seconds: float, log: logging.Logger
 ) -> duckdb.DuckDBPyConnection:

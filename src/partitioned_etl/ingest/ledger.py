@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import duckdb
 
+from partitioned_etl.ingest.database import has_table
 from partitioned_etl.ingest.feed import LEDGER_TABLE, Feed
 from partitioned_etl.ingest.landing import LandedFile, Signature
 
@@ -97,10 +98,7 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
     Returns:
         Ledger row per partition key, in the order of the keys.
     """
-    known = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = ?", [LEDGER_TABLE]
-    ).fetchone()
-    if not known or not known[0]:
+    if not has_table(connection, LEDGER_TABLE):
         return {}
     rows = connection.execute(
         f"SELECT {', '.join(_COLUMNS)} FROM {LEDGER_TABLE} WHERE feed = ? ORDER BY partition_key",

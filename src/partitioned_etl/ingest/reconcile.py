@@ -13,6 +13,9 @@ from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver, hash_landed_file
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
+MAX_ATTEMPTS = 3
+"""How often a front tries a file until it is loaded or refused."""
+
 
 class Action(StrEnum):
     """What has to be done for a partition key."""

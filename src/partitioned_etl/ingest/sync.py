@@ -11,20 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from partitioned_etl.ingest.database import DEFAULT_LOCK_WAIT_SECONDS, connect
+from partitioned_etl.ingest.database import DEFAULT_LOCK_WAIT_SECONDS, connect, has_table
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, Listing, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
-from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, find_touched, reconcile
 from partitioned_etl.ingest.warehouse import (
     OutcomeStatus,
-    has_table,
     replace_partitions,
 )
 
 DEFAULT_SETTLE_SECONDS = 2.0
 _TOUCHED_MAX_BYTES = 4 << 30
-_MAX_ATTEMPTS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +94,7 @@ def plan_feed(
     wait = {"lock_wait_seconds": lock_wait_seconds}
     if database.exists():
         with connect(database, landing_dir, log=log, **wait) as connection:
-            if has_table(connection, feed):
+            if has_table(connection, feed.table):
                 ledger = read_ledger(connection, feed)
     plan = reconcile(listing, ledger, settle_seconds=settle_seconds)
     touched = find_touched(plan, max_bytes=touched_max_bytes)
@@ -153,7 +151,7 @@ def sync_feed(
             log=log,
         )
         wanted = plan.files(Action.NEW, Action.CHANGED)
-        files = [file for file in wanted if attempts[file] < _MAX_ATTEMPTS]
+        files = [file for file in wanted if attempts[file] < MAX_ATTEMPTS]
         if files:
             with connect(
                 database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log

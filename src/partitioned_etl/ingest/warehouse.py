@@ -11,16 +11,17 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
 from partitioned_etl.ingest import failpoints
 from partitioned_etl.ingest.columns import columns_of, quote_identifier
 from partitioned_etl.ingest.contract import Survey, describe_problems, survey_file
+from partitioned_etl.ingest.database import has_table
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, list_changed_while_read
@@ -318,18 +319,12 @@ def _rejected(file: LandedFile, problems: list[Problem], survey: Survey) -> Outc
     return Outcome(file, OutcomeStatus.REJECTED, 0, reason, problems, survey)
 
 
-def _ledger_row(feed: Feed, file: LandedFile, **judged: object) -> LedgerRow:
-    signature = file.signature
-    return replace(
-        LedgerRow(
-            feed=feed.name,
-            partition_key=file.partition_key,
-            source_file=file.name,
-            size_bytes=signature.size_bytes,
-            mtime_ns=signature.mtime_ns,
-            ctime_ns=signature.ctime_ns,
-            inode=signature.inode,
-        ),
+def _ledger_row(feed: Feed, file: LandedFile, **judged: Any) -> LedgerRow:
+    return LedgerRow(
+        feed=feed.name,
+        partition_key=file.partition_key,
+        source_file=file.name,
+        **asdict(file.signature),
         **judged,
     )
 
@@ -357,17 +352,10 @@ def _record_rejected(
     upsert_ledger(connection, rows)
 
 
-def has_table(connection: duckdb.DuckDBPyConnection, feed: Feed) -> bool:
-    """Tell whether a feed's table is there; without it, what the ledger says is void."""
-    found = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?)", [feed.table]
-    ).fetchone()
-    return bool(found and found[0])
-
-
 def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
     ensure_ledger(connection)
-    if not has_table(connection, feed):
+    # Without the table, what the ledger says is void.
+    if not has_table(connection, feed.table):
         connection.execute("BEGIN")
         try:
             connection.execute(create_table_sql(feed))
