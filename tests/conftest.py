@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 
@@ -24,6 +25,12 @@ def order_rows(month: str, *statuses: str) -> str:
     """Give the text of an order file with one order per status."""
     rows = (f"{number},7,{month}-15,{status}\n" for number, status in enumerate(statuses, 1))
     return ORDER_HEADER + "".join(rows)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hypothesis_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hypothesis keeps its caches with the test's files, and not in the checkout."""
+    set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
 
 
 @pytest.fixture

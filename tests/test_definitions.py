@@ -22,15 +22,24 @@ def test_the_code_location_holds_exactly_these() -> None:
     assert {key.to_user_string() for key in graph.asset_check_keys} == {
         "duckdb_partition_table:daily_prices_match_contract",
         "duckdb_partition_table:share_price_is_positive",
+        "duckdb_partition_table:daily_prices_rows_add_up",
+        "duckdb_partition_table:daily_prices_table_equals_directory",
         "duckdb_dynamic_partition_table:customer_prices_match_contract",
         "duckdb_dynamic_partition_table:share_price_is_positive",
+        "duckdb_dynamic_partition_table:customer_prices_rows_add_up",
+        "duckdb_dynamic_partition_table:customer_prices_table_equals_directory",
         "stg_orders:monthly_orders_match_contract",
         "stg_orders:order_date_is_in_file_month",
+        "stg_orders:monthly_orders_rows_add_up",
+        "stg_orders:monthly_orders_table_equals_directory",
     }
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {
         "daily_prices_job",
         "customer_prices_job",
         "monthly_orders_job",
+        "daily_prices_reconcile_job",
+        "customer_prices_reconcile_job",
+        "monthly_orders_reconcile_job",
         "monthly_rollup_job",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
@@ -42,6 +51,9 @@ def test_the_code_location_holds_exactly_these() -> None:
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "daily_prices_schedule",
         "monthly_orders_schedule",
+        "daily_prices_reconcile_schedule",
+        "customer_prices_reconcile_schedule",
+        "monthly_orders_reconcile_schedule",
     }
 
 
@@ -57,13 +69,18 @@ def test_each_asset_comes_after_the_one_before_it_in_its_chain() -> None:
             assert graph.get(dg.AssetKey(downstream)).parent_keys == {dg.AssetKey(upstream)}
 
 
-def test_every_sensor_is_on_and_every_schedule_is_off_until_switched() -> None:
+def test_every_sensor_is_on_and_of_the_schedules_only_the_nightly_reconciliation() -> None:
     repository = defs.get_repository_def()
     assert {sensor.default_status for sensor in repository.sensor_defs} == {
         dg.DefaultSensorStatus.RUNNING
     }
-    assert {schedule.default_status for schedule in repository.schedule_defs} == {
-        dg.DefaultScheduleStatus.STOPPED
+    running = {
+        schedule.name
+        for schedule in repository.schedule_defs
+        if schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    }
+    assert running == {
+        schedule.name for schedule in repository.schedule_defs if "reconcile" in schedule.name
     }
 
 

@@ -47,6 +47,12 @@ def landed(landing_dir: Path) -> Path:
     return landing_dir
 
 
+def test_an_empty_landing_directory_is_no_error(landing_dir: Path, run: Run) -> None:
+    result = run()
+    assert result.returncode == 0, result.stderr
+    assert f"Nothing has landed in {landing_dir}." in result.stdout
+
+
 def test_everything_is_loaded_then_nothing(landed: Path, run: Run, query: Query) -> None:
     first = run()
     assert first.returncode == 0, first.stderr

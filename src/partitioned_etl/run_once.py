@@ -8,7 +8,7 @@ like the UI: it decides nothing about files.
 import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,15 @@ from partitioned_etl.builders.partitions import (
     range_tags,
 )
 from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
+from partitioned_etl.builders.runs import (
+    fail_runs_without_worker,
+    list_keys_in_flight,
+    list_unreported_keys,
+)
 from partitioned_etl.definitions import defs, pipelines
 from partitioned_etl.ingest.errors import PartitionedEtlError
 from partitioned_etl.ingest.ledger import LoadStatus
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, Step
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, Step, find_removable
 from partitioned_etl.ingest.settings import Settings, project_dir, read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
@@ -45,13 +49,13 @@ class FeedResult:
         pipeline: The feed's pipeline.
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
-        failed_rollups: Ids of the runs that failed to refresh what is made from the feed's table.
+        failures: What was to be done after the loads and failed, one sentence each.
     """
 
     pipeline: FeedPipeline
     plan: Plan
     loaded_keys: list[str]
-    failed_rollups: list[str]
+    failures: list[str]
 
 
 def main() -> int:
@@ -106,9 +110,13 @@ def bring_level(
         in_flight: set[str] = set()
         if time.monotonic() < deadline:
             in_flight = list_keys_in_flight(instance, pipeline.feed, known)
+        unreported, _ = list_unreported_keys(
+            instance, pipeline.reconciliation.load_key, plan.ledger_rows
+        )
+        candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
         wanted = [
             key
-            for key in plan.keys(Action.NEW, Action.CHANGED)
+            for key in (file.partition_key for file in candidates)
             if key not in in_flight and attempts.get(key, 0) < MAX_ATTEMPTS
         ][: settings.max_files_per_run]
         if wanted:
@@ -118,11 +126,35 @@ def bring_level(
             time.sleep(min(settings.settle_seconds, 0.2))
         else:
             break
-    failures = []
-    if loaded and pipeline.rollup_job:
-        rollups = _execute(instance, pipeline, pipeline.rollup_job, loaded, known, settings)
-        failures = [run_id for run_id in rollups if not _has_succeeded(instance, run_id)]
+    name, later_runs = pipeline.feed.name, {}
+    if find_removable(pipeline.feed, plan).keys:
+        print(f"{pipeline.reconciliation.job.name}: removing what has no file any more", flush=True)
+        run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
+        later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
+        plan = _plan(pipeline, known, settings)
+    stale = _list_stale_rollup_keys(instance, pipeline) & set(known)
+    if stale and pipeline.rollup_job:
+        for run_id in _execute(instance, pipeline, pipeline.rollup_job, stale, known, settings):
+            later_runs[run_id] = f"not refreshed: what is made from {name}"
+    failures = [
+        f"{what}: run {run_id} failed"
+        for run_id, what in later_runs.items()
+        if not _has_succeeded(instance, run_id)
+    ]
     return FeedResult(pipeline, plan, sorted(loaded), failures)
+
+
+def _list_stale_rollup_keys(instance: dg.DagsterInstance, pipeline: FeedPipeline) -> set[str]:
+    """Give the keys whose partition was loaded after what is made from it was last refreshed."""
+    materialized = dg.DagsterEventType.ASSET_MATERIALIZATION
+    loaded = instance.get_latest_storage_id_by_partition(
+        pipeline.reconciliation.load_key, materialized
+    )
+    stale = set()
+    for rollup in pipeline.rollups:
+        made = instance.get_latest_storage_id_by_partition(rollup.key, materialized)
+        stale |= {key for key, event_id in loaded.items() if made.get(key, 0) < event_id}
+    return stale
 
 
 def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -162,19 +194,28 @@ def _execute(
         instance.add_dynamic_partitions(partitions_def.name, unknown)
         known = [*known, *unknown]
     run_ids = []
-    job_def = defs.resolve_job_def(job.name)
     for group in group_into_ranges(keys, known, settings.max_files_per_run):
         span = f"{group[0]} to {group[-1]}, {len(group)} partitions" if group[1:] else group[0]
-        print(f"{job_def.name}: {span}", flush=True)
-        result = job_def.execute_in_process(
-            instance=instance,
-            partition_key=None if group[1:] else group[0],
-            tags=range_tags(group),
-            run_config=_QUIET,
-            raise_on_error=False,
-        )
+        print(f"{job.name}: {span}", flush=True)
+        partition_key = None if group[1:] else group[0]
+        result = _execute_job(instance, job, partition_key, range_tags(group))
         run_ids.append(result.run_id)
     return run_ids
+
+
+def _execute_job(
+    instance: dg.DagsterInstance,
+    job: AssetJob,
+    partition_key: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def(job.name).execute_in_process(
+        instance=instance,
+        partition_key=partition_key,
+        tags=dict(tags or {}),
+        run_config=_QUIET,
+        raise_on_error=False,
+    )
 
 
 def print_report(results: list[FeedResult], settings: Settings) -> int:
@@ -197,17 +238,13 @@ def print_report(results: list[FeedResult], settings: Settings) -> int:
                     f"not loaded: {feed.name}, partition {key}: {name}: still being written, or "
                     "its run failed; the failed run in the web UI says why"
                 )
-        problems += [
-            f"not refreshed: what is made from {feed.name}: run {run_id} failed"
-            for run_id in result.failed_rollups
-        ]
+        problems += result.failures
         for entry in plan.refused:
             rows.append((feed.name, entry.partition_key, entry.name, 0, "refused", ""))
             problems.append(f"refused: {feed.name}: {entry.name}: {entry.reason}")
     rows = [tuple(_printable(cell) for cell in row) for row in rows]
-    print()
-    print(tabulate(rows, _HEADERS, tablefmt="simple", disable_numparse=[1, 2]))
-    print()
+    if rows:
+        print(f"\n{tabulate(rows, _HEADERS, tablefmt='simple', disable_numparse=[1, 2])}\n")
     loaded = sum(len(result.loaded_keys) for result in results)
     if loaded:
         print(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")

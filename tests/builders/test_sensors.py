@@ -194,7 +194,11 @@ def test_a_tick_asks_for_no_more_files_than_the_limit(
     monkeypatch.setenv("MAX_FILES_PER_RUN", "2")
     pipeline = CUSTOMER_PRICES_PIPELINE
     sensor = build_landing_sensor(
-        pipeline.feed, pipeline.job, pipeline.partitions_def, name="limited_sensor"
+        pipeline.feed,
+        pipeline.job,
+        pipeline.partitions_def,
+        pipeline.reconciliation,
+        name="limited_sensor",
     )
     ticker = Ticker(sensor, instance, resources)
     drop(customers, "a", "b", "c")
@@ -322,7 +326,7 @@ def test_a_cursor_that_cannot_be_read_is_empty(text: str | None) -> None:
 
 
 def test_a_cursor_survives_its_own_writing() -> None:
-    cursor = Cursor({"a": ("0a1b", 2)}, "ff", 7)
+    cursor = Cursor({"a": ("0a1b", 2)}, "ff", ("2c", 1), 12.5, 7)
     assert Cursor.parse(str(cursor)) == cursor
 
 

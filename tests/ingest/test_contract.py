@@ -10,16 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.workbench import NOTES, ORDERS, PRICES, Workbench
-from partitioned_etl.ingest import landing, records
+from partitioned_etl.ingest import opening, records
 from partitioned_etl.ingest.contract import (
     MAX_PROBLEMS,
     Survey,
     describe_problems,
-    find_text_problems,
-    line_of_row,
     survey_file,
 )
-from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.records import Problem
@@ -138,7 +135,7 @@ BREACHES = {
     ),
     "gzip bytes": (
         gzip.compress(b"id,note\n1,Zaphod\n", mtime=0),
-        "line 1: the bytes are not utf-8",
+        "the file is compressed (.gz), and its name does not say so",
     ),
     "CRLF after LF": (b"id,note\n1,Zaphod\r\n2,x\n", f"line 2: {LINE_END}"),
     "LF after CRLF": (b"id,note\r\n1,x\r\n2,Zaphod\n", f"line 3: {LINE_END}"),
@@ -500,14 +497,14 @@ def test_a_survey_gives_hash_rows_and_header(bench: Workbench) -> None:
         surveyed = survey(bench, NOTES, content)
         assert (surveyed.row_count, surveyed.header) == (rows, ["id", "note"])
         assert surveyed.problems == []
-        assert surveyed.sha256 == landing.hash_landed_file(bench.list_files(NOTES)[0])
+        assert surveyed.sha256 == opening.hash_landed_file(bench.list_files(NOTES)[0])
 
 
 def test_a_refused_file_has_a_content_hash_too(bench: Workbench) -> None:
     for content in (b"", b"\xff\n\xff", b"id,note\n1\n", b"id\n", b"\0"):
         surveyed = survey(bench, NOTES, content)
         assert surveyed.problems
-        assert surveyed.sha256 == landing.hash_landed_file(bench.list_files(NOTES)[0])
+        assert surveyed.sha256 == opening.hash_landed_file(bench.list_files(NOTES)[0])
 
 
 QUOTED_NAMES = replace(NOTES, columns={'a"b': "BIGINT", "c,d": "VARCHAR", "e\nf": "VARCHAR"})
@@ -523,17 +520,6 @@ def test_a_header_may_be_quoted(bench: Workbench) -> None:
 def test_only_so_many_problems_are_looked_for(bench: Workbench) -> None:
     surveyed = survey(bench, NOTES, b"id,note\n" + b"1\n" * 1_000)
     assert [problem.line for problem in surveyed.problems] == list(range(2, 2 + MAX_PROBLEMS))
-    (file,) = bench.list_files(NOTES)
-    assert find_text_problems(NOTES, file) == surveyed.problems
-
-
-def test_a_row_is_found_on_the_line_that_it_starts_on(bench: Workbench) -> None:
-    survey(bench, NOTES, b'id,note\n1,x\n2,"a\nb"\n3,y\n')
-    (file,) = bench.list_files(NOTES)
-    assert line_of_row(NOTES, file, {1, 2, 3}) == {1: 2, 2: 3, 3: 5}
-    assert line_of_row(NO_HEADER, file, {1, 4}) == {1: 1, 4: 5}
-    with pytest.raises(ContractError, match=r"a.csv: has fewer rows"):
-        line_of_row(NOTES, file, {1, 4})
 
 
 @pytest.mark.parametrize(
@@ -563,7 +549,7 @@ def contents() -> st.SearchStrategy[str]:
 def surveys(bench: Workbench, content: str, sizes: list[int]) -> Iterator[Survey]:
     with pytest.MonkeyPatch.context() as patch:
         for size in sizes:
-            patch.setattr(landing, "CHUNK_BYTES", size)
+            patch.setattr(opening, "CHUNK_BYTES", size)
             yield survey(bench, NOTES, content.encode())
 
 

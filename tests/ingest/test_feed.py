@@ -7,7 +7,8 @@ import pytest
 
 from ingest.workbench import NOTES, ORDERS, PRICES
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
-from partitioned_etl.ingest.feed import CsvFormat, Feed, Partitioning, RowRule
+from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
+from partitioned_etl.ingest.file_names import Partitioning
 
 
 def make_feed(**declared: Any) -> Feed:
@@ -62,7 +63,7 @@ def test_a_file_name_stands_for_one_partition_key(
     ],
 )
 def test_a_name_of_another_pattern_stands_for_no_key(feed: Feed, file_name: str) -> None:
-    assert feed.match_file_name(file_name) is None
+    assert feed.file_names.match(file_name) is None
     with pytest.raises(PartitionKeyError, match="does not match the pattern"):
         feed.partition_key_of(file_name)
 

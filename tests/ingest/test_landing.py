@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from ingest.workbench import NOTES, PRICES, Workbench
-from partitioned_etl.ingest import landing
+from partitioned_etl.ingest import opening
 from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import (
     LandedFile,
     Signature,
     find_landed_file,
+    list_landed_files,
+)
+from partitioned_etl.ingest.opening import (
     hash_landed_file,
     list_changed_while_read,
-    list_landed_files,
     open_landed_file,
 )
 
@@ -78,7 +80,7 @@ def test_landed_files_are_listed_in_the_order_of_their_keys(bench: Workbench) ->
         ("a.csv.crdownload", "temporary file"),
         ("README.md", "the name does not match the pattern '{key}.csv'"),
         ("a.CSV", "the name does not match the pattern '{key}.csv'"),
-        ("a.csv.gz", "the name does not match the pattern '{key}.csv'"),
+        ("a.csv.bz2", "the name does not match the pattern '{key}.csv'"),
     ],
 )
 def test_a_file_that_is_none_of_the_feeds_business_is_ignored(
@@ -302,7 +304,7 @@ def test_the_content_hash_is_the_sha256_of_all_bytes(
 ) -> None:
     content = bytes(range(256)) * 10
     file = land_one(bench, content)
-    monkeypatch.setattr(landing, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(opening, "CHUNK_BYTES", 100)
     assert hash_landed_file(file) == sha256(content).hexdigest()
 
 

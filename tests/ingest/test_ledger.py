@@ -172,8 +172,11 @@ def test_the_ledger_has_the_columns_that_are_documented(
         "sha256": "VARCHAR",
         "row_count": "BIGINT",
         "rejected_count": "BIGINT",
+        "file_row_count": "BIGINT",
         "status": "VARCHAR",
         "error": "VARCHAR",
+        "broken_rules": "VARCHAR[]",
+        "contract": "VARCHAR",
         "loaded_at": "TIMESTAMP WITH TIME ZONE",
         "run_id": "VARCHAR",
     }

@@ -13,10 +13,10 @@ from partitioned_etl.ingest.landing import (
     Listing,
     PassedOver,
     Signature,
-    hash_landed_file,
     list_landed_files,
 )
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
+from partitioned_etl.ingest.opening import hash_landed_file
 from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
 
 SIGNATURE = Signature(size_bytes=10, mtime_ns=20, ctime_ns=30 * 10**9, inode=40)
@@ -97,10 +97,10 @@ def test_a_file_that_is_gone_is_missing_and_keeps_its_ledger_row() -> None:
     assert plan.steps["a"].file is None
 
 
-def test_a_key_whose_files_collide_is_missing_and_not_loaded() -> None:
+def test_a_key_whose_files_collide_is_unusable_and_not_loaded() -> None:
     refused = PassedOver("a.csv", "several files stand for one partition key: A.csv, a.csv", "a")
     plan = reconcile(Listing(refused=[refused]), {"a": row_of(file_of())})
-    assert actions(plan) == {"a": Action.MISSING}
+    assert actions(plan) == {"a": Action.UNUSABLE}
     assert plan.refused == [refused]
 
 

@@ -15,7 +15,8 @@ from ingest.workbench import (
 )
 from partitioned_etl.ingest.feed import CsvFormat, Feed
 from partitioned_etl.ingest.ledger import read_ledger
-from partitioned_etl.ingest.warehouse import OutcomeStatus, replace_partitions
+from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.warehouse import replace_partitions
 
 TYPED = Feed(
     name="typed",

@@ -31,4 +31,4 @@ def test_the_names_of_table_and_columns_are_quoted(bench: Workbench) -> None:
     bench.land(feed, "a.csv", '"a""; --",b.c\n1,x\n')
     bench.load(feed)
     assert bench.query(preview_sql(feed), ["a"], 9) == [("a", 1, "x")]
-    assert bench.tables() == ["file_loads", feed.table]
+    assert bench.tables() == ["file_loads", "rejected_rows", feed.table]

@@ -311,7 +311,7 @@ def test_a_settled_file_does_not_wait_for_one_that_settles(
     assert loaded_numbers(bench) == {"a": [1]}
     assert report == SyncReport(
         loaded=[SyncRecord("a", "a.csv", 1)],
-        ignored=[SyncRecord("b", "b.csv", 0, "the file is still being written")],
+        ignored=[SyncRecord("b", "b.csv", 0, "it is still being written")],
     )
     assert 3 < clock.slept_s < 60
 

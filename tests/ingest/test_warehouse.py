@@ -17,13 +17,14 @@ from ingest.workbench import (
     land_numbers,
     loaded_numbers,
 )
-from partitioned_etl.ingest import failpoints, warehouse
+from partitioned_etl.ingest import failpoints, loading, warehouse
 from partitioned_etl.ingest.contract import Survey
 from partitioned_etl.ingest.errors import WarehouseError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile
-from partitioned_etl.ingest.ledger import LoadStatus, read_ledger
-from partitioned_etl.ingest.warehouse import OutcomeStatus, replace_partitions
+from partitioned_etl.ingest.ledger import LedgerConflictError, LoadStatus, read_ledger
+from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.warehouse import replace_partitions
 
 HEADER = "id,note\n"
 
@@ -32,7 +33,7 @@ HEADER = "id,note\n"
 def test_every_row_of_a_batch_is_loaded_exactly_once(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, statement_bytes: int
 ) -> None:
-    monkeypatch.setattr(warehouse, "_STATEMENT_BYTES", statement_bytes)
+    monkeypatch.setattr(loading, "_STATEMENT_BYTES", statement_bytes)
     wanted = {f"k{count}": list(range(count)) for count in range(12)}
     for key, of_key in wanted.items():
         land_numbers(bench, key, *of_key)
@@ -196,7 +197,7 @@ def test_outcomes_come_in_the_order_of_the_files(bench: Workbench) -> None:
 def test_loading_no_file_makes_the_tables_and_nothing_else(bench: Workbench) -> None:
     bench.landing_dir.mkdir()
     assert bench.load(NOTES, []) == {}
-    assert bench.tables() == ["file_loads", "raw_notes"]
+    assert bench.tables() == ["file_loads", "raw_notes", "rejected_rows"]
     assert bench.rows(NOTES) == []
 
 
@@ -271,12 +272,12 @@ def test_a_file_is_refused_if_duckdb_reads_another_number_of_rows_than_were_coun
     monkeypatch.setattr(warehouse, "survey_file", miscount)
     outcome = bench.load(NOTES)["a"]
     assert outcome.status == OutcomeStatus.REJECTED
-    assert "reads another number of rows" in outcome.reason
+    assert "cannot be counted" in outcome.reason
     assert loaded_numbers(bench) == {"a": [1]}
     bench.assert_level(NOTES)
 
 
-def collide(monkeypatch: pytest.MonkeyPatch, error: type[duckdb.Error], times: int) -> None:
+def collide(monkeypatch: pytest.MonkeyPatch, error: type[Exception], times: int) -> None:
     """Let the first so many transactions collide with another load."""
 
     def fail() -> None:
@@ -286,9 +287,9 @@ def collide(monkeypatch: pytest.MonkeyPatch, error: type[duckdb.Error], times: i
     monkeypatch.setattr(warehouse, "time", FakeClock())
 
 
-@pytest.mark.parametrize("error", [duckdb.TransactionException, duckdb.ConstraintException])
+@pytest.mark.parametrize("error", [duckdb.TransactionException, LedgerConflictError])
 def test_a_load_that_collides_with_another_one_is_tried_again(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: type[duckdb.Error]
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     land_numbers(bench, "a", 1)
     collide(monkeypatch, error, times=4)

@@ -22,8 +22,9 @@ from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.landing import LandedFile, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
+from partitioned_etl.ingest.outcomes import Outcome
 from partitioned_etl.ingest.sync import SyncReport, sync_feed
-from partitioned_etl.ingest.warehouse import Outcome, replace_partitions
+from partitioned_etl.ingest.warehouse import replace_partitions
 
 CHILD_DEADLINE_S = 120
 

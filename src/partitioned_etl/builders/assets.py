@@ -25,7 +25,8 @@ from partitioned_etl.ingest.landing import (
     list_landed_files,
 )
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
-from partitioned_etl.ingest.warehouse import Outcome, OutcomeStatus, replace_partitions
+from partitioned_etl.ingest.outcomes import Outcome, OutcomeStatus
+from partitioned_etl.ingest.warehouse import replace_partitions
 
 DUCKDB_POOL = "duckdb"
 """Dagster pool of every step that opens the database; `dagster.yaml` limits it to one."""
@@ -84,7 +85,7 @@ def build_feed_assets(
             if outcome.reason:
                 reasons[outcome.file.partition_key] = outcome.reason
             if outcome.survey and import_key in context.selected_asset_keys:
-                yield materialize_import(import_key, outcome.file, outcome.survey)
+                yield materialize_import(feed, import_key, outcome.file, outcome.survey)
         if load_key in context.selected_asset_keys:
             yield from _report_load(context, load_key, batch, is_whole=not reasons)
         yield from judge_checks(feed, checks, batch.ledger, listing.files)
@@ -109,8 +110,8 @@ def _list_settled_files(feed: Feed, landing: LandingDirectory, keys: Sequence[st
     while True:
         listing = list_landed_files(feed, landing.directory)
         found = (listing.files[key] for key in keys if key in listing.files)
-        settled = all(file.signature.is_settled(landing.settle_time) for file in found)
-        if settled or time.monotonic() > deadline:
+        is_settled = all(file.signature.is_settled(landing.settle_time) for file in found)
+        if is_settled or time.monotonic() > deadline:
             return listing
         time.sleep(min(landing.settle_time, 0.2))
 
@@ -127,10 +128,10 @@ def _find_files(
         except (LandedFileError, PartitionKeyError) as error:
             reasons[key] = str(error)
             continue
-        if file.signature.is_settled(landing.settle_time):
-            files.append(file)
+        if why_not := file.why_not_ready(landing.settle_time):
+            reasons[key] = f"{file.name}: {why_not}"
         else:
-            reasons[key] = f"{file.name}: is still being written"
+            files.append(file)
     return files, reasons
 
 
@@ -140,7 +141,7 @@ def _survey(feed: Feed, files: Sequence[LandedFile]) -> _Batch:
         try:
             survey = survey_file(feed, file)
         except LandedFileError as error:
-            outcomes.append(Outcome(file, OutcomeStatus.CHANGED, reason=str(error)))
+            outcomes.append(Outcome.changed(file, str(error)))
         else:
             outcomes.append(Outcome(file, OutcomeStatus.LOADED, survey=survey))
     return _Batch(outcomes)

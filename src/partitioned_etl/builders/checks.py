@@ -1,22 +1,26 @@
 """Step 2, contract checks: what must be true of a feed's landed files.
 
-Takes a feed; gives one check for header and types and one per row rule, and says how they went.
-The judging is done in `ingest/`, once, by the load; a check is true when no landed file of the feed
-is refused for its sake, whichever run refused it. Next: `loads.py`.
+Takes a feed; gives one check for header and types, one per row rule and one that no row got lost,
+and says how they went. The judging is done in `ingest/`, once, by the load; a check is true when no
+landed file of the feed is refused for its sake, whichever run refused it. Next: `loads.py`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 
-from partitioned_etl.ingest.contract import is_refused_for
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.feed import CONTRACT, Feed
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
 
 def contract_check_name(feed: Feed) -> str:
     """Name the check that files have the declared header, width, encoding and types."""
     return f"{feed.name}_match_contract"
+
+
+def sum_check_name(feed: Feed) -> str:
+    """Name the check that every row of a loaded file was loaded or rejected."""
+    return f"{feed.name}_rows_add_up"
 
 
 def contract_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
@@ -40,7 +44,12 @@ def contract_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
         )
         for rule in feed.row_rules
     ]
-    return [whole, *rules]
+    total = dg.AssetCheckSpec(
+        sum_check_name(feed),
+        asset=asset,
+        description="For every partition, rows loaded plus rows rejected are the rows of its file.",
+    )
+    return [whole, *rules, total]
 
 
 def judge_checks(
@@ -61,15 +70,18 @@ def judge_checks(
         One result per check.
     """
     refused = {
-        key: row.error or ""
+        key: row
         for key, row in ledger.items()
         if row.status == LoadStatus.REJECTED and key in landed
     }
     rules = [rule.name for rule in feed.row_rules]
     for check in sorted(selected, key=lambda check: check.name):
-        rule = check.name if check.name in rules else ""
+        if check.name == sum_check_name(feed):
+            yield _judge_sums(check, ledger)
+            continue
+        rule = check.name if check.name in rules else CONTRACT
         of_check = {
-            key: error for key, error in refused.items() if is_refused_for(error, rule, rules)
+            key: row.error or "" for key, row in refused.items() if rule in row.broken_rules
         }
         yield dg.AssetCheckResult(
             asset_key=check.asset_key,
@@ -80,3 +92,18 @@ def judge_checks(
                 "reasons": dg.MetadataValue.json(dict(list(of_check.items())[:20])),
             },
         )
+
+
+def _judge_sums(check: dg.AssetCheckKey, ledger: Mapping[str, LedgerRow]) -> dg.AssetCheckResult:
+    rejected_count = sum(row.rejected_count for row in ledger.values())
+    wrong = [key for key, row in ledger.items() if not row.adds_up]
+    return dg.AssetCheckResult(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=not wrong,
+        metadata={
+            "rows": dg.MetadataValue.int(sum(row.row_count for row in ledger.values())),
+            "rejected_rows": dg.MetadataValue.int(rejected_count),
+            "partitions_that_do_not_add_up": dg.MetadataValue.json(wrong[:20]),
+        },
+    )

@@ -51,32 +51,35 @@ def column_schema(feed: Feed) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in feed.columns.items()])
 
 
-def import_metadata(file: LandedFile, survey: Survey) -> Mapping[str, dg.MetadataValue]:
+def import_metadata(feed: Feed, file: LandedFile, survey: Survey) -> Mapping[str, dg.MetadataValue]:
     """Describe a landed file for the UI.
 
     Args:
+        feed: The feed.
         file: The landed file.
         survey: What one pass over its bytes told.
     """
     signature = file.signature
     modified = datetime.fromtimestamp(signature.mtime_ns / 1e9, UTC)
+    # A first line that is no header holds cells, which belong in no log.
+    header = survey.header if sorted(survey.header) == sorted(feed.columns) else []
     return {
         "path": dg.MetadataValue.path(file.path),
         "dagster/uri": dg.MetadataValue.text(file.path.resolve().as_uri()),
         "size_bytes": dg.MetadataValue.int(signature.size_bytes),
         "modified_at": dg.MetadataValue.timestamp(modified),
         "sha256": dg.MetadataValue.text(survey.sha256),
-        "header": dg.MetadataValue.json(survey.header),
+        "header": dg.MetadataValue.json(header),
     }
 
 
 def materialize_import(
-    key: dg.AssetKey, file: LandedFile, survey: Survey
+    feed: Feed, key: dg.AssetKey, file: LandedFile, survey: Survey
 ) -> dg.AssetMaterialization:
     """Tell Dagster that a landed file was found, with its content hash as data version."""
     return dg.AssetMaterialization(
         key,
         partition=file.partition_key,
-        metadata=import_metadata(file, survey),
+        metadata=import_metadata(feed, file, survey),
         tags={DATA_VERSION_TAG: survey.sha256},
     )

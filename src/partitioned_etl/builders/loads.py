@@ -14,8 +14,8 @@ import pandas as pd
 
 from partitioned_etl.builders.imports import column_schema
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.outcomes import Outcome
 from partitioned_etl.ingest.statements import preview_sql
-from partitioned_etl.ingest.warehouse import Outcome
 
 PREVIEW_ROWS = 5
 _MAX_CELL_CHARS = 80
@@ -79,10 +79,12 @@ def load_metadata(
         database: The database file.
         load_seconds: What the whole batch took.
     """
+    warning = {"warning": dg.MetadataValue.text(outcome.warning)} if outcome.warning else {}
     return {
+        **warning,
         "row_count": dg.MetadataValue.int(outcome.row_count),
         "dagster/partition_row_count": dg.MetadataValue.int(outcome.row_count),
-        "rejected_count": dg.MetadataValue.int(0),
+        "rejected_count": dg.MetadataValue.int(outcome.rejected_count),
         "size_bytes": dg.MetadataValue.int(outcome.file.signature.size_bytes),
         "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
         "source_file": dg.MetadataValue.text(outcome.file.name),

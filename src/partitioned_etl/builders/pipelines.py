@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from partitioned_etl.builders.jobs import AssetJob, PartitionedSchedule
+from partitioned_etl.builders.reconciliation import Reconciliation
 from partitioned_etl.ingest.feed import Feed
 
 
@@ -23,6 +24,7 @@ class FeedPipeline:
         job: What loads its partitions.
         sensor: What starts the job when files land or change.
         schedule: What starts the job by the clock, if anything.
+        reconciliation: What proves that the table is level, and repairs it.
         rollups: Assets that are made from the feed's table.
         rollup_job: What refreshes them, for the same keys.
         rollup_sensor: What starts that when a partition was loaded again.
@@ -33,6 +35,7 @@ class FeedPipeline:
     assets: dg.AssetsDefinition
     job: AssetJob
     sensor: dg.SensorDefinition
+    reconciliation: Reconciliation
     schedule: PartitionedSchedule | None = None
     rollups: Sequence[dg.AssetsDefinition] = ()
     rollup_job: AssetJob | None = None
@@ -42,7 +45,10 @@ class FeedPipeline:
         """Give all of it to Dagster."""
         return dg.Definitions(
             assets=[self.assets, *self.rollups],
-            jobs=[job for job in (self.job, self.rollup_job) if job],
+            asset_checks=[self.reconciliation.check],
+            jobs=[job for job in (self.job, self.reconciliation.job, self.rollup_job) if job],
             sensors=[sensor for sensor in (self.sensor, self.rollup_sensor) if sensor],
-            schedules=[self.schedule] if self.schedule else [],
+            schedules=[
+                schedule for schedule in (self.schedule, self.reconciliation.schedule) if schedule
+            ],
         )

@@ -1,12 +1,15 @@
 """Runs: which runs of a feed are still under way, and which only look it.
 
 Takes the Dagster instance; gives the unfinished runs, after it failed those whose worker process is
-gone. Without that, a run that a crash left behind would keep its partitions and its place in the
-pool until the longest allowed run time. What a run does is in `assets.py`.
+gone, and the partitions that such a run loaded without having told Dagster. Without that, a run
+that a crash left behind would keep its partitions and its place in the pool until the longest
+allowed run time. What a run does is in `assets.py`.
 """
 
 import logging
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 import psutil
@@ -14,6 +17,7 @@ import psutil
 from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.partitions import keys_of_run
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +30,7 @@ UNFINISHED = [
 ]
 _WITH_WORKER = UNFINISHED[2:]
 _CLOCK_TOLERANCE_SECONDS = 5.0
+_RUNS_PER_QUERY = 500
 
 
 def list_keys_in_flight(
@@ -41,6 +46,62 @@ def list_keys_in_flight(
     filters = dg.RunsFilter(tags={FEED_TAG: feed.name}, statuses=UNFINISHED)
     runs = (record.dagster_run for record in instance.get_run_records(filters))
     return {key for run in runs for key in keys_of_run(run.tags, ordered)}
+
+
+def list_unreported_keys(
+    instance: dg.DagsterInstance,
+    load_key: dg.AssetKey,
+    ledger: Iterable[LedgerRow],
+    since: float = 0.0,
+) -> tuple[set[str], float]:
+    """Find partitions that a run loaded and that it did not report, because it was ended before.
+
+    The rows are in the table, but Dagster shows the partition as failed, and refreshes nothing that
+    is made from it.
+
+    Args:
+        instance: The Dagster instance.
+        load_key: The feed's load asset.
+        ledger: The feed's ledger rows.
+        since: Up to when loads are known to be reported, in seconds since 1970.
+
+    Returns:
+        The partition keys, and up to when loads are now known to be reported.
+    """
+    loads: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in ledger:
+        loaded_at = row.loaded_at.timestamp() if row.loaded_at else 0.0
+        if row.status == LoadStatus.LOADED and row.run_id and loaded_at > since:
+            loads[row.run_id][row.partition_key] = loaded_at
+    if not loads:
+        return set(), since
+    latest = max(max(of_run.values()) for of_run in loads.values())
+    unreported: set[str] = set()
+    open_loads: list[float] = []
+    for run in _list_unsuccessful_runs(instance, list(loads)):
+        of_run = loads[run.run_id]
+        if run.is_finished:
+            events = instance.all_logs(run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+            reported = {
+                entry.dagster_event.partition
+                for entry in events
+                if entry.dagster_event and entry.dagster_event.asset_key == load_key
+            }
+            of_run = {key: at for key, at in of_run.items() if key not in reported}
+            unreported |= of_run.keys()
+        open_loads += of_run.values()
+    # Timestamps of one load are equal; the smallest step back keeps all of them in view.
+    return unreported, math.nextafter(min(open_loads), 0) if open_loads else latest
+
+
+def _list_unsuccessful_runs(
+    instance: dg.DagsterInstance, run_ids: Sequence[str]
+) -> Iterator[dg.DagsterRun]:
+    for start in range(0, len(run_ids), _RUNS_PER_QUERY):
+        some = list(run_ids[start : start + _RUNS_PER_QUERY])
+        for record in instance.get_run_records(dg.RunsFilter(run_ids=some)):
+            if not record.dagster_run.is_success:
+                yield record.dagster_run
 
 
 def fail_runs_without_worker(

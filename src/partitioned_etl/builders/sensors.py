@@ -20,12 +20,18 @@ from partitioned_etl.builders.partitions import (
     list_partition_keys,
     range_tags,
 )
+from partitioned_etl.builders.reconciliation import REPAIR_TAG, Reconciliation
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
-from partitioned_etl.builders.runs import fail_runs_without_worker, list_keys_in_flight
+from partitioned_etl.builders.runs import (
+    UNFINISHED,
+    fail_runs_without_worker,
+    list_keys_in_flight,
+    list_unreported_keys,
+)
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, PassedOver
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, Removal, find_removable
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
@@ -44,11 +50,15 @@ class Cursor:
     Attributes:
         asked: Signature digest and attempt per key that was asked for and is not in the ledger.
         said: Digest of what was last said to be ignored.
+        removal: Digest of the partitions that were asked to be removed, and the attempt.
+        reported_until: Up to when loads are known to be reported, in seconds since 1970.
         requests: A number that grows with every run that is asked for; it makes run keys unique.
     """
 
     asked: dict[str, tuple[str, int]] = field(default_factory=dict)
     said: str = ""
+    removal: tuple[str, int] = ("", 0)
+    reported_until: float = 0.0
     requests: int = 0
 
     def attempts(self, file: LandedFile) -> int:
@@ -67,7 +77,14 @@ class Cursor:
         try:
             values = json.loads(text or "{}")
             asked = {key: (str(mark), int(count)) for key, (mark, count) in values["asked"].items()}
-            return cls(asked, str(values["said"]), int(values["requests"]))
+            mark, count = values["removal"]
+            return cls(
+                asked,
+                str(values["said"]),
+                (str(mark), int(count)),
+                float(values["reported_until"]),
+                int(values["requests"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
@@ -82,7 +99,12 @@ def digest(parts: Iterable[object]) -> str:
 
 
 def build_landing_sensor(
-    feed: Feed, job: AssetJob, partitions_def: dg.PartitionsDefinition, *, name: str
+    feed: Feed,
+    job: AssetJob,
+    partitions_def: dg.PartitionsDefinition,
+    reconciliation: Reconciliation,
+    *,
+    name: str,
 ) -> dg.SensorDefinition:
     """Build the sensor that keeps a feed's table level with its folder.
 
@@ -90,13 +112,14 @@ def build_landing_sensor(
         feed: The feed.
         job: The feed's job.
         partitions_def: The feed's partitions.
+        reconciliation: The feed's reconciliation, whose job removes partitions.
         name: The sensor's name.
     """
     settings = read_settings()
 
     @dg.sensor(
         name=name,
-        job=job,
+        jobs=[job, reconciliation.job],
         minimum_interval_seconds=settings.sensor_interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -127,14 +150,22 @@ def build_landing_sensor(
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
         in_flight = list_keys_in_flight(context.instance, feed, known)
-        wanted = _choose(context, feed, plan, cursor, in_flight, settings.max_files_per_run)
+        unreported, cursor.reported_until = list_unreported_keys(
+            context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until
+        )
+        candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
+        pending = {*plan.keys(Action.UNSETTLED), *(file.partition_key for file in candidates)}
+        cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
+        wanted = _choose(context, feed, candidates, cursor, in_flight, settings.max_files_per_run)
         unknown = []
         if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
             unknown = _list_unknown(listing.files, known, wanted, settings.max_files_per_run)
         requests = _request_runs(
             feed, wanted, [*known, *unknown], cursor, settings.max_files_per_run
         )
-        message = _describe(feed, plan, in_flight, requests)
+        removal = find_removable(feed, plan)
+        requests += _request_removal(context, feed, reconciliation.job, removal, cursor)
+        message = _describe(feed, plan, in_flight, requests, removal.brake)
         if requests:
             context.log.info(message)
         return dg.SensorResult(
@@ -152,17 +183,15 @@ def build_landing_sensor(
 def _choose(
     context: dg.SensorEvaluationContext,
     feed: Feed,
-    plan: Plan,
+    candidates: Sequence[LandedFile],
     cursor: Cursor,
     in_flight: set[str],
     most: int,
 ) -> dict[str, LandedFile]:
-    """Choose what to ask for now, and forget in the cursor what is settled."""
-    candidates = {file.partition_key: file for file in plan.files(Action.NEW, Action.CHANGED)}
-    pending = {*candidates, *plan.keys(Action.UNSETTLED)}
-    cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
+    """Choose what to ask for now, by partition key."""
     chosen: dict[str, LandedFile] = {}
-    for key, file in candidates.items():
+    for file in candidates:
+        key = file.partition_key
         if len(in_flight) + len(chosen) >= most:
             break
         if key in in_flight:
@@ -213,6 +242,34 @@ def _request_runs(
     return requests
 
 
+def _request_removal(
+    context: dg.SensorEvaluationContext,
+    feed: Feed,
+    job: dg.JobDefinition,
+    removal: Removal,
+    cursor: Cursor,
+) -> list[dg.RunRequest]:
+    """Ask for a run of the reconcile job if partitions are to go and none is under way."""
+    if not removal.keys:
+        cursor.removal = ("", 0)
+        return []
+    under_way = dg.RunsFilter(tags={REPAIR_TAG: feed.name}, statuses=UNFINISHED)
+    mark, attempts = cursor.removal
+    if mark != digest(removal.keys):
+        mark, attempts = digest(removal.keys), 0
+    if attempts >= MAX_ATTEMPTS or context.instance.get_runs_count(under_way):
+        return []
+    cursor.removal = (mark, attempts + 1)
+    cursor.requests += 1
+    return [
+        dg.RunRequest(
+            run_key=f"{cursor.requests}-reconcile-{mark}",
+            job_name=job.name,
+            tags={REPAIR_TAG: feed.name},
+        )
+    ]
+
+
 def _say_what_is_passed_over(
     context: dg.SensorEvaluationContext, feed: Feed, plan: Plan, cursor: Cursor
 ) -> None:
@@ -233,13 +290,17 @@ def _name_of(entry: PassedOver) -> str:
 
 
 def _describe(
-    feed: Feed, plan: Plan, in_flight: Collection[str], requests: Sequence[dg.RunRequest]
+    feed: Feed,
+    plan: Plan,
+    in_flight: Collection[str],
+    requests: Sequence[dg.RunRequest],
+    brake: str,
 ) -> str:
     counts = {str(action): len(plan.keys(action)) for action in Action}
     counts |= {"being loaded": len(in_flight), "not loadable": len(plan.refused)}
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     asked = f"asked for {len(requests)} run(s)" if requests else "nothing to ask for"
-    return f"feed {feed.name}: {asked}; files: {told or 'none'}"
+    return f"feed {feed.name}: {asked}; files: {told or 'none'}{f'; {brake}' if brake else ''}"
 
 
 def _location_name(context: dg.SensorEvaluationContext) -> str | None:

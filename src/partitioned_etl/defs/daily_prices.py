@@ -5,6 +5,7 @@ import dagster as dg
 from partitioned_etl.builders.assets import build_feed_assets
 from partitioned_etl.builders.jobs import build_feed_job
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.reconciliation import build_reconciliation
 from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.defs.partitions import daily_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
@@ -41,8 +42,15 @@ daily_assets = build_feed_assets(
     owners=["team:data-engineering"],
 )
 daily_job = build_feed_job(DAILY_PRICES, daily_assets)
+daily_reconciliation = build_reconciliation(
+    DAILY_PRICES, load_asset="duckdb_partition_table", partitions_def=daily_partitions
+)
 daily_sensor = build_landing_sensor(
-    DAILY_PRICES, daily_job, daily_partitions, name="daily_landing_sensor"
+    DAILY_PRICES,
+    daily_job,
+    daily_partitions,
+    daily_reconciliation,
+    name="daily_landing_sensor",
 )
 daily_schedule = dg.build_schedule_from_partitioned_job(
     daily_job,
@@ -58,5 +66,6 @@ DAILY_PRICES_PIPELINE = FeedPipeline(
     assets=daily_assets,
     job=daily_job,
     sensor=daily_sensor,
+    reconciliation=daily_reconciliation,
     schedule=daily_schedule,
 )

@@ -5,6 +5,7 @@ import dagster as dg
 from partitioned_etl.builders.assets import DUCKDB_POOL, build_feed_assets
 from partitioned_etl.builders.jobs import build_feed_job
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.reconciliation import build_reconciliation
 from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.defs.partitions import monthly_partitions
@@ -36,8 +37,15 @@ monthly_assets = build_feed_assets(
     owners=["team:data-engineering"],
 )
 monthly_job = build_feed_job(MONTHLY_ORDERS, monthly_assets)
+monthly_reconciliation = build_reconciliation(
+    MONTHLY_ORDERS, load_asset="stg_orders", partitions_def=monthly_partitions
+)
 monthly_sensor = build_landing_sensor(
-    MONTHLY_ORDERS, monthly_job, monthly_partitions, name="monthly_landing_sensor"
+    MONTHLY_ORDERS,
+    monthly_job,
+    monthly_partitions,
+    monthly_reconciliation,
+    name="monthly_landing_sensor",
 )
 monthly_schedule = dg.build_schedule_from_partitioned_job(
     monthly_job,
@@ -123,6 +131,7 @@ MONTHLY_ORDERS_PIPELINE = FeedPipeline(
     assets=monthly_assets,
     job=monthly_job,
     sensor=monthly_sensor,
+    reconciliation=monthly_reconciliation,
     schedule=monthly_schedule,
     rollups=[monthly_orders],
     rollup_job=monthly_rollup_job,

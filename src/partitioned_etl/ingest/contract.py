@@ -9,18 +9,28 @@ the feed's width demands, and DuckDB's own reader, which refuses short rows, mus
 the counted rows. A file with quotes, or one that does not add up, is read record by record.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import BinaryIO
+
+import numpy as np
 
 from partitioned_etl.ingest.errors import ContractError
-from partitioned_etl.ingest.feed import CsvFormat, Feed
-from partitioned_etl.ingest.landing import LandedFile, open_landed_file
+from partitioned_etl.ingest.feed import CONTRACT, CsvFormat, Feed
+from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.opening import (
+    Readable,
+    hash_landed_file,
+    is_compressed,
+    open_landed_file,
+    open_text,
+)
 from partitioned_etl.ingest.records import Problem, chunks_and_end, make_decoder, read_records
 
 MAX_PROBLEMS = 10
 """How many problems of one file are looked for; a sender rarely reads more."""
+_PIECE_BYTES = 1 << 17
+"""A line of over twice this length holds a whole piece without a line end."""
 
 
 def describe_problems(file_name: str, problems: list[Problem]) -> str:
@@ -37,18 +47,9 @@ def describe_problems(file_name: str, problems: list[Problem]) -> str:
     return f"{file_name}: " + "; ".join(str(problem) for problem in shown) + more
 
 
-def is_refused_for(error: str, rule: str, rules: Collection[str]) -> bool:
-    """Tell whether a refusal, as `describe_problems` worded it, has to do with a rule.
-
-    Args:
-        error: The refusal.
-        rule: Name of a row rule; empty for the contract's other demands.
-        rules: Names of all row rules of the feed.
-    """
-    if rule:
-        return f"({rule})" in error
-    parts = [part for part in error.split("; ") if not part.startswith("and at least ")]
-    return any(not part.endswith(tuple(f"({name})" for name in rules)) for part in parts)
+def broken_rules(problems: Sequence[Problem]) -> list[str]:
+    """Give the names of the row rules that problems are about, and `contract` for all others."""
+    return sorted({problem.rule or CONTRACT for problem in problems})
 
 
 @dataclass
@@ -81,49 +82,68 @@ def survey_file(feed: Feed, file: LandedFile) -> Survey:
     Raises:
         LandedFileError: The file is gone, or changed since it was listed.
     """
+    survey = Survey()
+    if is_compressed(file):
+        survey.sha256 = hash_landed_file(file)
     with open_landed_file(file) as handle:
-        survey, counts = _count(feed.csv, handle)
-        if survey.problems:
-            return survey
-        if counts.characters == 0:
-            survey.problems.append(Problem(0, "", "the file is empty"))
-            return survey
-        if not counts.ends_with_newline:
-            survey.problems.append(
-                Problem(counts.newlines + 1, "", "no line end after the last line: cut off?")
-            )
-        _survey_header(feed, handle, survey)
-        if survey.problems:
-            return survey
-        header_lines = 1 if feed.csv.header else 0
-        if counts.fit(len(feed.columns)):
-            survey.row_count = counts.newlines - header_lines
-            return survey
-        records, survey.problems = _check_records(feed, handle)
-        survey.row_count = records - header_lines
+        try:
+            text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
+            _survey_text(feed, text, survey)
+        except ContractError as error:
+            survey.problems.append(Problem(0, "", str(error), is_of_file=True))
+    survey.sha256 = survey.sha256 or hash_landed_file(file)
     return survey
 
 
-def find_text_problems(feed: Feed, file: LandedFile) -> list[Problem]:
-    """Read a file record by record and name what is wrong with its text.
+def survey_start(feed: Feed, file: LandedFile) -> Survey:
+    """Hold only the first bytes and the header of a landed file against the feed's contract.
 
     Args:
         feed: The feed.
-        file: The file.
+        file: The file, which is not compressed.
 
     Returns:
-        At most `MAX_PROBLEMS` problems, in the order of their lines.
+        A survey without hash and row count.
 
     Raises:
         LandedFileError: The file is gone, or changed since it was listed.
     """
+    survey = Survey()
     with open_landed_file(file) as handle:
-        return _check_records(feed, handle)[1]
+        try:
+            text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
+            _survey_header(feed, text, survey)
+        except (ContractError, UnicodeError, StopIteration):
+            survey.problems.append(Problem(0, "", "cannot be read", is_of_file=True))
+    return survey
 
 
-def _check_records(feed: Feed, handle: BinaryIO) -> tuple[int, list[Problem]]:
+def _survey_text(feed: Feed, text: Readable, survey: Survey) -> None:
+    counts = _count(feed.csv, text, survey)
+    if survey.problems:
+        return
+    if counts.bytes == 0:
+        survey.problems.append(Problem(0, "", "the file is empty", is_of_file=True))
+        return
+    if not counts.ends_with_newline:
+        reason = "no line end after the last line: cut off?"
+        survey.problems.append(Problem(counts.newlines + 1, "", reason, is_of_file=True))
+    _survey_header(feed, text, survey)
+    if survey.problems:
+        return
+    header_lines = 1 if feed.csv.header else 0
+    if counts.fit(len(feed.columns)):
+        records = counts.newlines
+    else:
+        records, survey.problems = _check_records(feed, text)
+    survey.row_count = records - header_lines
+    if not (survey.row_count or survey.problems or feed.allow_empty):
+        survey.problems.append(Problem(0, "", "the file has no rows", is_of_file=True))
+
+
+def _check_records(feed: Feed, text: Readable) -> tuple[int, list[Problem]]:
     records, problems = 0, []
-    for record in read_records(feed, handle):
+    for record in read_records(feed, text):
         records += 1
         if record.problem:
             problems.append(record.problem)
@@ -134,12 +154,13 @@ def _check_records(feed: Feed, handle: BinaryIO) -> tuple[int, list[Problem]]:
 
 @dataclass
 class _Counts:
-    characters: int = 0
+    bytes: int = 0
     newlines: int = 0
     returns: int = 0
     return_newlines: int = 0
     delimiters: int = 0
     quotes: int = 0
+    has_long_line: bool = False
     ends_with_newline: bool = False
 
     def fit(self, width: int) -> bool:
@@ -150,55 +171,73 @@ class _Counts:
         return (
             width > 1
             and self.quotes == 0
+            and not self.has_long_line
             and self.delimiters == self.newlines * (width - 1)
             and (self.returns == 0 or self.returns == self.return_newlines == self.newlines)
         )
 
 
-def _count(csv: CsvFormat, handle: BinaryIO) -> tuple[Survey, _Counts]:
-    digest, counts, survey = sha256(), _Counts(), Survey()
-    decoder, last = make_decoder(csv), ""
-    for chunk in chunks_and_end(handle):
-        digest.update(chunk)
+def _count(csv: CsvFormat, text: Readable, survey: Survey) -> _Counts:
+    """Count line ends, delimiters and quotes; hash the bytes, unless they are hashed already."""
+    digest = None if survey.sha256 else sha256()
+    counts, decoder, last = _Counts(), make_decoder(csv), b""
+    is_utf_8, at_start = csv.normal_encoding == "utf-8", True
+    for chunk in chunks_and_end(text):
+        if digest:
+            digest.update(chunk)
         if survey.problems:
             continue
-        try:
-            text = decoder.decode(chunk, final=not chunk)
-        except UnicodeError as error:
-            before = error.object[: error.start] if isinstance(error, UnicodeDecodeError) else b""
-            line = counts.newlines + before.count(b"\n") + 1
-            survey.problems.append(Problem(line, "", f"the bytes are not {csv.encoding}"))
+        if is_utf_8 and chunk.isascii() and not at_start and not decoder.getstate()[0]:
+            data = chunk
+        else:
+            try:
+                data = decoder.decode(chunk, final=not chunk).encode("utf-8")
+            except UnicodeError as error:
+                line = counts.newlines + 1
+                if isinstance(error, UnicodeDecodeError):
+                    line += error.object.count(b"\n", 0, error.start)
+                reason = f"the bytes are not {csv.encoding}"
+                survey.problems.append(Problem(line, "", reason, is_of_file=True))
+                continue
+        at_start = False
+        if b"\0" in data:
+            line = counts.newlines + data.count(b"\n", 0, data.index(b"\0")) + 1
+            survey.problems.append(Problem(line, "", "a NUL character", is_of_file=True))
+        if not data:
             continue
-        if "\0" in text:
-            line = counts.newlines + text.count("\n", 0, text.index("\0")) + 1
-            survey.problems.append(Problem(line, "", "a NUL character"))
-        if not text:
-            continue
-        counts.characters += len(text)
-        counts.newlines += text.count("\n")
-        counts.delimiters += text.count(csv.delimiter)
-        if csv.quote in text:
-            counts.quotes += text.count(csv.quote)
-        if "\r" in text or last == "\r":
-            counts.returns += text.count("\r")
-            counts.return_newlines += text.count("\r\n") + (last == "\r" and text[0] == "\n")
-        last = text[-1]
-    counts.ends_with_newline = last == "\n"
-    survey.sha256 = digest.hexdigest()
-    return survey, counts
+        _count_bytes(csv, data, last, counts)
+        last = data[-1:]
+    counts.ends_with_newline = last == b"\n"
+    if digest:
+        survey.sha256 = digest.hexdigest()
+    return counts
 
 
-def _survey_header(feed: Feed, handle: BinaryIO, survey: Survey) -> None:
+def _count_bytes(csv: CsvFormat, data: bytes, last: bytes, counts: _Counts) -> None:
+    counts.bytes += len(data)
+    if b"\r" in data or last == b"\r":
+        counts.returns += data.count(b"\r")
+        counts.return_newlines += data.count(b"\r\n") + (last == b"\r" and data[:1] == b"\n")
+    every = np.frombuffer(data, np.uint8)
+    for start in range(0, len(every), _PIECE_BYTES):
+        piece = every[start : start + _PIECE_BYTES]
+        newlines = int(np.count_nonzero(piece == ord("\n")))
+        counts.newlines += newlines
+        counts.delimiters += int(np.count_nonzero(piece == ord(csv.delimiter)))
+        counts.quotes += int(np.count_nonzero(piece == ord(csv.quote)))
+        counts.has_long_line |= not newlines and len(piece) == _PIECE_BYTES
+
+
+def _survey_header(feed: Feed, text: Readable, survey: Survey) -> None:
     expected = list(feed.columns)
     if not feed.csv.header:
         survey.header = expected
         return
-    record = next(read_records(feed, handle, check_width=False))
-    survey.header = record.fields(feed.csv)
+    record = next(read_records(feed, text, check_width=False))
     if record.problem:
-        survey.problems.append(record.problem)
+        survey.problems.append(replace(record.problem, is_of_file=True))
         return
-    given = survey.header
+    survey.header = given = [name or "" for name in record.fields(feed.csv)]
     repeated = sorted({name for name in given if given.count(name) > 1})
     missing = [name for name in expected if name not in given]
     extra = len([name for name in given if name not in expected])
@@ -206,32 +245,6 @@ def _survey_header(feed: Feed, handle: BinaryIO, survey: Survey) -> None:
     reasons += [f"column {name} is missing" for name in missing]
     if extra:
         reasons.append(f"{extra} column name(s) that the feed does not have")
-    if not reasons and given != expected:
+    if not reasons and given != expected and not feed.csv.any_column_order:
         reasons = [f"the columns are not in the order {', '.join(expected)}"]
-    survey.problems += [Problem(1, "", f"header: {reason}") for reason in reasons]
-
-
-def line_of_row(feed: Feed, file: LandedFile, rows: set[int]) -> dict[int, int]:
-    """Find the lines on which rows of a file start.
-
-    Args:
-        feed: The feed.
-        file: A file whose survey found no problem.
-        rows: Row numbers; the first row after the header is 1.
-
-    Returns:
-        Line number per row number, the file's first line being 1.
-
-    Raises:
-        ContractError: The file has no such row.
-        LandedFileError: The file is gone, or changed since it was listed.
-    """
-    first = 0 if feed.csv.header else 1
-    lines: dict[int, int] = {}
-    with open_landed_file(file) as handle:
-        for row, record in enumerate(read_records(feed, handle), start=first):
-            if row in rows:
-                lines[row] = record.line
-                if len(lines) == len(rows):
-                    return lines
-    raise ContractError(f"{file.name}: has fewer rows than DuckDB read")
+    survey.problems += [Problem(1, "", f"header: {reason}", is_of_file=True) for reason in reasons]

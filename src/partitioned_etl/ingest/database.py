@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -22,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 # The first means another process; the second, a thread of this one that is just closing the file.
 _SIGNS_OF_USE = ("set lock on file", "already attached by database")
+
+_WAL_ADVICE = (
+    "\nIts write-ahead log is damaged or of another database. Move {}.wal away and load again: "
+    "what the database then lacks is loaded from the landed files."
+)
 
 # Connections of one process share the database's configuration, and threads open them at once.
 _sandbox_lock = threading.Lock()
@@ -66,6 +71,20 @@ def connect(
         connection.close()
 
 
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run statements as one transaction: all of them, or, after any exception, none."""
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A COMMIT that failed has ended the transaction, and its error is the one to tell.
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
 def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Tell whether the database has a table, by its name in any case."""
     found = connection.execute(
@@ -83,7 +102,8 @@ def _open(
             return duckdb.connect(str(database))
         except duckdb.Error as error:
             if not any(sign in str(error) for sign in _SIGNS_OF_USE):
-                raise WarehouseError(f"cannot open {database}: {error}") from error
+                advice = _WAL_ADVICE.format(database) if "WAL" in str(error) else ""
+                raise WarehouseError(f"cannot open {database}: {error}{advice}") from error
             if time.monotonic() >= deadline:
                 raise WarehouseLockedError(
                     f"{database} was in use by another process for {lock_wait_seconds:g} s: {error}"

@@ -11,27 +11,41 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from hashlib import sha256
 
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
+from partitioned_etl.ingest.file_names import (
+    COMPRESSED_SUFFIXES,
+    FileNamePattern,
+    Partitioning,
+)
 
 PARTITION_KEY_COLUMN = "partition_key"
 SOURCE_FILE_COLUMN = "source_file"
 LEDGER_TABLE = "file_loads"
+REJECTED_ROWS_TABLE = "rejected_rows"
+CONTRACT = "contract"
+"""What a refusal is laid to that no row rule stands for: header, width, encoding, types."""
 
 _DEFAULT_KEY_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
-_PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}]+))\}")
-_DATE_DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}"}
 
 
-class Partitioning(StrEnum):
-    """How a feed is cut into partitions; it decides what a partition key looks like."""
+class BadRows(StrEnum):
+    """What becomes of a file with rows that break the contract."""
 
-    DAILY = "daily"
-    """One file a day, key `2018-01-22`."""
-    MONTHLY = "monthly"
-    """One file a month, key `2018-01-01`, the month's first day."""
-    DYNAMIC = "dynamic"
-    """One file a name, such as a customer; the key is that name."""
+    FAIL = "fail"
+    """The file is refused; the partition's rows stay as they were."""
+    QUARANTINE = "quarantine"
+    """The good rows load; the bad ones go to table `rejected_rows`, up to the feed's limits."""
+
+
+class OnMissing(StrEnum):
+    """What becomes of a partition whose file is deleted."""
+
+    KEEP = "keep"
+    """Its rows stay."""
+    REMOVE = "remove"
+    """Its rows, its ledger row and, if it is dynamic, its partition key go."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +58,8 @@ class CsvFormat:
         escape: What makes a quote inside a quoted field literal; the quote itself by RFC 4180.
         encoding: Python's name of the text encoding; a UTF-8 byte order mark is accepted.
         header: Whether the first line names the columns, which are then compared by name.
+        any_column_order: Whether the header may name the columns in another order than the feed's;
+            the values then go to the columns by name.
     """
 
     delimiter: str = ","
@@ -51,6 +67,7 @@ class CsvFormat:
     escape: str = '"'
     encoding: str = "utf-8"
     header: bool = True
+    any_column_order: bool = False
 
     def __post_init__(self) -> None:
         for name in ("delimiter", "quote", "escape"):
@@ -105,6 +122,17 @@ class Feed:
         csv: The dialect of the files.
         row_rules: What must hold for every row.
         key_pattern: Regular expression for the keys that a dynamic feed accepts.
+        non_finite_columns: DOUBLE and FLOAT columns in which NaN and infinity are values, also a
+            number too large for the type, which then is infinity.
+        allow_empty: Whether a file with a header and no rows is an empty partition; it is refused
+            otherwise.
+        max_uncompressed_bytes: How large a `.gz` or `.zst` file may be when it is decompressed.
+        done_suffix: If not empty, a file such as `x.csv` is loaded only when a file of that name
+            and this suffix, such as `x.csv.done`, lies beside it.
+        on_missing: What becomes of a partition whose file is deleted.
+        bad_rows: What becomes of a file with rows that break the contract.
+        max_rejected_rows: With quarantine: a file with more bad rows than this is refused.
+        max_rejected_percent: With quarantine: so is one with a larger share, 0 to 100.
         description: What the files are and who sends them, in plain words.
 
     Raises:
@@ -120,96 +148,86 @@ class Feed:
     csv: CsvFormat = CsvFormat()
     row_rules: tuple[RowRule, ...] = ()
     key_pattern: str = _DEFAULT_KEY_PATTERN
+    non_finite_columns: tuple[str, ...] = ()
+    allow_empty: bool = True
+    max_uncompressed_bytes: int = 10 << 30
+    done_suffix: str = ""
+    on_missing: OnMissing | str = OnMissing.KEEP
+    bad_rows: BadRows | str = BadRows.FAIL
+    max_rejected_rows: int = 10_000
+    max_rejected_percent: float = 10.0
     description: str = ""
 
     def __post_init__(self) -> None:
-        placeholders = list(_PLACEHOLDER.finditer(self.pattern))
-        if len(placeholders) != 1 or "/" in self.pattern:
-            raise FeedDefinitionError(
-                f"feed {self.name}: pattern {self.pattern!r} needs exactly one placeholder, "
-                "{key} or {date:%Y-%m-%d}, and no folder"
-            )
-        implied = self._implied_partitioning(placeholders[0]["date"])
-        declared = self.partitioning or implied
-        if declared != implied:
-            raise FeedDefinitionError(
-                f"feed {self.name}: pattern {self.pattern!r} makes {implied} keys, "
-                f"but its partitioning is {declared}"
-            )
-        object.__setattr__(self, "partitioning", implied)
         try:
+            implied = self.file_names.partitioning
+            object.__setattr__(self, "on_missing", OnMissing(self.on_missing))
+            object.__setattr__(self, "bad_rows", BadRows(self.bad_rows))
             re.compile(self.key_pattern)
         except re.error as error:
-            raise FeedDefinitionError(
-                f"feed {self.name}: key_pattern {self.key_pattern!r}: {error}"
-            ) from None
+            raise self._wrong(f"key_pattern {self.key_pattern!r}: {error}") from None
+        except (FeedDefinitionError, ValueError) as error:
+            raise self._wrong(str(error)) from None
+        if (self.partitioning or implied) != implied:
+            raise self._wrong(
+                f"pattern {self.pattern!r} makes {implied} keys, "
+                f"but its partitioning is {self.partitioning}"
+            )
+        object.__setattr__(self, "partitioning", implied)
+        self._check_columns()
+        if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
+            raise self._wrong(f"table {self.table} is one of this package's own")
+        endings = (self.pattern, *COMPRESSED_SUFFIXES)
+        if self.done_suffix and any(ending.endswith(self.done_suffix) for ending in endings):
+            raise self._wrong(f"done_suffix {self.done_suffix!r} is how landed files end, too")
+        if self.max_rejected_rows < 0 or not 0 <= self.max_rejected_percent <= 100:
+            raise self._wrong("max_rejected_rows and max_rejected_percent are limits of 0 or more")
+
+    def _check_columns(self) -> None:
         names = [name.casefold() for name in self.columns]
         if not names or len(set(names)) != len(names):
-            raise FeedDefinitionError(f"feed {self.name}: needs columns, each name once")
-        if self.table.casefold() == LEDGER_TABLE:
-            raise FeedDefinitionError(f"feed {self.name}: table {self.table} is the ledger")
+            raise self._wrong("needs columns, each name once")
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             if reserved in names:
-                raise FeedDefinitionError(f"feed {self.name}: column {reserved} is added by a load")
+                raise self._wrong(f"column {reserved} is added by a load")
+        for name in self.non_finite_columns:
+            if self.columns.get(name, "").upper() not in ("DOUBLE", "FLOAT", "REAL"):
+                raise self._wrong(f"non_finite_columns: {name} is no DOUBLE or FLOAT column")
+        rule_names = [rule.name for rule in self.row_rules]
+        if len(set(rule_names)) != len(rule_names) or CONTRACT in rule_names:
+            raise self._wrong(f"each rule needs a name of its own, other than {CONTRACT}")
         for rule in self.row_rules:
             if rule.column not in self.columns:
-                raise FeedDefinitionError(
-                    f"feed {self.name}: rule {rule.name} is about column {rule.column}, "
-                    "which the feed does not have"
+                raise self._wrong(
+                    f"rule {rule.name} is about column {rule.column}, which the feed does not have"
                 )
 
-    def _implied_partitioning(self, date_format: str | None) -> Partitioning:
-        if date_format is None:
-            return Partitioning.DYNAMIC
-        directives = sorted(re.findall(r"%.", date_format))
-        if directives == ["%Y", "%d", "%m"]:
-            return Partitioning.DAILY
-        if directives == ["%Y", "%m"]:
-            return Partitioning.MONTHLY
-        raise FeedDefinitionError(
-            f"feed {self.name}: a date in a file name is made of %Y, %m and, if daily, %d: "
-            f"{date_format!r}"
-        )
+    def _wrong(self, reason: str) -> FeedDefinitionError:
+        return FeedDefinitionError(f"feed {self.name}: {reason}")
 
     @cached_property
-    def _placeholder(self) -> re.Match[str]:
-        match = _PLACEHOLDER.search(self.pattern)
-        assert match is not None, "checked when the feed was made"
-        return match
+    def file_names(self) -> FileNamePattern:
+        """The pattern of the file names."""
+        return FileNamePattern(self.pattern)
 
     @cached_property
-    def _name_regex(self) -> re.Pattern[str]:
-        before, after = self.pattern.split(self._placeholder[0])
-        date_format = self._placeholder["date"]
-        middle = ".+"
-        if date_format:
-            middle = re.escape(date_format)
-            for directive, digits in _DATE_DIRECTIVES.items():
-                middle = middle.replace(re.escape(directive), digits)
-        return re.compile(f"{re.escape(before)}({middle}){re.escape(after)}", re.ASCII | re.DOTALL)
+    def contract_fingerprint(self) -> str:
+        """A short digest of all that decides whether a file is refused.
 
-    @property
-    def key_date_format(self) -> str:
-        """The `strftime` format of this feed's partition keys, if they are dates."""
-        return "%Y-%m-%d" if self.partitioning is Partitioning.DAILY else "%Y-%m-01"
-
-    def match_file_name(self, file_name: str) -> str | None:
-        """Give the text that stands for the key in a file name.
-
-        Args:
-            file_name: A name, without folder.
-
-        Returns:
-            That text, or None if the name is not of this feed's pattern.
+        A file that was refused under another contract is looked at again.
         """
-        match = self._name_regex.fullmatch(file_name)
-        return match[1] if match else None
+        contract = (
+            *(dict(self.columns), self.csv, self.row_rules, self.non_finite_columns),
+            *(self.allow_empty, self.max_uncompressed_bytes),
+            *(str(self.bad_rows), self.max_rejected_rows, self.max_rejected_percent),
+        )
+        return sha256(repr(contract).encode()).hexdigest()[:16]
 
     def partition_key_of(self, file_name: str) -> str:
         """Derive the partition key from a file name.
 
         Args:
-            file_name: A name, without folder, such as `2018-01-22.csv`.
+            file_name: A name, without folder, such as `2018-01-22.csv` or `2018-01-22.csv.gz`.
 
         Returns:
             The partition key, such as `2018-01-22`.
@@ -218,17 +236,12 @@ class Feed:
             PartitionKeyError: The name does not match the pattern, holds an impossible date, or
                 stands for a key that the feed does not accept.
         """
-        text = self.match_file_name(file_name)
+        text = self.file_names.match(file_name)
         if text is None:
             raise PartitionKeyError(f"the name does not match the pattern {self.pattern!r}")
-        date_format = self._placeholder["date"]
-        if date_format is None:
-            self.check_partition_key(text)
-            return text
-        try:
-            return datetime.strptime(text, date_format).strftime(self.key_date_format)
-        except ValueError:
-            raise PartitionKeyError(f"the name holds no date of the form {date_format}") from None
+        key = self.file_names.date_key_of(text)
+        self.check_partition_key(key)
+        return key
 
     def check_partition_key(self, partition_key: str) -> None:
         """Make sure that this feed accepts a partition key, wherever it came from.
@@ -250,7 +263,7 @@ class Feed:
             day = datetime.strptime(partition_key, "%Y-%m-%d")
         except ValueError:
             day = None
-        if day is None or day.strftime(self.key_date_format) != partition_key:
+        if day is None or day.strftime(self.file_names.key_date_format) != partition_key:
             raise PartitionKeyError(
                 f"partition key {partition_key[:200]!a} is not a {self.partitioning} key"
             )

@@ -1,8 +1,8 @@
-"""Landing: what lies in a feed's folder, and the bytes of one file.
+"""Landing: what lies in a feed's folder.
 
 Takes a feed and the landing directory; gives landed files with key and signature, and says what it
-passed over and why. Next: `reconcile.py` compares them with the ledger. What a file must contain
-belongs in `contract.py`.
+passed over and why. Next: `reconcile.py` compares them with the ledger. A file's bytes are read in
+`opening.py`; what it must contain belongs in `contract.py`.
 """
 
 import os
@@ -10,17 +10,12 @@ import stat
 import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
 
-CHUNK_BYTES = 1 << 22
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
@@ -61,16 +56,37 @@ class Signature:
 
 @dataclass(frozen=True)
 class LandedFile:
-    """A regular file in a feed's folder whose name matches the feed's pattern."""
+    """A regular file in a feed's folder whose name matches the feed's pattern.
+
+    Attributes:
+        partition_key: The partition that it stands for.
+        path: Where it lies.
+        signature: What `stat` says of it.
+        lacks_marker: Whether the feed wants a marker file beside it that is not there.
+    """
 
     partition_key: str
     path: Path
     signature: Signature
+    lacks_marker: bool = False
 
     @property
     def name(self) -> str:
         """The file name without its folder; it is what `source_file` holds."""
         return self.path.name
+
+    def why_not_ready(self, settle_seconds: float, now_ns: int | None = None) -> str:
+        """Say why the file may not be read yet; empty if it may.
+
+        Args:
+            settle_seconds: How long a file must have been left alone.
+            now_ns: The time to judge that by, in nanoseconds since 1970; by default the clock's.
+        """
+        if self.lacks_marker:
+            return "its marker file has not landed"
+        if not self.signature.is_settled(settle_seconds, now_ns):
+            return "it is still being written"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -127,9 +143,13 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
     _check_folder(feed, folder, Path(landing_dir))
     listing = Listing()
     by_key: dict[str, list[LandedFile]] = defaultdict(list)
+    markers: set[str] = set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if feed.done_suffix and entry.name.endswith(feed.done_suffix):
+                    markers.add(entry.name)
+                    continue
                 _list_entry(feed, folder, entry, by_key, listing)
     except FileNotFoundError:
         listing.ignored.append(PassedOver(str(folder), "the feed's folder does not exist"))
@@ -138,7 +158,11 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
         raise LandedFileError(f"feed {feed.name}: cannot list {folder}: {error}") from error
     for _, files in sorted(by_key.items()):
         if len(files) == 1:
-            listing.files[files[0].partition_key] = files[0]
+            lacks_marker = (
+                bool(feed.done_suffix) and files[0].name + feed.done_suffix not in markers
+            )
+            file = replace(files[0], lacks_marker=True) if lacks_marker else files[0]
+            listing.files[file.partition_key] = file
             continue
         names = ", ".join(sorted(file.name for file in files))
         reason = f"several files stand for one partition key: {names}"
@@ -192,7 +216,7 @@ def _list_entry(
     listing: Listing,
 ) -> None:
     name = entry.name
-    if feed.match_file_name(name) is None or _is_hidden_or_temporary(name):
+    if feed.file_names.match(name) is None or _is_hidden_or_temporary(name):
         listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
         return
     if entry.is_symlink():
@@ -244,61 +268,3 @@ def _reason_to_ignore(feed: Feed, entry: os.DirEntry[str]) -> str:
 
 def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-@contextmanager
-def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
-    """Open a landed file for reading, never through a link and never a pipe or a device.
-
-    Args:
-        file: The landed file.
-
-    Yields:
-        Its bytes, opened on exactly the file that was listed.
-
-    Raises:
-        LandedFileError: It is gone, is no regular file any more, or changed since it was listed.
-    """
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        handle = os.fdopen(os.open(file.path, flags), "rb", buffering=0)
-    except OSError as error:
-        raise LandedFileError(f"{file.name}: cannot be opened: {error.strerror}") from error
-    with handle:
-        status = os.fstat(handle.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise LandedFileError(f"{file.name}: is not a regular file")
-        if Signature.of(status) != file.signature:
-            raise LandedFileError(f"{file.name}: changed since it was listed")
-        yield handle
-
-
-def list_changed_while_read(files: Iterable[LandedFile]) -> list[LandedFile]:
-    """Give the files whose signature is no longer the one that they were listed with."""
-    return [file for file in files if not _has_signature(file)]
-
-
-def _has_signature(file: LandedFile) -> bool:
-    try:
-        return Signature.of(file.path.lstat()) == file.signature
-    except OSError:
-        return False
-
-
-def read_chunks(handle: BinaryIO) -> Iterator[bytes]:
-    """Read a file in chunks of a few MiB."""
-    while chunk := handle.read(CHUNK_BYTES):
-        yield chunk
-
-
-def hash_landed_file(file: LandedFile) -> str:
-    """Give the sha256 of a landed file's bytes, in hexadecimal.
-
-    Raises:
-        LandedFileError: The file is gone or changed since it was listed.
-    """
-    digest = sha256()
-    with open_landed_file(file) as handle:
-        for chunk in read_chunks(handle):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -16,6 +16,10 @@ from partitioned_etl.ingest.feed import LEDGER_TABLE, Feed
 from partitioned_etl.ingest.landing import LandedFile, Signature
 
 
+class LedgerConflictError(Exception):
+    """Another transaction has written the ledger row of the same partition first."""
+
+
 class LoadStatus(StrEnum):
     """What became of the file that was last looked at."""
 
@@ -37,9 +41,13 @@ class LedgerRow:
         inode: Its number in the file system.
         sha256: Its content hash, hexadecimal; empty if it could not be read.
         row_count: Rows that the table holds for the partition. A refused file does not change it.
-        rejected_count: Rows of the file that were not loaded.
-        status: Whether that file was loaded or refused.
+        rejected_count: Rows of the loaded file that went to table `rejected_rows` instead.
+        file_row_count: Rows that were counted in the loaded file: the sum of the two. None if the
+            partition was loaded before the ledger had this column, or never.
+        status: Whether the file that was last judged was loaded or refused.
         error: Why it was refused.
+        broken_rules: The row rules that it was refused for, and `contract` for anything else.
+        contract: Fingerprint of the contract that it was held against.
         loaded_at: When the rows in the table were loaded, UTC; None if there never were any.
         run_id: The Dagster run that judged the file, or empty.
     """
@@ -54,8 +62,11 @@ class LedgerRow:
     sha256: str = ""
     row_count: int = 0
     rejected_count: int = 0
+    file_row_count: int | None = None
     status: LoadStatus = LoadStatus.LOADED
     error: str | None = None
+    broken_rules: tuple[str, ...] = ()
+    contract: str = ""
     loaded_at: datetime | None = None
     run_id: str = ""
 
@@ -63,6 +74,12 @@ class LedgerRow:
     def signature(self) -> Signature:
         """The signature of the file that was last judged."""
         return Signature(self.size_bytes, self.mtime_ns, self.ctime_ns, self.inode)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether loaded and rejected rows are all the rows of the file that was loaded."""
+        total = self.row_count + self.rejected_count
+        return self.file_row_count is None or self.file_row_count == total
 
 
 _COLUMNS = {
@@ -76,20 +93,36 @@ _COLUMNS = {
     "sha256": "VARCHAR",
     "row_count": "BIGINT",
     "rejected_count": "BIGINT",
+    "file_row_count": "BIGINT",
     "status": "VARCHAR",
     "error": "VARCHAR",
+    "broken_rules": "VARCHAR[]",
+    "contract": "VARCHAR",
     "loaded_at": "TIMESTAMPTZ",
     "run_id": "VARCHAR",
 }
 assert list(_COLUMNS) == [field.name for field in fields(LedgerRow)]
+_ADDED_COLUMNS = {"file_row_count", "broken_rules", "contract"}
+"""Columns that a ledger of an earlier version lacks."""
 
 
 def ensure_ledger(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger's table if the database does not have it."""
+    """Make the ledger's table if the database does not have it, or add the columns it lacks."""
     columns = ", ".join(f"{name} {type_name}" for name, type_name in _COLUMNS.items())
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} ({columns}, PRIMARY KEY (feed, partition_key))"
     )
+    for name in _ADDED_COLUMNS - _columns_there(connection):
+        connection.execute(
+            f"ALTER TABLE {LEDGER_TABLE} ADD COLUMN IF NOT EXISTS {name} {_COLUMNS[name]}"
+        )
+
+
+def _columns_there(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ?", [LEDGER_TABLE]
+    ).fetchall()
+    return {name for (name,) in rows}
 
 
 def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, LedgerRow]:
@@ -100,17 +133,54 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
     """
     if not has_table(connection, LEDGER_TABLE):
         return {}
+    there = _columns_there(connection)
+    columns = [name for name in _COLUMNS if name in there]
     rows = connection.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM {LEDGER_TABLE} WHERE feed = ? ORDER BY partition_key",
+        f"SELECT {', '.join(columns)} FROM {LEDGER_TABLE} WHERE feed = ? ORDER BY partition_key",
         [feed.name],
     ).fetchall()
     ledger = {}
     for row in rows:
-        values = dict(zip(_COLUMNS, row, strict=True))
+        values = dict(zip(columns, row, strict=True))
         if values["loaded_at"]:
             values["loaded_at"] = values["loaded_at"].astimezone(UTC)
+        for name in _ADDED_COLUMNS:
+            if values.get(name) is None:
+                values.pop(name, None)
+        values["broken_rules"] = tuple(values.get("broken_rules", ()))
         ledger[values["partition_key"]] = LedgerRow(**values)
     return ledger
+
+
+def forget_partitions(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
+) -> None:
+    """Delete the ledger rows of partitions."""
+    connection.execute(
+        f"DELETE FROM {LEDGER_TABLE} WHERE feed = ? "
+        "AND partition_key IN (SELECT unnest(CAST(? AS VARCHAR[])))",
+        [feed.name, list(keys)],
+    )
+
+
+def find_same_content(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, hashes: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Find the loaded files of a feed that have one of these content hashes.
+
+    Returns:
+        Per content hash, the file name per partition key.
+    """
+    rows = connection.execute(
+        f"SELECT sha256, partition_key, source_file FROM {LEDGER_TABLE} WHERE feed = ? "
+        "AND status = ? AND row_count > 0 AND sha256 IN (SELECT unnest(CAST(? AS VARCHAR[]))) "
+        "ORDER BY partition_key",
+        [feed.name, LoadStatus.LOADED, list(hashes)],
+    ).fetchall()
+    found: dict[str, dict[str, str]] = {}
+    for content_hash, key, name in rows:
+        found.setdefault(content_hash, {})[key] = name
+    return found
 
 
 def forget_feed(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
@@ -127,14 +197,24 @@ def upsert_ledger(connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRo
     Args:
         connection: A connection, inside a transaction.
         rows: The rows to write.
+
+    Raises:
+        LedgerConflictError: Another transaction has written one of them first.
     """
     if not rows:
         return
     unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in _COLUMNS.values())
-    connection.execute(
-        f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(_COLUMNS)}) SELECT {unnested}",
-        [list(column) for column in zip(*(astuple(row) for row in rows), strict=True)],
-    )
+    columns = [
+        [list(value) if isinstance(value, tuple) else value for value in column]
+        for column in zip(*(astuple(row) for row in rows), strict=True)
+    ]
+    try:
+        connection.execute(
+            f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(_COLUMNS)}) SELECT {unnested}",
+            columns,
+        )
+    except duckdb.ConstraintException:
+        raise LedgerConflictError from None
 
 
 def record_signatures(

@@ -1,17 +1,19 @@
 """Reconcile: hold the landed files against the ledger and say what has to be done.
 
-Takes a listing and the ledger; gives a plan, one entry per partition key with its action and the
-reason. Next: the sensor asks for a run, or `sync.py` loads at once. It opens no database, and
-reads a file only to tell a changed content from a touched file.
+Takes a listing and the ledger; gives a plan, one entry per partition key with its action. Next:
+the sensor asks for a run, or `sync.py` loads at once. It opens no database, and reads a file only
+to tell a changed content from a touched file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from partitioned_etl.ingest.errors import LandedFileError
-from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver, hash_landed_file
+from partitioned_etl.ingest.feed import Feed, OnMissing
+from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
+from partitioned_etl.ingest.opening import hash_landed_file
 
 MAX_ATTEMPTS = 3
 """How often a front tries a file until it is loaded or refused."""
@@ -27,11 +29,13 @@ class Action(StrEnum):
     IDENTICAL = "identical"
     """The ledger's file, loaded: nothing to do."""
     REJECTED = "rejected"
-    """The ledger's file, refused: nothing to do until it changes."""
+    """The ledger's file, refused: nothing to do until it or the feed's contract changes."""
     UNSETTLED = "unsettled"
-    """New or changed, but younger than the settle time: look again later."""
+    """New or changed, but younger than the settle time or without its marker: look again later."""
+    UNUSABLE = "unusable"
+    """The ledger's key has files that cannot be loaded, such as two of them; its rows are kept."""
     MISSING = "missing"
-    """The ledger's file is not there any more; its rows are kept."""
+    """The ledger's file is not there any more; the feed's policy says what becomes of its rows."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ class Plan:
         """Give the partition keys whose step is one of these actions."""
         return [key for key, step in self.steps.items() if step.action in actions]
 
+    @property
+    def ledger_rows(self) -> list[LedgerRow]:
+        """What the ledger says of all these partitions."""
+        return [step.ledger_row for step in self.steps.values() if step.ledger_row]
+
+    def files_of(self, keys: Collection[str]) -> list[LandedFile]:
+        """Give the landed files of partitions whose file the ledger knows as it is."""
+        files = self.files(Action.IDENTICAL)
+        return [file for file in files if file.partition_key in keys]
+
     def files(self, *actions: Action) -> list[LandedFile]:
         """Give the landed files whose step is one of these actions."""
         return [step.file for step in self.steps.values() if step.file and step.action in actions]
@@ -78,6 +92,7 @@ def reconcile(
     listing: Listing,
     ledger: Mapping[str, LedgerRow],
     *,
+    contract: str = "",
     settle_seconds: float = 0.0,
     now_ns: int | None = None,
 ) -> Plan:
@@ -86,6 +101,8 @@ def reconcile(
     Args:
         listing: The feed's folder, as listed.
         ledger: Ledger row per partition key.
+        contract: Fingerprint of the feed's contract; a file refused under another is looked at
+            again.
         settle_seconds: How long a file must have been left alone before it is loaded.
         now_ns: The time to judge that by, in nanoseconds since 1970; by default the clock's.
 
@@ -95,18 +112,63 @@ def reconcile(
     plan = Plan(ignored=list(listing.ignored), refused=list(listing.refused))
     for key, file in listing.files.items():
         row = ledger.get(key)
-        if row and row.signature == file.signature and row.source_file == file.name:
+        if row and _is_judged(row, file, contract):
             loaded = row.status == LoadStatus.LOADED
             action = Action.IDENTICAL if loaded else Action.REJECTED
-        elif not file.signature.is_settled(settle_seconds, now_ns):
+        elif file.why_not_ready(settle_seconds, now_ns):
             action = Action.UNSETTLED
         else:
             action = Action.CHANGED if row else Action.NEW
         plan.steps[key] = Step(key, action, file, row)
+    unusable = {entry.partition_key for entry in listing.refused}
     for key, row in ledger.items():
         if key not in listing.files:
-            plan.steps[key] = Step(key, Action.MISSING, None, row)
+            action = Action.UNUSABLE if key in unusable else Action.MISSING
+            plan.steps[key] = Step(key, action, None, row)
     return plan
+
+
+def _is_judged(row: LedgerRow, file: LandedFile, contract: str) -> bool:
+    """Tell whether the ledger's row is about this very file, and its verdict still stands."""
+    stands = row.status == LoadStatus.LOADED or row.contract == contract
+    return stands and row.signature == file.signature and row.source_file == file.name
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Which partitions the feed's policy has removed.
+
+    Attributes:
+        keys: The partition keys.
+        brake: Why none is, although files are gone; empty otherwise.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    brake: str = ""
+
+
+def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Removal:
+    """Find the partitions that go because their files are gone.
+
+    When more than half of the files that the ledger knows are gone, a folder that is not mounted is
+    likelier than so many deletions, and none goes.
+
+    Args:
+        feed: The feed, which gives the policy.
+        plan: The plan.
+        allow_most: Whether more than half may go: somebody has looked.
+    """
+    gone = plan.keys(Action.MISSING)
+    if feed.on_missing is OnMissing.KEEP or not gone:
+        return Removal()
+    known = len(plan.ledger_rows)
+    if 2 * len(gone) > known and not allow_most:
+        return Removal(
+            brake=f"{len(gone)} of {known} files are gone, more than half: nothing is removed. Is "
+            "the folder mounted? If they were deleted on purpose, run the reconcile job with "
+            "allow_most"
+        )
+    return Removal(gone)
 
 
 def find_touched(plan: Plan, *, max_bytes: int) -> list[Step]:
@@ -128,6 +190,8 @@ def find_touched(plan: Plan, *, max_bytes: int) -> list[Step]:
         file, row = step.file, step.ledger_row
         if file is None or row is None or file.signature.size_bytes != row.size_bytes:
             continue
+        if file.signature == row.signature and file.name == row.source_file:
+            continue  # another contract, not another file
         max_bytes -= row.size_bytes
         if max_bytes < 0:
             break

@@ -7,11 +7,10 @@ form. What a header or a value must be belongs in `contract.py` and `columns.py`
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, field
 
 from partitioned_etl.ingest.feed import CsvFormat, Feed
-from partitioned_etl.ingest.landing import read_chunks
+from partitioned_etl.ingest.opening import Readable, read_chunks
 
 MAX_RECORD_CHARS = 500_000
 """Longest record, in characters of up to 4 bytes; DuckDB stops at 2,000,000 bytes a line."""
@@ -26,19 +25,30 @@ class Problem:
         column: The column's name, or empty if the whole line is meant.
         reason: What is wrong, without the cell's contents.
         rule: Name of the row rule that is broken, if it is one.
+        is_of_file: Whether it puts the whole file in doubt, and not only the row that it is in.
     """
 
     line: int
     column: str
     reason: str
     rule: str = ""
+    is_of_file: bool = field(default=False, compare=False)
+
+    @property
+    def what(self) -> str:
+        """Column and reason, for where the line is known."""
+        return f"column {self.column}: {self.full_reason}" if self.column else self.full_reason
+
+    @property
+    def full_reason(self) -> str:
+        """The reason, with the rule's name if there is one."""
+        return f"{self.reason} ({self.rule})" if self.rule else self.reason
 
     def __str__(self) -> str:
         """Give the problem as one sentence part: line, column, reason."""
-        parts = [f"line {self.line}"] if self.line else []
-        parts += [f"column {self.column}"] if self.column else []
-        reason = f"{self.reason} ({self.rule})" if self.rule else self.reason
-        return ": ".join(filter(None, [", ".join(parts), reason]))
+        if not self.line:
+            return self.what
+        return f"line {self.line}{', ' if self.column else ': '}{self.what}"
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,28 @@ class Record:
     text: str
     problem: Problem | None
 
-    def fields(self, csv: CsvFormat) -> list[str]:
-        """Split the record into its unquoted fields."""
-        quote, escape = csv.quote, csv.escape
-        found = re.finditer(f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", self.text)
-        fields = [match[1] for match in found]
-        return [
-            text[1:-1].replace(escape + quote, quote) if text[:1] == quote else text
-            for text in (text.rstrip("\r\n") if text[:1] != quote else text for text in fields)
-        ]
+    def fields(self, csv: CsvFormat) -> list[str | None]:
+        """Split a sound record into its fields; None where one is empty and not quoted."""
+        if csv.quote not in self.text:
+            return [text or None for text in self.line_text.split(csv.delimiter)]
+        found = re.finditer(
+            f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", self.line_text
+        )
+        return [_unquote(match[1], csv) for match in found]
+
+    @property
+    def line_text(self) -> str:
+        """The record's text without its line end."""
+        return self.text.removesuffix("\n").removesuffix("\r")
+
+
+def _unquote(text: str, csv: CsvFormat) -> str | None:
+    if text[:1] != csv.quote:
+        return text or None
+    inner = text[1:-1]
+    if csv.escape == csv.quote:
+        return inner.replace(csv.quote * 2, csv.quote)
+    return re.sub(f"{re.escape(csv.escape)}(.)", r"\1", inner, flags=re.DOTALL)
 
 
 def _field_regex(csv: CsvFormat) -> str:
@@ -75,14 +98,14 @@ def _field_regex(csv: CsvFormat) -> str:
     return f"(?:{quoted}|[^{quote}{delimiter}\r\n]*+)"
 
 
-def read_records(feed: Feed, handle: BinaryIO, *, check_width: bool = True) -> Iterator[Record]:
+def read_records(feed: Feed, handle: Readable, *, check_width: bool = True) -> Iterator[Record]:
     """Read a file record by record, strictly by RFC 4180 in the feed's dialect.
 
     After a bad record, reading goes on at the next line, so that several problems can be named.
 
     Args:
         feed: The feed, which gives dialect and width.
-        handle: The file, opened; it is read from its start.
+        handle: The file's text as bytes; it is read from its start.
         check_width: Whether a record must have as many fields as the feed has columns.
 
     Yields:
@@ -129,12 +152,13 @@ def read_records(feed: Feed, handle: BinaryIO, *, check_width: bool = True) -> I
 def _problem_of(feed: Feed, line: int, text: str, check_width: bool) -> Problem:
     csv = feed.csv
     if len(text) >= MAX_RECORD_CHARS:
-        return Problem(
-            line, "", f"a line, or a quoted field, of over {MAX_RECORD_CHARS:,} characters"
-        )
+        reason = f"a line, or a quoted field, of over {MAX_RECORD_CHARS:,} characters"
+        return Problem(line, "", reason, is_of_file=True)
     bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
     if csv.quote in bare:
-        return Problem(line, "", "a quote that is not closed, or stands inside an unquoted field")
+        # Where the next row begins is then a guess.
+        reason = "a quote that is not closed, or stands inside an unquoted field"
+        return Problem(line, "", reason, is_of_file=True)
     if "\r" in bare.removesuffix("\n").removesuffix("\r"):
         return Problem(line, "", "a carriage return without a line feed")
     if not text.rstrip("\r\n"):
@@ -142,7 +166,7 @@ def _problem_of(feed: Feed, line: int, text: str, check_width: bool) -> Problem:
     width, expected = bare.count(csv.delimiter) + 1, len(feed.columns)
     if check_width and width != expected:
         return Problem(line, "", f"{width} fields instead of {expected}")
-    return Problem(line, "", "the line cannot be read in the feed's dialect")
+    return Problem(line, "", "the line cannot be read in the feed's dialect", is_of_file=True)
 
 
 def make_decoder(csv: CsvFormat) -> codecs.IncrementalDecoder:
@@ -151,7 +175,7 @@ def make_decoder(csv: CsvFormat) -> codecs.IncrementalDecoder:
     return codecs.getincrementaldecoder(name)(errors="strict")
 
 
-def chunks_and_end(handle: BinaryIO) -> Iterator[bytes]:
+def chunks_and_end(handle: Readable) -> Iterator[bytes]:
     """Read a file in chunks, and give empty bytes at its end, for a decoder to finish."""
     yield from read_chunks(handle)
     yield b""

@@ -1,6 +1,6 @@
 """Statements: the SQL that reads a feed's files and changes its table.
 
-Takes a feed and landed files; gives statements and the values to bind. `warehouse.py` runs them.
+Takes a feed and landed files; gives statements and the values to bind. `loading.py` runs them.
 Partition keys and paths are always bound; identifiers, and the options of a feed's declaration, go
 through one quoting function each.
 """
@@ -10,23 +10,22 @@ from collections.abc import Sequence
 
 import duckdb
 
-from partitioned_etl.ingest.columns import Column, columns_of, quote_identifier, quote_text
-from partitioned_etl.ingest.contract import (
-    MAX_PROBLEMS,
-    find_text_problems,
-    line_of_row,
-)
+from partitioned_etl.ingest.columns import columns_of, quote_identifier, quote_text
 from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN, Feed
 from partitioned_etl.ingest.landing import LandedFile
-from partitioned_etl.ingest.records import Problem
 
+VALID = quote_identifier("which values are valid")
+KEPT = quote_identifier("which rules are kept")
 _PATH = "path as DuckDB gives it"
 _LANDED_PATH = quote_identifier("path as it was listed")
-_ROW = "row number in the file"
-_VALID = quote_identifier("which values are valid")
-_KEPT = quote_identifier("which rules are kept")
 
-FILE_FAULTS = (duckdb.DataError, duckdb.InvalidInputException)
+FILE_FAULTS = (
+    duckdb.DataError,
+    duckdb.InvalidInputException,
+    duckdb.IntegrityError,  # a constraint that an operator put on the table
+    duckdb.NotSupportedError,  # the last two: a row rule that takes a cell for more than a value
+    duckdb.SyntaxException,
+)
 """Errors of DuckDB that lie in what a file holds, and not in the database or the machine."""
 
 
@@ -73,17 +72,16 @@ def preview_sql(feed: Feed) -> str:
     )
 
 
-def _read_csv(feed: Feed, *, in_order: bool = False) -> str:
+def _read_csv(feed: Feed, header: Sequence[str]) -> str:
     csv = feed.csv
-    columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in feed.columns)
+    columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in header)
     encoding = {"iso8859-1": "latin-1"}.get(csv.normal_encoding, csv.normal_encoding)
     return (
         f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{columns}}}, "
         f"header = {str(csv.header).lower()}, delim = {quote_text(csv.delimiter)}, "
         f"quote = {quote_text(csv.quote)}, escape = {quote_text(csv.escape)}, "
         f"encoding = {quote_text(encoding)}, nullstr = '', allow_quoted_nulls = false, "
-        f"hive_partitioning = false, parallel = {str(not in_order).lower()}, "
-        f"filename = {quote_text(_PATH)})"
+        f"hive_partitioning = false, filename = {quote_text(_PATH)})"
     )
 
 
@@ -91,16 +89,18 @@ def _paths(files: Sequence[LandedFile]) -> list[str]:
     return [glob.escape(str(file.path)) for file in files]
 
 
-def _landed_rows(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[object]]:
+def _landed_rows(
+    feed: Feed, files: Sequence[LandedFile], header: Sequence[str]
+) -> tuple[str, list[object]]:
     """Give a relation of the files' rows as texts, with key and file name, and what to bind."""
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
     if len(files) == 1:
         return (
-            f"(SELECT *, ? AS {key}, ? AS {name} FROM {_read_csv(feed)})",
+            f"(SELECT *, ? AS {key}, ? AS {name} FROM {_read_csv(feed, header)})",
             [files[0].partition_key, files[0].name, _paths(files)],
         )
     return (
-        f"(SELECT * FROM {_read_csv(feed)} "
+        f"(SELECT * FROM {_read_csv(feed, header)} "
         f"JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS {_LANDED_PATH}, "
         f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
         f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
@@ -113,7 +113,9 @@ def _landed_rows(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[obj
     )
 
 
-def insert_sql(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[object]]:
+def insert_sql(
+    feed: Feed, files: Sequence[LandedFile], header: Sequence[str]
+) -> tuple[str, list[object]]:
     """Give the statement that loads files, and the values to bind.
 
     The statement fails on the first text that its column does not accept, and on the first row
@@ -122,11 +124,12 @@ def insert_sql(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[objec
     Args:
         feed: The feed.
         files: Its landed files, at least one.
+        header: The feed's columns in the order that all these files have them in.
     """
     columns = columns_of(feed)
     names = ", ".join(quote_identifier(column.name) for column in columns)
     values = ", ".join(f"{column.value} AS {quote_identifier(column.name)}" for column in columns)
-    rows, bound = _landed_rows(feed, files)
+    rows, bound = _landed_rows(feed, files, header)
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
     checked_key = key
     if feed.row_rules:
@@ -139,29 +142,17 @@ def insert_sql(feed: Feed, files: Sequence[LandedFile]) -> tuple[str, list[objec
     )
 
 
-def find_value_problems(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, files: Sequence[LandedFile]
-) -> dict[str, list[Problem]]:
-    """Find the rows of files that the load would fail on.
+def judged_sql(feed: Feed, rows: str) -> str:
+    """Give a relation of rows that tells which values are valid and which rules are kept.
 
     Args:
-        connection: A connection, outside a transaction.
         feed: The feed.
-        files: Landed files whose survey found no problem.
+        rows: A relation with the feed's columns as texts, its partition key, and any others.
 
     Returns:
-        At most `MAX_PROBLEMS` problems per partition key, for the files that have any.
+        The relation with the columns converted where they are valid, `VALID` and `KEPT`.
     """
-    found: dict[str, list[Problem]] = {}
-    for file in _find_suspects(connection, feed, files):
-        problems = find_text_problems(feed, file) or _find_in_file(connection, feed, file)
-        if problems:
-            found[file.partition_key] = problems
-    return found
-
-
-def _judged(feed: Feed, columns: list[Column], rows: str) -> str:
-    """Give a relation of rows that tells which values are valid and which rules are kept."""
+    columns = columns_of(feed)
     flags = ", ".join(column.is_valid for column in columns)
     values = ", ".join(
         f"CASE WHEN {column.is_valid} THEN {column.value} END AS {quote_identifier(column.name)}"
@@ -170,72 +161,30 @@ def _judged(feed: Feed, columns: list[Column], rows: str) -> str:
     rules = ", ".join(f"coalesce({rule.expression}, false)" for rule in feed.row_rules)
     others = "* EXCLUDE ({})".format(", ".join(quote_identifier(c.name) for c in columns))
     return (
-        f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {_KEPT} "
-        f"FROM (SELECT {others}, [{flags}] AS {_VALID}, {values} FROM {rows}))"
+        f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {KEPT} "
+        f"FROM (SELECT {others}, [{flags}] AS {VALID}, {values} FROM {rows}))"
     )
 
 
-def _find_suspects(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, files: Sequence[LandedFile]
+IS_BAD_SQL = f"(list_contains({VALID}, false) OR list_contains({KEPT}, false))"
+"""The condition for a bad row of `judged_sql`."""
+
+
+def find_suspects(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    files: Sequence[LandedFile],
+    header: Sequence[str],
 ) -> Sequence[LandedFile]:
     """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect."""
-    rows, bound = _landed_rows(feed, files)
-    judged = _judged(feed, columns_of(feed), rows)
+    rows, bound = _landed_rows(feed, files, header)
     try:
         bad = connection.execute(
-            f"SELECT DISTINCT {PARTITION_KEY_COLUMN} FROM {judged} WHERE {_is_bad()}", bound
+            f"SELECT DISTINCT {PARTITION_KEY_COLUMN} FROM {judged_sql(feed, rows)} "
+            f"WHERE {IS_BAD_SQL}",
+            bound,
         ).fetchall()
     except FILE_FAULTS:
         return files
     keys = {key for (key,) in bad}
     return [file for file in files if file.partition_key in keys] or files
-
-
-def _is_bad() -> str:
-    return f"list_contains({_VALID}, false) OR list_contains({_KEPT}, false)"
-
-
-def _find_in_file(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile
-) -> list[Problem]:
-    columns = columns_of(feed)
-    row = quote_identifier(_ROW)
-    numbered = (
-        f"(SELECT row_number() OVER () AS {row}, *, ? AS {PARTITION_KEY_COLUMN} "
-        f"FROM {_read_csv(feed, in_order=True)})"
-    )
-    try:
-        rows = connection.execute(
-            f"SELECT {row}, {_VALID}, {_KEPT} FROM {_judged(feed, columns, numbered)} "
-            f"WHERE {_is_bad()} ORDER BY {row} LIMIT {MAX_PROBLEMS}",
-            [file.partition_key, _paths([file])],
-        ).fetchall()
-    except FILE_FAULTS:
-        return []
-    lines = line_of_row(feed, file, {row[0] for row in rows}) if rows else {}
-    problems = [
-        problem
-        for number, valid, kept in rows
-        for problem in _problems_of_row(feed, lines[number], columns, valid, kept)
-    ]
-    return problems[:MAX_PROBLEMS]
-
-
-def _problems_of_row(
-    feed: Feed, line: int, columns: list[Column], column_flags: list[bool], rule_flags: list[bool]
-) -> list[Problem]:
-    invalid = [
-        Problem(line, column.name, f"not {_article(column.type)}")
-        for column, is_valid in zip(columns, column_flags, strict=True)
-        if not is_valid
-    ]
-    broken = [
-        Problem(line, rule.column, rule.reason, rule.name)
-        for rule, is_kept in zip(feed.row_rules, rule_flags, strict=True)
-        if not is_kept
-    ]
-    return invalid or broken
-
-
-def _article(type_name: str) -> str:
-    return f"{'an' if type_name[0] in 'AEIOU' else 'a'} {type_name}"

@@ -5,6 +5,7 @@ functions as the assets and sensors, for tests, notebooks and benchmarks.
 """
 
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,11 +16,17 @@ from partitioned_etl.ingest.database import DEFAULT_LOCK_WAIT_SECONDS, connect, 
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, Listing, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, find_touched, reconcile
-from partitioned_etl.ingest.warehouse import (
-    OutcomeStatus,
-    replace_partitions,
+from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.reconcile import (
+    MAX_ATTEMPTS,
+    Action,
+    Plan,
+    Removal,
+    find_removable,
+    find_touched,
+    reconcile,
 )
+from partitioned_etl.ingest.warehouse import remove_partitions, replace_partitions
 
 DEFAULT_SETTLE_SECONDS = 2.0
 _TOUCHED_MAX_BYTES = 4 << 30
@@ -50,12 +57,14 @@ class SyncReport:
 
     Attributes:
         loaded: Files that were loaded by this call.
+        removed: Partitions that were removed by this call because their files are gone.
         rejected: Files that are refused, by this call or by an earlier one, or cannot be read.
         unchanged: Files that were loaded before, and partitions whose file is gone.
         ignored: Entries that are not landed files, and files that are still being written.
     """
 
     loaded: list[SyncRecord] = field(default_factory=list)
+    removed: list[SyncRecord] = field(default_factory=list)
     rejected: list[SyncRecord] = field(default_factory=list)
     unchanged: list[SyncRecord] = field(default_factory=list)
     ignored: list[SyncRecord] = field(default_factory=list)
@@ -96,7 +105,9 @@ def plan_feed(
         with connect(database, landing_dir, log=log, **wait) as connection:
             if has_table(connection, feed.table):
                 ledger = read_ledger(connection, feed)
-    plan = reconcile(listing, ledger, settle_seconds=settle_seconds)
+    plan = reconcile(
+        listing, ledger, contract=feed.contract_fingerprint, settle_seconds=settle_seconds
+    )
     touched = find_touched(plan, max_bytes=touched_max_bytes)
     if touched:
         rows = [step.ledger_row for step in touched if step.ledger_row]
@@ -117,7 +128,8 @@ def sync_feed(
 ) -> SyncReport:
     """Bring one feed's table level with its folder.
 
-    Files that are still settling are waited for. A bad file is refused and changes no row.
+    Files that are still settling are waited for. A bad file is refused and changes no row. Where
+    the feed's policy is to remove partitions whose files are gone, that is done at the end.
 
     Args:
         feed: The feed.
@@ -162,14 +174,27 @@ def sync_feed(
                 attempts[outcome.file] += 1
                 reasons[key] = outcome.reason
                 if outcome.status is OutcomeStatus.LOADED:
-                    report.loaded.append(SyncRecord(key, name, outcome.row_count))
-        elif not plan.keys(Action.UNSETTLED) or time.monotonic() > deadline:
-            return _finish_report(report, plan, reasons)
+                    report.loaded.append(SyncRecord(key, name, outcome.row_count, outcome.warning))
+        elif not _is_settling(plan) or time.monotonic() > deadline:
+            removal = find_removable(feed, plan)
+            if removal.keys:
+                with connect(
+                    database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
+                ) as connection:
+                    remove_partitions(connection, feed, removal.keys)
+            return _finish_report(report, plan, reasons, removal)
         else:
             time.sleep(min(settle_seconds, 0.2))
 
 
-def _finish_report(report: SyncReport, plan: Plan, reasons: Mapping[str, str]) -> SyncReport:
+def _is_settling(plan: Plan) -> bool:
+    """Tell whether waiting helps: a marker file may be hours away."""
+    return any(not file.lacks_marker for file in plan.files(Action.UNSETTLED))
+
+
+def _finish_report(
+    report: SyncReport, plan: Plan, reasons: Mapping[str, str], removal: Removal
+) -> SyncReport:
     loaded = {record.partition_key for record in report.loaded}
     for key, step in plan.steps.items():
         row = step.ledger_row
@@ -177,12 +202,18 @@ def _finish_report(report: SyncReport, plan: Plan, reasons: Mapping[str, str]) -
         rows = row.row_count if row else 0
         if step.action is Action.IDENTICAL and key not in loaded:
             report.unchanged.append(SyncRecord(key, name, rows))
+        elif key in removal.keys:
+            report.removed.append(SyncRecord(key, name, rows, "the file is gone"))
         elif step.action is Action.MISSING:
-            report.unchanged.append(SyncRecord(key, name, rows, "the file is gone; rows are kept"))
+            kept = "the file is gone; rows are kept"
+            reason = f"{kept}: {removal.brake}" if removal.brake else kept
+            report.unchanged.append(SyncRecord(key, name, rows, reason))
+        elif step.action is Action.UNUSABLE:
+            report.unchanged.append(SyncRecord(key, name, rows, "its file cannot be used"))
         elif step.action is Action.REJECTED:
             report.rejected.append(SyncRecord(key, name, rows, (row.error or "") if row else ""))
-        elif step.action is Action.UNSETTLED:
-            report.ignored.append(SyncRecord(key, name, rows, "the file is still being written"))
+        elif step.action is Action.UNSETTLED and step.file:
+            report.ignored.append(SyncRecord(key, name, rows, step.file.why_not_ready(math.inf)))
         elif step.action in (Action.NEW, Action.CHANGED):
             report.rejected.append(SyncRecord(key, name, rows, reasons.get(key, "")))
     for passed_over in plan.refused:

@@ -1,86 +1,73 @@
-"""Warehouse: replace partitions of DuckDB tables by the rows of landed files.
+"""Warehouse: replace partitions of DuckDB tables by the rows of landed files, and remove them.
 
-Takes landed files; gives an outcome for each, after all sound ones were loaded in one transaction:
-ledger row first, delete by partition key, then the file's rows. How the database is opened is in
-`database.py`; what a file must look like, in `contract.py` and `columns.py`; what has to be loaded,
-in `reconcile.py`.
+Takes landed files; gives an outcome for each. Sound files are loaded all at once by `loading.py`;
+only when that fails are the files at fault looked for and judged by `row_by_row.py`. How the
+database is opened is in `database.py`; what a file must look like, in `contract.py` and
+`columns.py`; what has to be loaded or removed, in `reconcile.py`.
 """
 
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import duckdb
 
-from partitioned_etl.ingest import failpoints
 from partitioned_etl.ingest.columns import columns_of, quote_identifier
-from partitioned_etl.ingest.contract import Survey, describe_problems, survey_file
-from partitioned_etl.ingest.database import has_table
+from partitioned_etl.ingest.contract import (
+    MAX_PROBLEMS,
+    broken_rules,
+    survey_file,
+    survey_start,
+)
+from partitioned_etl.ingest.database import has_table, transaction
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
-from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import LandedFile, list_changed_while_read
+from partitioned_etl.ingest.feed import BadRows, Feed
+from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import (
-    LedgerRow,
+    LedgerConflictError,
     LoadStatus,
     ensure_ledger,
+    find_same_content,
     forget_feed,
+    forget_partitions,
     read_ledger,
     upsert_ledger,
 )
+from partitioned_etl.ingest.loading import (
+    Candidate,
+    FileAtFaultError,
+    FilesChangedError,
+    insert,
+    is_large,
+    ledger_row,
+    load_candidates,
+)
+from partitioned_etl.ingest.opening import is_compressed, list_changed_while_read
+from partitioned_etl.ingest.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import Problem
+from partitioned_etl.ingest.row_by_row import (
+    create_rejected_rows,
+    delete_rejected_rows,
+    judge_rows,
+)
 from partitioned_etl.ingest.statements import (
     FILE_FAULTS,
-    count_rows_sql,
     create_table_sql,
     delete_sql,
     expected_columns_sql,
-    find_value_problems,
-    insert_sql,
+    find_suspects,
 )
 
 _ATTEMPTS_ON_CONFLICT = 5
-_STATEMENT_BYTES = 64 << 20
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-
-class OutcomeStatus(StrEnum):
-    """What became of one file of a batch."""
-
-    LOADED = "loaded"
-    REJECTED = "rejected"
-    CHANGED = "changed while it was read"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one file of a batch.
-
-    Attributes:
-        file: The landed file.
-        status: Loaded, rejected or changed. A file that changed while it was read is not judged; it
-            will be looked at again.
-        row_count: Rows loaded.
-        reason: Why it was not loaded, one sentence; empty if it was.
-        problems: The same in parts, if the file broke its contract.
-        survey: What one pass over the file's bytes told; None if it could not be read.
-    """
-
-    file: LandedFile
-    status: OutcomeStatus
-    row_count: int = 0
-    reason: str = ""
-    problems: list[Problem] = field(default_factory=list)
-    survey: Survey | None = None
 
 
 def replace_partitions(
@@ -94,14 +81,15 @@ def replace_partitions(
     """Replace each file's partition by the file's rows, all in one transaction.
 
     A file that breaks the contract, or changes while it is read, changes no row and does not keep
-    the others from being loaded. A refused file is recorded in the ledger.
+    the others from being loaded. A refused file is recorded in the ledger. Where the feed's policy
+    is quarantine, bad rows go to table `rejected_rows` in the same transaction, up to its limits.
 
     Args:
         connection: A connection from `connect`, outside a transaction.
         feed: The feed that the files belong to.
         files: Landed files, each partition key once.
         run_id: The Dagster run, for the ledger.
-        log: Where progress goes.
+        log: Where progress and warnings go.
 
     Returns:
         One outcome per file, in the order given.
@@ -114,52 +102,98 @@ def replace_partitions(
     """
     columns_of(feed)  # refuses a type that no file can be read into, before anything is done
     outcomes: dict[str, Outcome] = {}
-    surveys: dict[str, Survey] = {}
+    pending: list[Candidate] = []
     progress = Progress(log, feed, files)
     for file in files:
         try:
-            surveys[file.partition_key] = survey = survey_file(feed, file)
+            pending.append(_survey(feed, file))
         except LandedFileError as error:
-            outcomes[file.partition_key] = Outcome(file, OutcomeStatus.CHANGED, reason=str(error))
-            continue
-        if survey.problems:
-            outcomes[file.partition_key] = _rejected(file, survey.problems, survey)
+            outcomes[file.partition_key] = Outcome.changed(file, str(error))
         progress.done("checked", file)
     _retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
-    pending = [file for file in files if file.partition_key not in outcomes]
     while pending:
-        stopped = _load_or_explain(connection, feed, pending, surveys, run_id, log)
-        if not stopped:
-            outcomes |= {
-                file.partition_key: _loaded(file, surveys[file.partition_key]) for file in pending
-            }
+        outcomes |= _judge_texts(connection, feed, pending)
+        pending = [candidate for candidate in pending if candidate.key not in outcomes]
+        stopped = _load_or_explain(connection, feed, pending, run_id, log)
+        if stopped is None:
+            outcomes |= _report_loaded(connection, feed, pending, log)
             break
         outcomes |= stopped
-        pending = [file for file in pending if file.partition_key not in outcomes]
+        pending = [candidate for candidate in pending if candidate.key not in outcomes]
     _record_rejected(connection, feed, list(outcomes.values()), run_id)
     return [outcomes[file.partition_key] for file in files]
+
+
+def remove_partitions(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
+) -> None:
+    """Remove partitions whose files are gone: rows, rejected rows and ledger rows, all at once.
+
+    Args:
+        connection: A connection, outside a transaction.
+        feed: The feed.
+        keys: The partition keys.
+    """
+    with transaction(connection):
+        forget_partitions(connection, feed, keys)
+        connection.execute(delete_sql(feed), [list(keys)])
+        delete_rejected_rows(connection, feed, keys)
+
+
+def _survey(feed: Feed, file: LandedFile) -> Candidate:
+    if not is_large(file) or is_compressed(file):
+        return Candidate(file, survey_file(feed, file))
+    start = survey_start(feed, file)
+    if start.problems:
+        return Candidate(file, survey_file(feed, file))
+    return Candidate(file, start, is_surveyed=False)
+
+
+def _judge_texts(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
+) -> dict[str, Outcome]:
+    """Refuse the candidates whose text breaks the contract, if bad rows cannot be left out."""
+    outcomes: dict[str, Outcome] = {}
+    for candidate in candidates:
+        problems = candidate.survey.problems
+        if not problems or candidate.is_row_by_row:
+            continue
+        if feed.bad_rows is BadRows.QUARANTINE and not any(one.is_of_file for one in problems):
+            outcomes |= _judge_row_by_row(connection, feed, candidate)
+        else:
+            outcomes[candidate.key] = Outcome.rejected(candidate.file, problems, candidate.survey)
+    return outcomes
 
 
 def _load_or_explain(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
-    files: list[LandedFile],
-    surveys: dict[str, Survey],
+    candidates: Sequence[Candidate],
     run_id: str,
     log: logging.Logger,
-) -> dict[str, Outcome]:
-    """Load all files and give nothing, or load none and give the outcome of those at fault."""
+) -> dict[str, Outcome] | None:
+    """Load all candidates and give None, or load none and give the outcome of those at fault.
+
+    No outcome and not None: some candidates are to be loaded in another way.
+    """
+    if not candidates:
+        return None
+    files = [candidate.file for candidate in candidates]
     try:
-        changed = _retry_on_conflict(
-            lambda: _load_in_one_transaction(connection, feed, files, surveys, run_id, log), log
-        )
-        return _changed(changed)
-    except (duckdb.TransactionException, duckdb.ConstraintException):
+        _retry_on_conflict(lambda: load_candidates(connection, feed, candidates, run_id, log), log)
+    except FilesChangedError as error:
+        return _changed(error.files)
+    except LandedFileError:
+        return _changed(list_changed_while_read(files) or files)
+    except duckdb.TransactionException:
         raise
-    except (duckdb.Error, _RowCountError) as error:
+    except (duckdb.Error, FileAtFaultError) as error:
         if changed := list_changed_while_read(files):
             return _changed(changed)
-        return _explain(connection, feed, files, surveys, error)
+        if not isinstance(error, (*FILE_FAULTS, FileAtFaultError)):
+            raise
+        return _explain(connection, feed, candidates, error)
+    return None
 
 
 def _retry_on_conflict(work: Callable[[], Result], log: logging.Logger) -> Result:
@@ -167,166 +201,157 @@ def _retry_on_conflict(work: Callable[[], Result], log: logging.Logger) -> Resul
     for attempt in range(_ATTEMPTS_ON_CONFLICT - 1):
         try:
             return work()
-        except (duckdb.TransactionException, duckdb.ConstraintException) as error:
-            log.info(f"another load was first, trying again: {error}")
+        except (duckdb.TransactionException, LedgerConflictError) as error:
+            log.info(f"another load was first ({type(error).__name__}), trying again")
             time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
     return work()
 
 
-def _changed(files: list[LandedFile]) -> dict[str, Outcome]:
-    reason = "changed while it was read; it will be looked at again"
-    return {
-        file.partition_key: Outcome(file, OutcomeStatus.CHANGED, reason=f"{file.name}: {reason}")
-        for file in files
-    }
+def _changed(files: Sequence[LandedFile]) -> dict[str, Outcome]:
+    return {file.partition_key: Outcome.changed(file) for file in files}
 
 
 def _explain(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
-    files: list[LandedFile],
-    surveys: dict[str, Survey],
+    candidates: Sequence[Candidate],
     error: Exception,
 ) -> dict[str, Outcome]:
-    """Give the outcome of the files that a load failed for."""
-    if not isinstance(error, (*FILE_FAULTS, _RowCountError)):
-        raise error
+    """Judge the candidates that a load failed for, row by row."""
     try:
-        found = find_value_problems(connection, feed, files)
+        for candidate in candidates:
+            if not candidate.is_surveyed:
+                candidate.survey, candidate.is_surveyed = survey_file(feed, candidate.file), True
+        if any(one.survey.problems for one in candidates if not one.is_row_by_row):
+            return {}
+        at_fault = _find_at_fault(connection, feed, candidates)
+        if not at_fault:
+            raise error
+        outcomes: dict[str, Outcome] = {}
+        for candidate in at_fault:
+            if candidate.is_row_by_row:
+                outcomes[candidate.key] = _refuse_by_duckdb(candidate, error)
+            else:
+                outcomes |= _judge_row_by_row(connection, feed, candidate)
     except LandedFileError:
+        files = [candidate.file for candidate in candidates]
         return _changed(list_changed_while_read(files) or files)
-    if not found:
-        reason = (
-            "DuckDB cannot read it in the feed's dialect and encoding, reads another number of "
-            "rows, or cannot judge a row rule"
-        )
-        at_fault = [file for file in files if _fails_alone(connection, feed, file, surveys)]
-        found = {file.partition_key: [Problem(0, "", reason)] for file in at_fault}
-    if not found:
-        raise error
-    by_key = {file.partition_key: file for file in files}
-    return {key: _rejected(by_key[key], problems, surveys[key]) for key, problems in found.items()}
+    return outcomes
 
 
-def _fails_alone(
-    connection: duckdb.DuckDBPyConnection,
-    feed: Feed,
-    file: LandedFile,
-    surveys: dict[str, Survey],
-) -> bool:
-    connection.execute("BEGIN")
+def _refuse_by_duckdb(candidate: Candidate, error: Exception) -> Outcome:
+    """Refuse a file whose rows are sound, and which the database does not take all the same."""
+    reason = f"the table does not take its rows ({type(error).__name__}): has it a constraint?"
+    return Outcome.rejected(candidate.file, [Problem(0, "", reason)], candidate.survey)
+
+
+def _find_at_fault(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
+) -> list[Candidate]:
+    """Find the candidates with a bad row; where that tells nothing, those that fail alone."""
+    if len(candidates) == 1:
+        return list(candidates)
+    by_header: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
+    at_fault: list[Candidate] = []
+    for candidate in candidates:
+        if not candidate.is_row_by_row:
+            by_header[tuple(candidate.survey.header)].append(candidate)
+        elif _fails_alone(connection, feed, candidate):
+            at_fault.append(candidate)
+    for header, of_header in by_header.items():
+        suspects = find_suspects(connection, feed, [one.file for one in of_header], header)
+        keys = {file.partition_key for file in suspects}
+        suspected = [one for one in of_header if one.key in keys]
+        if len(suspected) == len(of_header):
+            suspected = [one for one in suspected if _fails_alone(connection, feed, one)]
+        at_fault += suspected
+    return at_fault
+
+
+def _fails_alone(connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate) -> bool:
     try:
-        connection.execute(delete_sql(feed), [[file.partition_key]])
-        _insert(connection, feed, [file], surveys)
-    except (*FILE_FAULTS, _RowCountError):
+        with transaction(connection):
+            connection.execute(delete_sql(feed), [[candidate.key]])
+            insert(connection, feed, [candidate])
+            raise _UndoError
+    except (*FILE_FAULTS, FileAtFaultError):
         return True
-    finally:
-        with suppress(duckdb.Error):
-            connection.execute("ROLLBACK")
-    return False
+    except _UndoError:
+        return False
 
 
-class _RowCountError(Exception):
-    """DuckDB read another number of rows than the survey counted."""
+class _UndoError(Exception):
+    """Ends a transaction that was only a trial."""
 
 
-def _load_in_one_transaction(
-    connection: duckdb.DuckDBPyConnection,
-    feed: Feed,
-    files: list[LandedFile],
-    surveys: dict[str, Survey],
-    run_id: str,
-    log: logging.Logger,
-) -> list[LandedFile]:
-    """Load all files, or none if one of them changed meanwhile: those are given back."""
-    keys = [file.partition_key for file in files]
-    progress = Progress(log, feed, files)
-    committed = False
-    connection.execute("BEGIN")
+def _judge_row_by_row(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate
+) -> dict[str, Outcome]:
+    """Give the outcome of a candidate that is refused; otherwise let it be loaded row by row.
+
+    A file without a bad row, which DuckDB cannot read in the feed's encoding, is loaded so, too.
+    """
+    file, survey = candidate.file, candidate.survey
+    is_quarantined = feed.bad_rows is BadRows.QUARANTINE
+    enough = None if is_quarantined else MAX_PROBLEMS
+
+    def refuse(problems: list[Problem]) -> dict[str, Outcome]:
+        return {candidate.key: Outcome.rejected(file, problems, survey)}
+
     try:
-        failpoints.reach(failpoints.AFTER_BEGIN)
-        now = datetime.now(UTC)
-        upsert_ledger(
-            connection,
-            [
-                _ledger_row(
-                    feed,
-                    file,
-                    sha256=surveys[file.partition_key].sha256,
-                    row_count=surveys[file.partition_key].row_count,
-                    loaded_at=now,
-                    run_id=run_id,
-                )
-                for file in files
-            ],
+        judged = judge_rows(connection, feed, file, survey.header, enough_bad_rows=enough)
+    except FILE_FAULTS:
+        return refuse([Problem(0, "", "a row rule cannot be judged for a row of the file")])
+    if any(problem.is_of_file for problem in judged.problems):
+        return refuse([problem for problem in judged.problems if problem.is_of_file])
+    if judged.problems and not is_quarantined:
+        return refuse(judged.problems[:MAX_PROBLEMS])
+    percent = 100 * judged.bad_row_count / max(judged.row_count, 1)
+    if judged.bad_row_count > feed.max_rejected_rows or percent > feed.max_rejected_percent:
+        many = Problem(
+            0,
+            "",
+            f"{judged.bad_row_count:,} of {judged.row_count:,} rows are bad; at most "
+            f"{feed.max_rejected_rows:,} rows and {feed.max_rejected_percent:g} % may be",
         )
-        failpoints.reach(failpoints.AFTER_LEDGER)
-        connection.execute(delete_sql(feed), [keys])
-        failpoints.reach(failpoints.AFTER_DELETE)
-        for group in _in_statements(files):
-            _insert(connection, feed, group, surveys)
-            failpoints.reach(failpoints.MID_INSERT)
-            for file in group:
-                progress.done("loaded", file)
-        changed = list_changed_while_read(files)
-        failpoints.reach(failpoints.BEFORE_COMMIT)
-        if not changed:
-            connection.execute("COMMIT")
-            committed = True
-            failpoints.reach(failpoints.AFTER_COMMIT)
-        return changed
-    finally:
-        if not committed:
-            # A COMMIT that failed has ended the transaction, and its error is the one to tell.
-            with suppress(duckdb.Error):
-                connection.execute("ROLLBACK")
+        return refuse([many, *judged.problems])
+    if not judged.problems and judged.row_count != survey.row_count:
+        return refuse([Problem(0, "", "its rows cannot be counted for certain")])
+    candidate.survey = replace(survey, row_count=judged.row_count)
+    candidate.rejected_count, candidate.is_row_by_row = judged.bad_row_count, True
+    return {}
 
 
-def _insert(
+def _report_loaded(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
-    files: list[LandedFile],
-    surveys: dict[str, Survey],
-) -> None:
-    keys = [file.partition_key for file in files]
-    connection.execute(*insert_sql(feed, files))
-    counted = dict(connection.execute(count_rows_sql(feed), [keys]).fetchall())
-    for key in keys:
-        if counted.get(key, 0) != surveys[key].row_count:
-            raise _RowCountError(key)
-
-
-def _in_statements(files: list[LandedFile]) -> Iterator[list[LandedFile]]:
-    """Group small files into one statement; a large file gets its own, with progress after it."""
-    group: list[LandedFile] = []
-    group_bytes = 0
-    for file in files:
-        if group and group_bytes + file.signature.size_bytes > _STATEMENT_BYTES:
-            yield group
-            group, group_bytes = [], 0
-        group.append(file)
-        group_bytes += file.signature.size_bytes
-    if group:
-        yield group
-
-
-def _loaded(file: LandedFile, survey: Survey) -> Outcome:
-    return Outcome(file, OutcomeStatus.LOADED, survey.row_count, survey=survey)
-
-
-def _rejected(file: LandedFile, problems: list[Problem], survey: Survey) -> Outcome:
-    reason = describe_problems(file.name, problems)
-    return Outcome(file, OutcomeStatus.REJECTED, 0, reason, problems, survey)
-
-
-def _ledger_row(feed: Feed, file: LandedFile, **judged: Any) -> LedgerRow:
-    return LedgerRow(
-        feed=feed.name,
-        partition_key=file.partition_key,
-        source_file=file.name,
-        **asdict(file.signature),
-        **judged,
-    )
+    candidates: Sequence[Candidate],
+    log: logging.Logger,
+) -> dict[str, Outcome]:
+    hashes = [candidate.survey.sha256 for candidate in candidates]
+    same_content = find_same_content(connection, feed, hashes)
+    outcomes = {}
+    for candidate in candidates:
+        same = same_content.get(candidate.survey.sha256, {})
+        names = [name for key, name in same.items() if key != candidate.key]
+        warnings = [f"has the same content as {', '.join(names[:3])}"] if names else []
+        if candidate.rejected_count:
+            warnings.append(
+                f"{candidate.rejected_count:,} of {candidate.survey.row_count:,} rows are bad and "
+                "went to table rejected_rows"
+            )
+        warning = f"{candidate.file.name}: {'; '.join(warnings)}" if warnings else ""
+        if warning:
+            log.warning(f"feed {feed.name}: {warning}")
+        outcomes[candidate.key] = Outcome(
+            candidate.file,
+            OutcomeStatus.LOADED,
+            row_count=candidate.row_count,
+            rejected_count=candidate.rejected_count,
+            warning=warning,
+            survey=candidate.survey,
+        )
+    return outcomes
 
 
 def _record_rejected(
@@ -338,33 +363,35 @@ def _record_rejected(
     before = read_ledger(connection, feed)
     rows = []
     for outcome in rejected:
-        row = _ledger_row(
+        row = ledger_row(
             feed,
             outcome.file,
+            run_id,
             sha256=outcome.survey.sha256 if outcome.survey else "",
             status=LoadStatus.REJECTED,
             error=outcome.reason,
-            run_id=run_id,
+            broken_rules=tuple(broken_rules(outcome.problems)),
         )
         if earlier := before.get(outcome.file.partition_key):
-            row = replace(row, row_count=earlier.row_count, loaded_at=earlier.loaded_at)
+            row = replace(
+                row,
+                row_count=earlier.row_count,
+                rejected_count=earlier.rejected_count,
+                file_row_count=earlier.file_row_count,
+                loaded_at=earlier.loaded_at,
+            )
         rows.append(row)
     upsert_ledger(connection, rows)
 
 
 def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
     ensure_ledger(connection)
+    create_rejected_rows(connection)
     # Without the table, what the ledger says is void.
     if not has_table(connection, feed.table):
-        connection.execute("BEGIN")
-        try:
+        with transaction(connection):
             connection.execute(create_table_sql(feed))
             forget_feed(connection, feed)
-            connection.execute("COMMIT")
-        except duckdb.Error:
-            with suppress(duckdb.Error):
-                connection.execute("ROLLBACK")
-            raise
     expected = connection.execute(expected_columns_sql(feed)).fetchall()
     actual = connection.execute(f"DESCRIBE {quote_identifier(feed.table)}").fetchall()
     wanted, there = ([tuple(row[:2]) for row in rows] for rows in (expected, actual))

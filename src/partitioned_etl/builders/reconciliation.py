@@ -1,0 +1,260 @@
+"""Step 6, reconciliation: prove that folder, ledger, table and Dagster agree, and repair it.
+
+Takes a feed; gives a check that names the differences, and a job that loads again what the files
+can mend, removes partitions whose files are gone where the feed's policy says so, and tells Dagster
+what the table holds. Files and tables are compared in `ingest/repair.py`, Dagster's records here.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from partitioned_etl.builders.assets import DUCKDB_POOL
+from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
+from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.ledger import LedgerRow
+from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.repair import Repair, examine_feed, repair_feed
+
+REPAIR_TAG = "partitioned_etl/reconciles"
+"""Run tag that names the feed which a run reconciles."""
+_MOST_NAMED = 50
+
+
+def reconciliation_check_name(feed: Feed) -> str:
+    """Name the check that folder, ledger, table and Dagster agree."""
+    return f"{feed.name}_table_equals_directory"
+
+
+def reconcile_job_name(feed: Feed) -> str:
+    """Name the job that makes folder, ledger, table and Dagster agree."""
+    return f"{feed.name}_reconcile_job"
+
+
+class ReconcileConfig(dg.Config):
+    """What a person may tell a reconcile run."""
+
+    allow_most: bool = False
+    """Remove partitions whose files are gone also if these are more than half of all."""
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What keeps a feed's folder, ledger, table and Dagster in agreement.
+
+    Attributes:
+        load_key: The feed's load asset.
+        check: Names what differs.
+        job: Repairs what the files can repair.
+        schedule: Starts the job every night.
+    """
+
+    load_key: dg.AssetKey
+    check: dg.AssetChecksDefinition
+    job: dg.JobDefinition
+    schedule: dg.ScheduleDefinition
+
+
+@dataclass(frozen=True)
+class DagsterView:
+    """Where Dagster's records differ from the ledger.
+
+    Attributes:
+        unreported: Partition keys that are loaded and that Dagster does not show as materialized.
+        outdated: Keys that Dagster shows with rows and that are not loaded.
+    """
+
+    unreported: list[str]
+    outdated: list[str]
+
+    @property
+    def sentences(self) -> list[str]:
+        """One sentence per partition."""
+        return [
+            *(f"partition {key}: loaded, and Dagster does not know it" for key in self.unreported),
+            *(f"partition {key}: Dagster shows rows that are gone" for key in self.outdated),
+        ]
+
+
+def compare_with_dagster(
+    instance: dg.DagsterInstance,
+    load_key: dg.AssetKey,
+    known: Sequence[str],
+    ledger: dict[str, LedgerRow],
+) -> DagsterView:
+    """Compare the ledger with the partitions that Dagster shows as materialized.
+
+    Args:
+        instance: The Dagster instance.
+        load_key: The feed's load asset.
+        known: All partition keys that Dagster has.
+        ledger: The feed's ledger.
+    """
+    loaded = {key for key, row in ledger.items() if row.loaded_at}
+    materialized = instance.get_materialized_partitions(load_key) & set(known)
+    strange = sorted(materialized - loaded)
+    with_rows: dict[str, bool] = {}
+    if strange:
+        wanted = dg.AssetRecordsFilter(load_key, asset_partitions=strange)
+        for record in instance.fetch_materializations(wanted, limit=10 * len(strange)).records:
+            event = record.asset_materialization
+            if event and event.partition not in with_rows:
+                rows = event.metadata.get("row_count")
+                with_rows[event.partition or ""] = rows is None or rows.value != 0
+    return DagsterView(
+        unreported=sorted((loaded & set(known)) - materialized),
+        outdated=[key for key in strange if with_rows.get(key, True)],
+    )
+
+
+def build_reconciliation(
+    feed: Feed, *, load_asset: str, partitions_def: dg.PartitionsDefinition
+) -> Reconciliation:
+    """Build a feed's reconciliation check, job and schedule.
+
+    Args:
+        feed: The feed.
+        load_asset: Key of its load asset.
+        partitions_def: Its partitions.
+    """
+    job = _build_job(feed, load_asset, partitions_def)
+    schedule = dg.ScheduleDefinition(
+        name=f"{feed.name}_reconcile_schedule",
+        job=job,
+        cron_schedule="0 4 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Holds folder, ledger, table and Dagster against each other every night.",
+    )
+    check = _build_check(feed, load_asset, partitions_def)
+    return Reconciliation(dg.AssetKey(load_asset), check, job, schedule)
+
+
+def _build_check(
+    feed: Feed, load_asset: str, partitions_def: dg.PartitionsDefinition
+) -> dg.AssetChecksDefinition:
+
+    @dg.asset_check(
+        name=reconciliation_check_name(feed),
+        asset=load_asset,
+        description=(
+            "Landing directory, ledger, row counts of the table and Dagster's materialized "
+            f"partitions agree. What differs is named; `{reconcile_job_name(feed)}` repairs it."
+        ),
+        pool=DUCKDB_POOL,
+    )
+    def table_equals_directory(
+        context: dg.AssetCheckExecutionContext, landing: LandingDirectory, warehouse: Warehouse
+    ) -> dg.AssetCheckResult:
+        known = list_partition_keys(partitions_def, context.instance)
+        listing = list_files_in_window(feed, landing.directory, partitions_def, known)
+        with warehouse.get_connection() as connection:
+            state = examine_feed(connection, feed, listing, settle_seconds=landing.settle_time)
+        view = compare_with_dagster(context.instance, dg.AssetKey(load_asset), known, state.ledger)
+        differences = [*map(str, state.differences), *view.sentences]
+        return dg.AssetCheckResult(
+            passed=not differences, metadata=_describe(differences, state.brake)
+        )
+
+    return table_equals_directory
+
+
+def _build_job(
+    feed: Feed, load_asset: str, partitions_def: dg.PartitionsDefinition
+) -> dg.JobDefinition:
+    load_key = dg.AssetKey(load_asset)
+
+    @dg.op(name=f"reconcile_{feed.name}", pool=DUCKDB_POOL)
+    def reconcile_feed(
+        context: dg.OpExecutionContext,
+        config: ReconcileConfig,
+        landing: LandingDirectory,
+        warehouse: Warehouse,
+    ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
+        known = list_partition_keys(partitions_def, context.instance)
+        listing = list_files_in_window(feed, landing.directory, partitions_def, known)
+        with warehouse.get_connection() as connection:
+            repair = repair_feed(
+                connection,
+                feed,
+                listing,
+                settle_seconds=landing.settle_time,
+                allow_most=config.allow_most,
+                run_id=context.run_id,
+                log=context.log,
+            )
+        ledger = repair.left.ledger
+        view = compare_with_dagster(context.instance, load_key, known, ledger)
+        again = [one.file.partition_key for one in repair.outcomes]
+        for key in sorted({*view.unreported, *view.outdated, *again, *repair.removed} & {*known}):
+            yield _materialization(load_key, key, ledger.get(key))
+        if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name:
+            for key in {*repair.removed} & {*known}:
+                context.instance.delete_dynamic_partition(partitions_def.name, key)
+        context.log.info(_summary(feed, repair, view))
+        differences = [*map(str, repair.left.differences), *_refusals(repair)]
+        yield dg.AssetCheckEvaluation(
+            asset_key=load_key,
+            check_name=reconciliation_check_name(feed),
+            passed=not differences,
+            metadata=_describe(differences, repair.left.brake),
+        )
+        yield dg.Output(None)
+
+    @dg.job(
+        name=reconcile_job_name(feed),
+        description=(
+            f"Make folder, ledger, table and Dagster agree for {feed.name}, as far as its files "
+            "can: load again what differs, remove what the policy removes, name what is left."
+        ),
+        tags={REPAIR_TAG: feed.name},
+        executor_def=dg.in_process_executor,
+    )
+    def reconcile_job() -> None:
+        reconcile_feed()
+
+    return reconcile_job
+
+
+def _materialization(
+    load_key: dg.AssetKey, partition_key: str, row: LedgerRow | None
+) -> dg.AssetMaterialization:
+    row_count = dg.MetadataValue.int(row.row_count if row else 0)
+    return dg.AssetMaterialization(
+        load_key,
+        partition=partition_key,
+        description="Reconciled with the ledger." if row else "Removed: its file is gone.",
+        metadata={
+            "row_count": row_count,
+            "dagster/partition_row_count": row_count,
+            "rejected_count": dg.MetadataValue.int(row.rejected_count if row else 0),
+            "source_file": dg.MetadataValue.text(row.source_file if row else ""),
+        },
+    )
+
+
+def _refusals(repair: Repair) -> list[str]:
+    return [
+        f"partition {outcome.file.partition_key}: {outcome.reason}"
+        for outcome in repair.outcomes
+        if outcome.status is not OutcomeStatus.LOADED
+    ]
+
+
+def _summary(feed: Feed, repair: Repair, view: DagsterView) -> str:
+    loaded = sum(outcome.status is OutcomeStatus.LOADED for outcome in repair.outcomes)
+    return (
+        f"feed {feed.name}: loaded {loaded} again, removed {len(repair.removed)}, "
+        f"told Dagster of {len(view.unreported) + len(view.outdated)}; "
+        f"{len(repair.left.differences)} left"
+    )
+
+
+def _describe(differences: Sequence[str], brake: str) -> dict[str, dg.MetadataValue]:
+    brakes = {"brake": dg.MetadataValue.text(brake)} if brake else {}
+    return {
+        "differences": dg.MetadataValue.int(len(differences)),
+        "named": dg.MetadataValue.json(list(differences[:_MOST_NAMED])),
+        **brakes,
+    }

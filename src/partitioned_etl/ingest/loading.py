@@ -1,0 +1,231 @@
+"""Loading: one transaction that replaces partitions by the rows of surveyed files.
+
+Takes candidates; either all of them are loaded when it returns, or it raises and none is. The order
+in the transaction is: ledger row, delete by partition key, the file's rows, signatures once more.
+Which files get here, and what becomes of those at fault, is in `warehouse.py`.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+
+from partitioned_etl.ingest import failpoints
+from partitioned_etl.ingest.contract import Survey, describe_problems, survey_file
+from partitioned_etl.ingest.database import transaction
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.ledger import LedgerRow, upsert_ledger
+from partitioned_etl.ingest.opening import list_changed_while_read
+from partitioned_etl.ingest.progress import Progress
+from partitioned_etl.ingest.row_by_row import delete_rejected_rows, insert_good_rows
+from partitioned_etl.ingest.statements import count_rows_sql, delete_sql, insert_sql
+
+_STATEMENT_BYTES = 64 << 20
+
+
+@dataclass
+class Candidate:
+    """A file that is to be loaded.
+
+    Attributes:
+        file: The landed file.
+        survey: What is known of its text.
+        is_surveyed: Whether that is the whole text; otherwise it is the header, and the rest is
+            surveyed while DuckDB reads the file.
+        is_row_by_row: Whether it is read row by row, and its bad rows go to `rejected_rows`.
+        rejected_count: Rows that did.
+    """
+
+    file: LandedFile
+    survey: Survey
+    is_surveyed: bool = True
+    is_row_by_row: bool = False
+    rejected_count: int = 0
+
+    @property
+    def key(self) -> str:
+        """The partition key."""
+        return self.file.partition_key
+
+    @property
+    def row_count(self) -> int:
+        """Rows that are loaded."""
+        return self.survey.row_count - self.rejected_count
+
+
+class FilesChangedError(Exception):
+    """Files changed while they were read."""
+
+    def __init__(self, files: Sequence[LandedFile]) -> None:
+        super().__init__()
+        self.files = files
+
+
+class FileAtFaultError(Exception):
+    """A file's text breaks the contract, or DuckDB read another number of rows than it has."""
+
+
+def load_candidates(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    candidates: Sequence[Candidate],
+    run_id: str,
+    log: logging.Logger,
+) -> None:
+    """Replace the partitions of all candidates, or of none.
+
+    Args:
+        connection: A connection, outside a transaction; the tables are there.
+        feed: The feed.
+        candidates: What to load, each partition key once.
+        run_id: The Dagster run, for the ledger.
+        log: Where progress goes.
+
+    Raises:
+        FilesChangedError: Files changed while they were read.
+        FileAtFaultError: A file is at fault that DuckDB took no offence at.
+        LandedFileError: A file is gone, or changed since it was listed.
+        duckdb.Error: A file is at fault, another load was first, or the database failed.
+    """
+    keys = [candidate.key for candidate in candidates]
+    progress = Progress(log, feed, [candidate.file for candidate in candidates])
+    loaded_at = datetime.now(UTC)
+
+    def write_ledger(of: Sequence[Candidate]) -> None:
+        rows = [_loaded_row(feed, candidate, loaded_at, run_id) for candidate in of]
+        upsert_ledger(connection, rows)
+
+    with transaction(connection):
+        failpoints.reach(failpoints.AFTER_BEGIN)
+        write_ledger(candidates)
+        failpoints.reach(failpoints.AFTER_LEDGER)
+        connection.execute(delete_sql(feed), [keys])
+        delete_rejected_rows(connection, feed, keys)
+        failpoints.reach(failpoints.AFTER_DELETE)
+        for group in _in_statements(candidates):
+            known_later = [candidate for candidate in group if not candidate.is_surveyed]
+            insert(connection, feed, group)
+            write_ledger(known_later)
+            failpoints.reach(failpoints.MID_INSERT)
+            for candidate in group:
+                progress.done("loaded", candidate.file)
+        if changed := list_changed_while_read([candidate.file for candidate in candidates]):
+            raise FilesChangedError(changed)
+        failpoints.reach(failpoints.BEFORE_COMMIT)
+    failpoints.reach(failpoints.AFTER_COMMIT)
+
+
+def insert(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
+) -> None:
+    """Insert the rows of candidates that go into one statement, and count them.
+
+    Args:
+        connection: A connection, inside a transaction that has deleted the partitions.
+        feed: The feed.
+        candidates: Candidates that have their columns in one order; one that is read row by row,
+            or that is not surveyed yet, is alone.
+
+    Raises:
+        FileAtFaultError: DuckDB read another number of rows than the file has.
+        LandedFileError: A file is gone, or changed since it was listed.
+        duckdb.Error: A file is at fault, or the database failed.
+    """
+    first = candidates[0]
+    if first.is_row_by_row:
+        rejected_count = insert_good_rows(connection, feed, first.file, first.survey.header)
+        if rejected_count != first.rejected_count:
+            raise FileAtFaultError(f"{first.file.name}: another number of bad rows than before")
+    else:
+        files = [candidate.file for candidate in candidates]
+        statement = insert_sql(feed, files, first.survey.header)
+        if first.is_surveyed:
+            connection.execute(*statement)
+        else:
+            _insert_while_surveying(connection, feed, first, *statement)
+    keys = [candidate.key for candidate in candidates]
+    counted = dict(connection.execute(count_rows_sql(feed), [keys]).fetchall())
+    for one in candidates:
+        if counted.get(one.key, 0) != one.row_count:
+            raise FileAtFaultError(
+                f"{one.file.name}: {counted.get(one.key, 0):,} rows were loaded, and "
+                f"{one.row_count:,} were counted"
+            )
+
+
+def _insert_while_surveying(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    candidate: Candidate,
+    statement: str,
+    bound: list[object],
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        survey = pool.submit(survey_file, feed, candidate.file)
+        try:
+            connection.execute(statement, bound)
+        finally:
+            candidate.survey = survey.result()
+            candidate.is_surveyed = True
+    if candidate.survey.problems:
+        raise FileAtFaultError(describe_problems(candidate.file.name, candidate.survey.problems))
+
+
+def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Group small files with one order of columns into one statement; others get their own."""
+    group: list[Candidate] = []
+    group_bytes = 0
+    for candidate in candidates:
+        size_bytes = candidate.file.signature.size_bytes
+        if group and not (
+            candidate.survey.header == group[0].survey.header
+            and group_bytes + size_bytes <= _STATEMENT_BYTES
+            and _may_share_statement(candidate)
+            and _may_share_statement(group[0])
+        ):
+            yield group
+            group, group_bytes = [], 0
+        group.append(candidate)
+        group_bytes += size_bytes
+    if group:
+        yield group
+
+
+def _may_share_statement(candidate: Candidate) -> bool:
+    return candidate.is_surveyed and not candidate.is_row_by_row
+
+
+def is_large(file: LandedFile) -> bool:
+    """Tell whether a file is worth being surveyed while DuckDB reads it."""
+    return file.signature.size_bytes > _STATEMENT_BYTES
+
+
+def ledger_row(feed: Feed, file: LandedFile, run_id: str, **judged: Any) -> LedgerRow:
+    """Make the ledger row of a file that was judged under the feed's present contract."""
+    return LedgerRow(
+        feed=feed.name,
+        partition_key=file.partition_key,
+        source_file=file.name,
+        contract=feed.contract_fingerprint,
+        run_id=run_id,
+        **asdict(file.signature),
+        **judged,
+    )
+
+
+def _loaded_row(feed: Feed, candidate: Candidate, loaded_at: datetime, run_id: str) -> LedgerRow:
+    return ledger_row(
+        feed,
+        candidate.file,
+        run_id,
+        sha256=candidate.survey.sha256,
+        row_count=candidate.row_count,
+        rejected_count=candidate.rejected_count,
+        file_row_count=candidate.survey.row_count,
+        loaded_at=loaded_at,
+    )

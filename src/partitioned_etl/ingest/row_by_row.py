@@ -1,0 +1,261 @@
+"""Row by row: judge and load a file whose rows DuckDB cannot load all at once.
+
+Takes a landed file; gives its bad rows, each with line and reason, or loads the good ones and puts
+the bad ones into table `rejected_rows`. Records are cut by `records.py` and handed to DuckDB in
+batches, which judges their values as it does in a load of whole files. It is some ten times slower
+than that, so that only files which failed there come here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+import duckdb
+import pandas as pd
+
+from partitioned_etl.ingest.columns import quote_identifier
+from partitioned_etl.ingest.contract import MAX_PROBLEMS
+from partitioned_etl.ingest.feed import (
+    PARTITION_KEY_COLUMN,
+    REJECTED_ROWS_TABLE,
+    SOURCE_FILE_COLUMN,
+    Feed,
+)
+from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.opening import open_landed_file, open_text
+from partitioned_etl.ingest.records import Problem, Record, read_records
+from partitioned_etl.ingest.statements import IS_BAD_SQL, KEPT, VALID, judged_sql
+
+BATCH_ROWS = 50_000
+_BATCH_NAME = "records of one batch"
+_BATCH = quote_identifier(_BATCH_NAME)
+_LINE_NAME = "line in the file"
+_LINE = quote_identifier(_LINE_NAME)
+_REJECTED_COLUMNS = {
+    "feed": "VARCHAR",
+    "partition_key": "VARCHAR",
+    "source_file": "VARCHAR",
+    "line": "BIGINT",
+    "column_name": "VARCHAR",
+    "reason": "VARCHAR",
+    "raw_line": "VARCHAR",
+}
+
+
+@dataclass
+class Judgement:
+    """What reading a file row by row tells.
+
+    Attributes:
+        row_count: Rows that were read, the bad ones included.
+        bad_row_count: Bad rows among them.
+        problems: What is wrong with the first bad rows, at most `MAX_PROBLEMS`.
+    """
+
+    row_count: int = 0
+    bad_row_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _BadRow:
+    record: Record
+    problems: Sequence[Problem]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Records, the bad ones among them, and the good ones as a relation, if there are any."""
+
+    row_count: int
+    bad_rows: list[_BadRow]
+    judged: str | None
+
+
+def create_rejected_rows(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make table `rejected_rows` if the database does not have it."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in _REJECTED_COLUMNS.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {REJECTED_ROWS_TABLE} ({columns})")
+
+
+def delete_rejected_rows(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
+) -> None:
+    """Delete what `rejected_rows` holds of partitions."""
+    connection.execute(
+        f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ? "
+        "AND partition_key IN (SELECT unnest(CAST(? AS VARCHAR[])))",
+        [feed.name, list(keys)],
+    )
+
+
+def judge_rows(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    file: LandedFile,
+    header: Sequence[str],
+    *,
+    enough_bad_rows: int | None = None,
+) -> Judgement:
+    """Read a file row by row and count its bad rows; nothing is loaded.
+
+    Args:
+        connection: A connection, outside a transaction.
+        feed: The feed.
+        file: The landed file.
+        header: The feed's columns in the file's order.
+        enough_bad_rows: How many bad rows to stop after; None reads to the end.
+
+    Raises:
+        LandedFileError: The file is gone, or changed since it was listed.
+        duckdb.Error: A row rule cannot be judged.
+    """
+    judgement = Judgement()
+    for batch in _read_batches(connection, feed, file, header):
+        judgement.row_count += batch.row_count
+        judgement.bad_row_count += len(batch.bad_rows)
+        found = chain.from_iterable(row.problems for row in batch.bad_rows)
+        judgement.problems += islice(found, MAX_PROBLEMS - len(judgement.problems))
+        if enough_bad_rows is not None and judgement.bad_row_count >= enough_bad_rows:
+            break
+    return judgement
+
+
+def insert_good_rows(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
+) -> int:
+    """Load a file's good rows, and put its bad ones into table `rejected_rows`.
+
+    Args:
+        connection: A connection, inside a transaction.
+        feed: The feed.
+        file: The landed file.
+        header: The feed's columns in the file's order.
+
+    Returns:
+        The number of bad rows.
+
+    Raises:
+        LandedFileError: The file is gone, or changed since it was listed.
+    """
+    names = ", ".join(quote_identifier(name) for name in feed.columns)
+    rejected = 0
+    for batch in _read_batches(connection, feed, file, header):
+        if batch.judged:
+            connection.execute(
+                f"INSERT INTO {quote_identifier(feed.table)} "
+                f"({names}, {PARTITION_KEY_COLUMN}, {SOURCE_FILE_COLUMN}) "
+                f"SELECT {names}, {PARTITION_KEY_COLUMN}, ? FROM {batch.judged} "
+                f"WHERE NOT {IS_BAD_SQL} ORDER BY {_LINE}",
+                [file.name, file.partition_key],
+            )
+        _insert_rejected(connection, feed, file, batch.bad_rows)
+        rejected += len(batch.bad_rows)
+    return rejected
+
+
+def _insert_rejected(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, bad_rows: list[_BadRow]
+) -> None:
+    if not bad_rows:
+        return
+    unnested = ", ".join(
+        f"unnest(CAST(? AS {kind}[]))" for kind in list(_REJECTED_COLUMNS.values())[3:]
+    )
+    rows = [
+        (
+            row.record.line,
+            row.problems[0].column,
+            "; ".join([row.problems[0].full_reason, *(other.what for other in row.problems[1:])]),
+            row.record.line_text,
+        )
+        for row in bad_rows
+    ]
+    connection.execute(
+        f"INSERT INTO {REJECTED_ROWS_TABLE} SELECT ?, ?, ?, {unnested}",
+        [feed.name, file.partition_key, file.name, *map(list, zip(*rows, strict=True))],
+    )
+
+
+def _read_batches(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
+) -> Iterator[_Batch]:
+    with open_landed_file(file) as handle:
+        text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
+        records = read_records(feed, text)
+        if feed.csv.header:
+            next(records)
+        while batch := list(islice(records, BATCH_ROWS)):
+            bad = [_BadRow(record, [record.problem]) for record in batch if record.problem]
+            good = [record for record in batch if not record.problem]
+            if not good:
+                yield _Batch(len(batch), bad, None)
+                continue
+            with _registered(connection, feed, good, header):
+                judged = judged_sql(feed, f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {_BATCH})")
+                bad += _find_bad_rows(connection, feed, file, judged, good)
+                bad.sort(key=lambda row: row.record.line)
+                yield _Batch(len(batch), bad, judged)
+
+
+@contextmanager
+def _registered(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    records: Sequence[Record],
+    header: Sequence[str],
+) -> Iterator[None]:
+    """Let SQL see records as a relation of texts, with their lines."""
+    fields = zip(*(record.fields(feed.csv) for record in records), strict=True)
+    frame = pd.DataFrame(
+        {_LINE_NAME: [record.line for record in records]}
+        | {
+            name: pd.array(texts, dtype="string")
+            for name, texts in zip(header, fields, strict=True)
+        }
+    )
+    connection.register(_BATCH_NAME, frame)
+    try:
+        yield
+    finally:
+        connection.unregister(_BATCH_NAME)
+
+
+def _find_bad_rows(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    file: LandedFile,
+    judged: str,
+    records: Sequence[Record],
+) -> list[_BadRow]:
+    by_line = {record.line: record for record in records}
+    found = connection.execute(
+        f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL} ORDER BY {_LINE}",
+        [file.partition_key],
+    ).fetchall()
+    return [
+        _BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
+        for line, valid, kept in found
+    ]
+
+
+def _problems_of_row(
+    feed: Feed, line: int, valid: list[bool], rules_kept: list[bool]
+) -> list[Problem]:
+    invalid = [
+        Problem(line, name, f"not {_article(kind)}")
+        for (name, kind), is_valid in zip(feed.columns.items(), valid, strict=True)
+        if not is_valid
+    ]
+    broken = [
+        Problem(line, rule.column, rule.reason, rule.name)
+        for rule, is_kept in zip(feed.row_rules, rules_kept, strict=True)
+        if not is_kept
+    ]
+    return invalid or broken
+
+
+def _article(type_name: str) -> str:
+    type_name = type_name.upper()
+    return f"{'an' if type_name[0] in 'AEIOU' else 'a'} {type_name}"
