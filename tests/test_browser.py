@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
-from conftest import price_rows
+from conftest import ORDER_HEADER, price_rows
 from dagster_state import list_runs, read_partition_statuses, wait_for_run
 from dev_server import DevServer, open_folder_for_server
 
@@ -26,6 +26,14 @@ CHAINS = {
     "daily_prices": ("import_partition_file", "duckdb_partition_table"),
     "monthly_orders": ("import_monthly_file", "stg_orders", "monthly_orders"),
 }
+
+HOSTILE_CELLS = [
+    "![x](/graphql?query=mutation{setNuxSeen})",
+    "<img src=//evil.example/x onerror=alert(1)>",
+    "[a](javascript:alert(1)) <b>bold</b> **bold**",
+    "http://evil.example/ www.evil.example &lt;b&gt;",
+    "</td></table><script>alert(1)</script>",
+]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -199,6 +207,46 @@ def test_a_range_of_partitions_is_loaded_by_clicking_a_backfill(
     loads = read_loads(server)
     assert loads["2018-01-21"] == (run_id, 6)
     assert loads["2018-01-22"] == (run_id, 7)
+
+
+def test_hostile_cells_are_shown_as_text_in_the_preview_and_ask_for_nothing(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    def find_run_id(month: str) -> str:
+        sql = "SELECT run_id FROM file_loads WHERE source_file = ? AND status = 'loaded'"
+        ((run_id,),) = server.wait_until(
+            f"{month} is loaded", lambda: server.read_rows(sql, f"{month}.csv")
+        )
+        return run_id
+
+    find_run_id("2018-03")
+    rows = "".join(f"{n},7,2018-04-15,{cell}\n" for n, cell in enumerate(HOSTILE_CELLS))
+    server.land("monthly", {"2018-04.csv": ORDER_HEADER + rows})
+    run_id = find_run_id("2018-04")
+    assert wait_for_run(server, run_id)["status"] == "SUCCESS"
+
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(f"{request.method} {request.url}"))
+    page.goto("/assets/stg_orders?view=partitions&partition=2018-04-01")
+    expect_text_only(page.get_by_role("table"))
+    page.screenshot(path=tmp_path / "hostile_partition.png")
+    page.goto(f"/runs/{run_id}")
+    page.get_by_text("Show Markdown").click()
+    expect_text_only(page.get_by_role("dialog").get_by_role("table"))
+    page.screenshot(path=tmp_path / "hostile_preview.png")
+    page.wait_for_load_state("networkidle")
+    assert f"GET {server.url}/runs/{run_id}" in requests
+    assert not [
+        request for request in requests if request.startswith("GET") and "graphql?" in request
+    ]
+    assert not [request for request in requests if "evil.example" in request]
+
+
+def expect_text_only(tables: Locator) -> None:
+    """Wait until the preview is there, with each hostile cell as text and nothing else."""
+    preview = tables.filter(has=tables.page.get_by_role("columnheader", name="user_id")).last
+    expect(preview.locator("td:nth-child(4)")).to_have_text(HOSTILE_CELLS)
+    expect(preview.locator("td").locator("a, b, iframe, img, script, strong")).to_have_count(0)
 
 
 def click_and_read_answer(page: Page, button: Locator, mutation: str) -> dict[str, Any]:

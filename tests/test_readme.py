@@ -18,6 +18,7 @@ README = (PROJECT / "README.md").read_text(encoding="utf-8")
     "document",
     [
         "README.md",
+        "SECURITY.md",
         *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").rglob("*.md")),
     ],
 )
