@@ -24,6 +24,7 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 pip := -m pip --disable-pip-version-check --quiet --quiet install
 # A file of tests shares what is slow to start, such as a server, in one process.
 pytest := -m pytest -n auto --dist loadfile
+benchmarks := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # Dagster's own word on the two commands that are used here is no news to whoever calls make.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster
@@ -38,7 +39,7 @@ $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check clean lock test-duckdb15
+.PHONY: help run dev test check bench clean lock test-duckdb15
 
 help: ## Print this page
 	@echo 'Targets (make TARGET):'
@@ -73,6 +74,9 @@ check: .venv/.installed ## Check format, lint, types and definitions
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 .venv/bin/pyright
 	@$(dagster) definitions validate --log-level warning
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
+
+bench: .venv/.installed ## Measure against DuckDB alone; NAME=large_file chooses one benchmark
+	@for name in $(or $(NAME),$(benchmarks)); do .venv/bin/python benchmarks/$$name.py || exit; done
 
 lock: ## Write requirements.lock anew; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock

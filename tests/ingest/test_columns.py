@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.workbench import NOTES, Workbench
-from partitioned_etl.ingest.columns import columns_of, quote_identifier, quote_text
+from partitioned_etl.ingest.columns import (
+    columns_of,
+    convert_sql,
+    judge_sql,
+    quote_identifier,
+    quote_text,
+)
 from partitioned_etl.ingest.errors import FeedDefinitionError
 from partitioned_etl.ingest.statements import FILE_FAULTS
 
@@ -147,20 +153,17 @@ def judge(
     connection: duckdb.DuckDBPyConnection, type_name: str, texts: list[str | None]
 ) -> dict[str | None, bool]:
     """Tell for each text whether the column accepts it."""
-    (column,) = columns_of(replace(NOTES, columns={"v": type_name}))
-    return dict(
-        connection.execute(
-            f"SELECT v, {column.is_valid} FROM (SELECT unnest(CAST(? AS VARCHAR[])) AS v)", [texts]
-        ).fetchall()
-    )
+    columns = columns_of(replace(NOTES, columns={"v": type_name}))
+    rows = "(SELECT unnest(CAST(? AS VARCHAR[])) AS v, v AS given)"
+    judged = judge_sql(columns, "valid", ["given"], rows)
+    return dict(connection.execute(f"SELECT given, valid[1] FROM {judged}", [texts]).fetchall())
 
 
 def convert(connection: duckdb.DuckDBPyConnection, type_name: str, text: str | None) -> Any:
     """Give the value that the column makes of a text."""
-    (column,) = columns_of(replace(NOTES, columns={"v": type_name}))
-    row = connection.execute(
-        f"SELECT {column.value} FROM (SELECT CAST(? AS VARCHAR) AS v)", [text]
-    ).fetchone()
+    columns = columns_of(replace(NOTES, columns={"v": type_name}))
+    converted = convert_sql(columns, [], "(SELECT CAST(? AS VARCHAR) AS v)")
+    row = connection.execute(f"SELECT v FROM {converted}", [text]).fetchone()
     assert row is not None
     return row[0]
 

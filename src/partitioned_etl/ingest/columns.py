@@ -1,13 +1,15 @@
 """Columns: which texts a column of a DuckDB type accepts, as SQL expressions over the text.
 
-Takes a feed's columns; gives, for each, the conversion and the condition under which it is allowed.
-`warehouse.py` puts them into the statement that loads and into the one that names problems, so
-that both judge alike. DuckDB's own conversion is more generous than a contract may be: it makes
-`1.5` the integer 2, `1_000` a thousand, `24-01-02` a day of the year 24 and `1e999` infinity.
+Takes a feed's columns; gives, for each, the condition under which its conversion goes too far, and
+relations of converted rows. `statements.py` puts them into the statement that loads and into the
+one that names problems, so that both judge alike. DuckDB's own conversion is more generous than a
+contract may be: it makes `1.5` the integer 2, `1_000` a thousand, `24-01-02` a day of the year 24
+and `1e999` infinity.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from partitioned_etl.ingest.errors import FeedDefinitionError
 from partitioned_etl.ingest.feed import Feed
@@ -38,47 +40,58 @@ class Column:
     Attributes:
         name: The column's name.
         type: Its DuckDB type.
-        is_valid: SQL condition, true if the text is NULL or empty, or stands for one value of the
-            type; false otherwise.
-        value: SQL expression for that value; an error in DuckDB if the text is not valid.
+        text: SQL for the text of the column in the file, NULL where no value is given.
+        is_generous: SQL condition over `text_name` and the converted value, under the column's own
+            name: whether DuckDB's conversion is more than a contract allows. Empty if never.
     """
 
     name: str
     type: str
-    is_valid: str
-    value: str
+    text: str
+    is_generous: str
+
+    @property
+    def text_name(self) -> str:
+        """The quoted name under which `is_generous` looks for the text."""
+        return quote_identifier(f"text of {self.name}")
 
 
-def columns_of(feed: Feed) -> list[Column]:
+def columns_of(feed: Feed, *, is_plain: bool = False) -> list[Column]:
     """Give a feed's columns as SQL over the texts of a file, in order.
+
+    Args:
+        feed: The feed.
+        is_plain: Whether the file has no quote, underscore and white space but line ends, so that
+            what these lead to needs no guard.
 
     Raises:
         FeedDefinitionError: A column's type is not one that a file can be read into.
     """
-    return [_column(feed, name, type_name.upper()) for name, type_name in feed.columns.items()]
+    return [
+        _column(feed, name, type_name.upper(), is_plain) for name, type_name in feed.columns.items()
+    ]
 
 
-def _column(feed: Feed, name: str, type_name: str) -> Column:
+def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
     if not _TYPE_NAME.fullmatch(type_name):
         raise FeedDefinitionError(f"feed {feed.name}, column {name}: no DuckDB type: {type_name}")
     text = quote_identifier(name)
     if type_name in ("VARCHAR", "TEXT", "STRING"):
-        return Column(name, type_name, "true", text)
-    text = f"nullif({text}, '')"
-    cast, try_cast = f"CAST({text} AS {type_name})", f"TRY_CAST({text} AS {type_name})"
-    any_number = name in feed.non_finite_columns
-    reason = quote_text(f"column {name}: not {type_name}")
-    return Column(
-        name,
+        return Column(name, type_name, text, "")
+    if not is_plain:
+        text = f"nullif({text}, '')"
+    bare = Column(name, type_name, text, "")
+    guard = _is_generous(
         type_name,
-        f"({text} IS NULL OR ({try_cast} IS NOT NULL "
-        f"AND NOT coalesce({_is_generous(type_name, text, try_cast, any_number)}, false)))",
-        f"CASE WHEN {_is_generous(type_name, text, cast, any_number)} "
-        f"THEN error({reason}) ELSE {cast} END",
+        bare.text_name,
+        quote_identifier(name),
+        any_number=name in feed.non_finite_columns,
+        is_plain=is_plain,
     )
+    return replace(bare, is_generous=guard)
 
 
-def _is_generous(type_name: str, text: str, value: str, any_number: bool) -> str:
+def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool) -> str:
     """Give the condition under which DuckDB's conversion of a text is more than a contract allows.
 
     Most texts are spelled as DuckDB itself spells the value. Comparing with that is cheaper than a
@@ -89,14 +102,17 @@ def _is_generous(type_name: str, text: str, value: str, any_number: bool) -> str
         text: SQL for the text, which is not empty.
         value: SQL for the converted value.
         any_number: Whether NaN and infinity are values.
+        is_plain: Whether the file has no quote, underscore and white space but line ends.
     """
     if type_name in _INTEGERS:
         return _is_spelled_otherwise(text, value, "[+-]?[0-9]+")
     if type_name in _UNSIGNED:
         return _is_spelled_otherwise(text, value, "[+]?[0-9]+")
     if type_name in _FLOATS:
-        odd = f"(contains({text}, '_') OR {text} < '!' OR {text}[-1] < '!')"
-        return odd if any_number else f"(NOT isfinite({value}) OR {odd})"
+        guards = [] if any_number else [f"NOT isfinite({value})"]
+        if not is_plain:
+            guards += [f"contains({text}, '_')", f"{text} < '!'", f"{text}[-1] < '!'"]
+        return f"({' OR '.join(guards)})" if guards else ""
     if decimal := re.fullmatch(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)", type_name):
         return _is_spelled_otherwise(text, value, rf"[+-]?\d+(\.\d{{0,{decimal[2]}}})?")
     if type_name == "DATE":
@@ -108,8 +124,58 @@ def _is_generous(type_name: str, text: str, value: str, any_number: bool) -> str
     if type_name == "TIME":
         return _is_spelled_otherwise(text, value, _TIME, 8)
     if type_name in ("BOOLEAN", "UUID"):
-        return "false"
+        return ""
     raise FeedDefinitionError(f"no file can be read into a column of type {type_name}")
+
+
+def convert_sql(columns: Sequence[Column], others: Sequence[str], rows: str) -> str:
+    """Give a relation with the columns converted; it fails on a text that is not of its type.
+
+    Args:
+        columns: The columns.
+        others: Other columns of the rows to hand on, as SQL.
+        rows: A relation with the columns as texts.
+    """
+    values = [
+        f"CASE WHEN {column.is_generous} THEN error({quote_text(f'column {column.name}')}) "
+        f"ELSE {quote_identifier(column.name)} END AS {quote_identifier(column.name)}"
+        if column.is_generous
+        else quote_identifier(column.name)
+        for column in columns
+    ]
+    return f"(SELECT {', '.join([*values, *others])} FROM {_cast(columns, 'CAST', others, rows)})"
+
+
+def judge_sql(columns: Sequence[Column], valid: str, others: Sequence[str], rows: str) -> str:
+    """Give a relation with the columns converted where they are valid, and NULL where not.
+
+    Args:
+        columns: The columns.
+        valid: Name of the column that gets one truth value per column, in their order.
+        others: Other columns of the rows to hand on, as SQL.
+        rows: A relation with the columns as texts.
+    """
+    flags, values = [], []
+    for column in columns:
+        name = quote_identifier(column.name)
+        is_value = f"({column.text_name} IS NULL OR {name} IS NOT NULL)"
+        guard = f"coalesce({column.is_generous or 'false'}, false)"
+        flags.append(f"({is_value} AND NOT {guard})")
+        values.append(f"CASE WHEN NOT {guard} THEN {name} END AS {name}")
+    return (
+        f"(SELECT {', '.join([*values, *others])}, [{', '.join(flags)}] AS {valid} "
+        f"FROM {_cast(columns, 'TRY_CAST', others, rows)})"
+    )
+
+
+def _cast(columns: Sequence[Column], cast: str, others: Sequence[str], rows: str) -> str:
+    """Give a relation with each column's text, under a name of its own, and its value."""
+    both = [
+        f"{column.text} AS {column.text_name}, "
+        f"{cast}({column.text} AS {column.type}) AS {quote_identifier(column.name)}"
+        for column in columns
+    ]
+    return f"(SELECT {', '.join([*both, *others])} FROM {rows})"
 
 
 def _is_spelled_otherwise(

@@ -19,6 +19,7 @@ from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import CONTRACT, CsvFormat, Feed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.opening import (
+    CHUNK_BYTES,
     Readable,
     hash_landed_file,
     is_compressed,
@@ -29,6 +30,7 @@ from partitioned_etl.ingest.records import Problem, chunks_and_end, make_decoder
 
 MAX_PROBLEMS = 10
 """How many problems of one file are looked for; a sender rarely reads more."""
+_LOOSE_BYTES = {b"_", b" ", b"\t", b"\v", b"\f"}
 _PIECE_BYTES = 1 << 17
 """A line of over twice this length holds a whole piece without a line end."""
 
@@ -60,12 +62,15 @@ class Survey:
         sha256: Content hash, hexadecimal.
         row_count: Records in the file, without the header.
         header: The column names that the file gives.
+        is_plain: Whether the text has no quote, underscore, and white space but line ends. Without
+            these DuckDB converts less generously.
         problems: Why it does not match its contract; empty if the text is sound.
     """
 
     sha256: str = ""
     row_count: int = 0
     header: list[str] = field(default_factory=list)
+    is_plain: bool = True
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -113,6 +118,9 @@ def survey_start(feed: Feed, file: LandedFile) -> Survey:
         try:
             text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
             _survey_header(feed, text, survey)
+            text.seek(0)
+            start = text.read(CHUNK_BYTES)
+            survey.is_plain = _is_plain(feed.csv, start, in_header=feed.csv.header)
         except (ContractError, UnicodeError, StopIteration):
             survey.problems.append(Problem(0, "", "cannot be read", is_of_file=True))
     return survey
@@ -205,6 +213,8 @@ def _count(csv: CsvFormat, text: Readable, survey: Survey) -> _Counts:
             survey.problems.append(Problem(line, "", "a NUL character", is_of_file=True))
         if not data:
             continue
+        in_header = csv.header and not counts.newlines
+        survey.is_plain &= _is_plain(csv, data, in_header=in_header)
         _count_bytes(csv, data, last, counts)
         last = data[-1:]
     counts.ends_with_newline = last == b"\n"
@@ -213,18 +223,28 @@ def _count(csv: CsvFormat, text: Readable, survey: Survey) -> _Counts:
     return counts
 
 
+def _is_plain(csv: CsvFormat, data: bytes, *, in_header: bool) -> bool:
+    """Tell whether bytes of a text, but for its first line, hold nothing that reads loosely."""
+    start = data.find(b"\n") if in_header else 0
+    if start < 0:
+        return True
+    loose = (_LOOSE_BYTES | {csv.quote.encode()}) - {csv.delimiter.encode()}
+    return not any(data.find(byte, start) >= 0 for byte in loose)
+
+
 def _count_bytes(csv: CsvFormat, data: bytes, last: bytes, counts: _Counts) -> None:
     counts.bytes += len(data)
     if b"\r" in data or last == b"\r":
         counts.returns += data.count(b"\r")
         counts.return_newlines += data.count(b"\r\n") + (last == b"\r" and data[:1] == b"\n")
+    if (quote := csv.quote.encode()) in data:
+        counts.quotes += data.count(quote)
     every = np.frombuffer(data, np.uint8)
     for start in range(0, len(every), _PIECE_BYTES):
         piece = every[start : start + _PIECE_BYTES]
         newlines = int(np.count_nonzero(piece == ord("\n")))
         counts.newlines += newlines
         counts.delimiters += int(np.count_nonzero(piece == ord(csv.delimiter)))
-        counts.quotes += int(np.count_nonzero(piece == ord(csv.quote)))
         counts.has_long_line |= not newlines and len(piece) == _PIECE_BYTES
 
 

@@ -66,6 +66,10 @@ class FilesChangedError(Exception):
         self.files = files
 
 
+class NotPlainError(Exception):
+    """A file that was loaded as plain text turned out to need DuckDB's conversions guarded."""
+
+
 class FileAtFaultError(Exception):
     """A file's text breaks the contract, or DuckDB read another number of rows than it has."""
 
@@ -88,6 +92,7 @@ def load_candidates(
 
     Raises:
         FilesChangedError: Files changed while they were read.
+        NotPlainError: A file is to be loaded once more, now that its whole text is known.
         FileAtFaultError: A file is at fault that DuckDB took no offence at.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, another load was first, or the database failed.
@@ -143,7 +148,8 @@ def insert(
             raise FileAtFaultError(f"{first.file.name}: another number of bad rows than before")
     else:
         files = [candidate.file for candidate in candidates]
-        statement = insert_sql(feed, files, first.survey.header)
+        is_plain = all(candidate.survey.is_plain for candidate in candidates)
+        statement = insert_sql(feed, files, first.survey.header, is_plain=is_plain)
         if first.is_surveyed:
             connection.execute(*statement)
         else:
@@ -165,6 +171,7 @@ def _insert_while_surveying(
     statement: str,
     bound: list[object],
 ) -> None:
+    was_plain = candidate.survey.is_plain
     with ThreadPoolExecutor(1) as pool:
         survey = pool.submit(survey_file, feed, candidate.file)
         try:
@@ -174,6 +181,8 @@ def _insert_while_surveying(
             candidate.is_surveyed = True
     if candidate.survey.problems:
         raise FileAtFaultError(describe_problems(candidate.file.name, candidate.survey.problems))
+    if was_plain and not candidate.survey.is_plain:
+        raise NotPlainError
 
 
 def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

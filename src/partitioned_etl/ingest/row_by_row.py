@@ -193,7 +193,8 @@ def _read_batches(
                 yield _Batch(len(batch), bad, None)
                 continue
             with _registered(connection, feed, good, header):
-                judged = judged_sql(feed, f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {_BATCH})")
+                keyed = f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {_BATCH})"
+                judged = judged_sql(feed, keyed, [_LINE])
                 bad += _find_bad_rows(connection, feed, file, judged, good)
                 bad.sort(key=lambda row: row.record.line)
                 yield _Batch(len(batch), bad, judged)

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 import duckdb
 
-from partitioned_etl.ingest.columns import columns_of, quote_identifier, quote_text
+from partitioned_etl.ingest.columns import (
+    columns_of,
+    convert_sql,
+    judge_sql,
+    quote_identifier,
+    quote_text,
+)
 from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN, Feed
 from partitioned_etl.ingest.landing import LandedFile
 
@@ -114,7 +120,7 @@ def _landed_rows(
 
 
 def insert_sql(
-    feed: Feed, files: Sequence[LandedFile], header: Sequence[str]
+    feed: Feed, files: Sequence[LandedFile], header: Sequence[str], *, is_plain: bool = False
 ) -> tuple[str, list[object]]:
     """Give the statement that loads files, and the values to bind.
 
@@ -125,45 +131,37 @@ def insert_sql(
         feed: The feed.
         files: Its landed files, at least one.
         header: The feed's columns in the order that all these files have them in.
+        is_plain: Whether none of them has a quote, an underscore, or white space but line ends.
     """
-    columns = columns_of(feed)
-    names = ", ".join(quote_identifier(column.name) for column in columns)
-    values = ", ".join(f"{column.value} AS {quote_identifier(column.name)}" for column in columns)
+    names = ", ".join(quote_identifier(name) for name in feed.columns)
     rows, bound = _landed_rows(feed, files, header)
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
-    checked_key = key
+    where = ""
     if feed.row_rules:
         rules = " AND ".join(f"({rule.expression})" for rule in feed.row_rules)
-        checked_key = f"CASE WHEN {rules} THEN {key} ELSE error('a row rule is broken') END"
+        where = f" WHERE CASE WHEN {rules} THEN true ELSE error('a row rule is broken') END"
+    converted = convert_sql(columns_of(feed, is_plain=is_plain), [key, name], rows)
     return (
         f"INSERT INTO {quote_identifier(feed.table)} ({names}, {key}, {name}) "
-        f"SELECT {names}, {checked_key}, {name} FROM (SELECT {values}, {key}, {name} FROM {rows})",
+        f"SELECT {names}, {key}, {name} FROM {converted}{where}",
         bound,
     )
 
 
-def judged_sql(feed: Feed, rows: str) -> str:
+def judged_sql(feed: Feed, rows: str, others: Sequence[str] = ()) -> str:
     """Give a relation of rows that tells which values are valid and which rules are kept.
 
     Args:
         feed: The feed.
         rows: A relation with the feed's columns as texts, its partition key, and any others.
+        others: Those others, as SQL.
 
     Returns:
         The relation with the columns converted where they are valid, `VALID` and `KEPT`.
     """
-    columns = columns_of(feed)
-    flags = ", ".join(column.is_valid for column in columns)
-    values = ", ".join(
-        f"CASE WHEN {column.is_valid} THEN {column.value} END AS {quote_identifier(column.name)}"
-        for column in columns
-    )
     rules = ", ".join(f"coalesce({rule.expression}, false)" for rule in feed.row_rules)
-    others = "* EXCLUDE ({})".format(", ".join(quote_identifier(c.name) for c in columns))
-    return (
-        f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {KEPT} "
-        f"FROM (SELECT {others}, [{flags}] AS {VALID}, {values} FROM {rows}))"
-    )
+    judged = judge_sql(columns_of(feed), VALID, [PARTITION_KEY_COLUMN, *others], rows)
+    return f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {KEPT} FROM {judged})"
 
 
 IS_BAD_SQL = f"(list_contains({VALID}, false) OR list_contains({KEPT}, false))"

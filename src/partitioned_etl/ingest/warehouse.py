@@ -41,6 +41,7 @@ from partitioned_etl.ingest.loading import (
     Candidate,
     FileAtFaultError,
     FilesChangedError,
+    NotPlainError,
     insert,
     is_large,
     ledger_row,
@@ -181,6 +182,8 @@ def _load_or_explain(
     files = [candidate.file for candidate in candidates]
     try:
         _retry_on_conflict(lambda: load_candidates(connection, feed, candidates, run_id, log), log)
+    except NotPlainError:
+        return {}
     except FilesChangedError as error:
         return _changed(error.files)
     except LandedFileError:
