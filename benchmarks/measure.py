@@ -73,9 +73,8 @@ def compare(
     ]
     print(tabulate(rows, [name, "median s", "min s", "max s", "throughput"]))
     met = ratio >= must
-    print(
-        f"ratio {ratio} of the reference's throughput, must be {must}: {'met' if met else 'NOT met'}"
-    )
+    verdict = "met" if met else "NOT met"
+    print(f"ratio {ratio} of the reference's throughput, must be {must}: {verdict}")
     RESULTS.mkdir(exist_ok=True)
     result = {
         "name": name,

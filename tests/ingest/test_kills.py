@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from ingest.workbench import NOTES, Child, Workbench, land_numbers, loaded_numbers
@@ -277,11 +276,6 @@ def test_an_older_database_that_is_put_back_is_brought_level(bench: Workbench) -
     bench.assert_level(NOTES)
 
 
-@pytest.mark.xfail(
-    duckdb.__version__.startswith("1."),
-    reason="DuckDB 1 replays the log of a newer database into an older one",
-    strict=True,
-)
 def test_an_older_database_beside_a_newer_log_is_an_error_and_without_the_log_all_is_loaded(
     bench: Workbench, start_child: StartChild
 ) -> None:

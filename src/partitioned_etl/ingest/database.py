@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 # The first means another process; the second, a thread of this one that is just closing the file.
 _SIGNS_OF_USE = ("set lock on file", "already attached by database")
 
+# By default DuckDB 1 writes a storage version that takes the write-ahead log of another database.
+_CONFIG = {"storage_compatibility_version": "v1.4.0"} if duckdb.__version__.startswith("1.") else {}
 _WAL_ADVICE = (
     "\nIts write-ahead log is damaged or of another database. Move {}.wal away and load again: "
     "what the database then lacks is loaded from the landed files."
@@ -99,7 +101,7 @@ def _open(
     deadline, pause, waiting = time.monotonic() + lock_wait_seconds, 0.05, False
     while True:
         try:
-            return duckdb.connect(str(database))
+            return duckdb.connect(str(database), config=dict(_CONFIG))
         except duckdb.Error as error:
             if not any(sign in str(error) for sign in _SIGNS_OF_USE):
                 advice = _WAL_ADVICE.format(database) if "WAL" in str(error) else ""
