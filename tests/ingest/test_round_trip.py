@@ -1,11 +1,14 @@
 """Whatever lands: the table holds what a strict reader reads, or the file is refused."""
 
 import csv
+import gzip
 import io
 from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import duckdb
+from backports import zstd
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +84,55 @@ def test_the_rows_that_a_csv_writer_wrote_are_the_rows_of_the_table(bench: Workb
                 (*row[:3], row[3] or nothing) for row in rows
             )
             assert read_ledger(connection, feed)["a"].row_count == len(rows)
+
+        check()
+
+
+WAYS = {
+    "as it is": lambda text: ("a.csv", text),
+    "CRLF": lambda text: ("a.csv", text.replace(b"\n", b"\r\n")),
+    "byte order mark": lambda text: ("a.csv", b"\xef\xbb\xbf" + text),
+    "gzip": lambda text: ("a.csv.gz", gzip.compress(text, mtime=0)),
+    "zstd": lambda text: ("a.csv.zst", zstd.compress(text)),
+    "gzip members": lambda text: (
+        "a.csv.gz",
+        b"".join(gzip.compress(line, mtime=0) for line in text.splitlines(keepends=True)),
+    ),
+    "all of it": lambda text: (
+        "a.csv.zst",
+        zstd.compress(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n")),
+    ),
+}
+"""A file's name and bytes for a text whose fields hold no line end."""
+one_line_texts = st.none() | st.text(
+    st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"])
+)
+one_line_rows = st.lists(
+    st.tuples(integers, floats, st.none() | st.dates(), one_line_texts), max_size=6
+)
+
+
+def test_line_ends_byte_order_mark_and_compression_make_no_difference_and_neither_does_a_reload(
+    bench: Workbench,
+) -> None:
+    def load_way(connection: duckdb.DuckDBPyConnection, name: str, content: bytes) -> object:
+        path = bench.land(TYPED, name, content)
+        (outcome,) = replace_partitions(connection, TYPED, bench.list_files(TYPED))
+        path.unlink()
+        assert (outcome.reason, outcome.file.name) == ("", name)
+        loaded = connection.execute("SELECT * FROM typed ORDER BY rowid").fetchall()
+        assert {row[4:] for row in loaded} <= {("a", name)}
+        return [row[:4] for row in loaded]
+
+    with bench.connect() as connection:
+
+        @settings(max_examples=8, deadline=None, database=None, derandomize=True)
+        @given(one_line_rows)
+        def check(rows: list[tuple[Any, ...]]) -> None:
+            text = write_csv(rows, {"lineterminator": "\n"}).encode()
+            expected = [(*row[:3], row[3] or None) for row in rows]
+            for way in [*WAYS.values(), *WAYS.values()]:
+                assert load_way(connection, *way(text)) == expected
 
         check()
 

@@ -21,8 +21,10 @@ from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.opening import (
     CHUNK_BYTES,
     Readable,
+    changed_while_read,
     hash_landed_file,
     is_compressed,
+    list_changed_while_read,
     open_landed_file,
     open_text,
 )
@@ -96,7 +98,11 @@ def survey_file(feed: Feed, file: LandedFile) -> Survey:
             _survey_text(feed, text, survey)
         except ContractError as error:
             survey.problems.append(Problem(0, "", str(error), is_of_file=True))
+        except (UnicodeError, StopIteration):  # the second time that its bytes are read
+            raise changed_while_read(file) from None
     survey.sha256 = survey.sha256 or hash_landed_file(file)
+    if survey.problems and list_changed_while_read([file]):
+        raise changed_while_read(file)
     return survey
 
 

@@ -20,7 +20,7 @@ from partitioned_etl.ingest.database import transaction
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import LedgerRow, upsert_ledger
-from partitioned_etl.ingest.opening import list_changed_while_read
+from partitioned_etl.ingest.opening import is_compressed, list_changed_while_read
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.row_by_row import delete_rejected_rows, insert_good_rows
 from partitioned_etl.ingest.statements import count_rows_sql, delete_sql, insert_sql
@@ -137,7 +137,8 @@ def insert(
             or that is not surveyed yet, is alone.
 
     Raises:
-        FileAtFaultError: DuckDB read another number of rows than the file has.
+        FileAtFaultError: DuckDB read another number of rows than the file has, or cannot
+            decompress it.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, or the database failed.
     """
@@ -150,10 +151,16 @@ def insert(
         files = [candidate.file for candidate in candidates]
         is_plain = all(candidate.survey.is_plain for candidate in candidates)
         statement = insert_sql(feed, files, first.survey.header, is_plain=is_plain)
-        if first.is_surveyed:
-            connection.execute(*statement)
-        else:
-            _insert_while_surveying(connection, feed, first, *statement)
+        try:
+            if first.is_surveyed:
+                connection.execute(*statement)
+            else:
+                _insert_while_surveying(connection, feed, first, *statement)
+        except duckdb.IOException as error:
+            # DuckDB reads fewer kinds of gzip than the survey, such as none with a comment.
+            if any(is_compressed(file) for file in files):
+                raise FileAtFaultError(f"{first.file.name}: {type(error).__name__}") from error
+            raise
     keys = [candidate.key for candidate in candidates]
     counted = dict(connection.execute(count_rows_sql(feed), [keys]).fetchall())
     for one in candidates:

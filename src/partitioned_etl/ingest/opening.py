@@ -62,6 +62,11 @@ def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
         yield handle
 
 
+def changed_while_read(file: LandedFile) -> LandedFileError:
+    """Make the error for a file whose bytes are no longer those that were read before."""
+    return LandedFileError(f"{file.name}: changed while it was read; it will be looked at again")
+
+
 def list_changed_while_read(files: Iterable[LandedFile]) -> list[LandedFile]:
     """Give the files whose signature is no longer the one that they were listed with."""
     return [file for file in files if not _has_signature(file)]

@@ -130,8 +130,13 @@ def reconcile(
 
 def _is_judged(row: LedgerRow, file: LandedFile, contract: str) -> bool:
     """Tell whether the ledger's row is about this very file, and its verdict still stands."""
-    stands = row.status == LoadStatus.LOADED or row.contract == contract
-    return stands and row.signature == file.signature and row.source_file == file.name
+    same_file = row.signature == file.signature and row.source_file == file.name
+    return same_file and _stands(row, contract)
+
+
+def _stands(row: LedgerRow, contract: str) -> bool:
+    """Tell whether the ledger's verdict on a content is the one that the contract gives."""
+    return row.status == LoadStatus.LOADED or row.contract == contract
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Remov
     return Removal(gone)
 
 
-def find_touched(plan: Plan, *, max_bytes: int) -> list[Step]:
+def find_touched(plan: Plan, *, max_bytes: int, contract: str = "") -> list[Step]:
     """Find changed files whose content is still the one that the ledger knows.
 
     Only a file of the ledger's size is read. The plan's steps for the files found become
@@ -180,6 +185,7 @@ def find_touched(plan: Plan, *, max_bytes: int) -> list[Step]:
     Args:
         plan: The plan; it is changed.
         max_bytes: How much to read at most; a file beyond that stays `CHANGED`.
+        contract: Fingerprint of the feed's contract; a file refused under another stays `CHANGED`.
 
     Returns:
         The steps whose files were only touched.
@@ -190,8 +196,8 @@ def find_touched(plan: Plan, *, max_bytes: int) -> list[Step]:
         file, row = step.file, step.ledger_row
         if file is None or row is None or file.signature.size_bytes != row.size_bytes:
             continue
-        if file.signature == row.signature and file.name == row.source_file:
-            continue  # another contract, not another file
+        if not _stands(row, contract):
+            continue
         max_bytes -= row.size_bytes
         if max_bytes < 0:
             break

@@ -137,7 +137,8 @@ def read_records(feed: Feed, handle: Readable, *, check_width: bool = True) -> I
                 this_line_end = "\r\n" if text[end - 2 : end] == "\r\n" else "\n"
                 line_end = line_end or this_line_end
                 if end - at > MAX_RECORD_CHARS:
-                    problem = Problem(line, "", f"a line of over {MAX_RECORD_CHARS:,} characters")
+                    reason = f"a line of over {MAX_RECORD_CHARS:,} characters"
+                    problem = Problem(line, "", reason, is_of_file=True)
                 elif this_line_end != line_end:
                     problem = Problem(line, "", "another line end than on the first line")
                 elif end - at == len(this_line_end):

@@ -7,15 +7,17 @@ than that, so that only files which failed there come here.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import BinaryIO
 
 import duckdb
 import pandas as pd
 
 from partitioned_etl.ingest.columns import quote_identifier
 from partitioned_etl.ingest.contract import MAX_PROBLEMS
+from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import (
     PARTITION_KEY_COLUMN,
     REJECTED_ROWS_TABLE,
@@ -23,7 +25,7 @@ from partitioned_etl.ingest.feed import (
     Feed,
 )
 from partitioned_etl.ingest.landing import LandedFile
-from partitioned_etl.ingest.opening import open_landed_file, open_text
+from partitioned_etl.ingest.opening import changed_while_read, open_landed_file, open_text
 from partitioned_etl.ingest.records import Problem, Record, read_records
 from partitioned_etl.ingest.statements import IS_BAD_SQL, KEPT, VALID, judged_sql
 
@@ -50,7 +52,8 @@ class Judgement:
     Attributes:
         row_count: Rows that were read, the bad ones included.
         bad_row_count: Bad rows among them.
-        problems: What is wrong with the first bad rows, at most `MAX_PROBLEMS`.
+        problems: What is wrong with the first bad rows, at most `MAX_PROBLEMS`; or only what puts
+            the whole file in doubt, if anything does.
     """
 
     row_count: int = 0
@@ -90,6 +93,11 @@ def delete_rejected_rows(
     )
 
 
+def forget_rejected_rows(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
+    """Delete what `rejected_rows` holds of a feed, because its table is new."""
+    connection.execute(f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ?", [feed.name])
+
+
 def judge_rows(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
@@ -115,8 +123,11 @@ def judge_rows(
     for batch in _read_batches(connection, feed, file, header):
         judgement.row_count += batch.row_count
         judgement.bad_row_count += len(batch.bad_rows)
-        found = chain.from_iterable(row.problems for row in batch.bad_rows)
-        judgement.problems += islice(found, MAX_PROBLEMS - len(judgement.problems))
+        found = list(chain.from_iterable(row.problems for row in batch.bad_rows))
+        judgement.problems += found[: MAX_PROBLEMS - len(judgement.problems)]
+        if of_file := [problem for problem in found if problem.is_of_file]:
+            judgement.problems = of_file[:MAX_PROBLEMS]
+            break
         if enough_bad_rows is not None and judgement.bad_row_count >= enough_bad_rows:
             break
     return judgement
@@ -182,10 +193,7 @@ def _read_batches(
     connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
 ) -> Iterator[_Batch]:
     with open_landed_file(file) as handle:
-        text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
-        records = read_records(feed, text)
-        if feed.csv.header:
-            next(records)
+        records = _records_below_header(feed, file, handle)
         while batch := list(islice(records, BATCH_ROWS)):
             bad = [_BadRow(record, [record.problem]) for record in batch if record.problem]
             good = [record for record in batch if not record.problem]
@@ -198,6 +206,14 @@ def _read_batches(
                 bad += _find_bad_rows(connection, feed, file, judged, good)
                 bad.sort(key=lambda row: row.record.line)
                 yield _Batch(len(batch), bad, judged)
+
+
+def _records_below_header(feed: Feed, file: LandedFile, handle: BinaryIO) -> Iterator[Record]:
+    try:
+        text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
+        yield from islice(read_records(feed, text), int(feed.csv.header), None)
+    except (ContractError, UnicodeError):  # its bytes were sound when it was surveyed
+        raise changed_while_read(file) from None
 
 
 @contextmanager
@@ -220,7 +236,9 @@ def _registered(
     try:
         yield
     finally:
-        connection.unregister(_BATCH_NAME)
+        # In a transaction that has failed this fails, too, and the rollback takes it away.
+        with suppress(duckdb.TransactionException):
+            connection.unregister(_BATCH_NAME)
 
 
 def _find_bad_rows(

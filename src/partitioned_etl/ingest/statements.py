@@ -182,7 +182,7 @@ def find_suspects(
             f"WHERE {IS_BAD_SQL}",
             bound,
         ).fetchall()
-    except FILE_FAULTS:
+    except (*FILE_FAULTS, duckdb.IOException):  # the latter, where it cannot decompress one
         return files
     keys = {key for (key,) in bad}
     return [file for file in files if file.partition_key in keys] or files

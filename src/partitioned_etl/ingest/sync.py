@@ -108,7 +108,7 @@ def plan_feed(
     plan = reconcile(
         listing, ledger, contract=feed.contract_fingerprint, settle_seconds=settle_seconds
     )
-    touched = find_touched(plan, max_bytes=touched_max_bytes)
+    touched = find_touched(plan, max_bytes=touched_max_bytes, contract=feed.contract_fingerprint)
     if touched:
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]

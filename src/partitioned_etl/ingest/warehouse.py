@@ -54,6 +54,7 @@ from partitioned_etl.ingest.records import Problem
 from partitioned_etl.ingest.row_by_row import (
     create_rejected_rows,
     delete_rejected_rows,
+    forget_rejected_rows,
     judge_rows,
 )
 from partitioned_etl.ingest.statements import (
@@ -305,6 +306,8 @@ def _judge_row_by_row(
         judged = judge_rows(connection, feed, file, survey.header, enough_bad_rows=enough)
     except FILE_FAULTS:
         return refuse([Problem(0, "", "a row rule cannot be judged for a row of the file")])
+    if list_changed_while_read([file]):
+        return _changed([file])
     if any(problem.is_of_file for problem in judged.problems):
         return refuse([problem for problem in judged.problems if problem.is_of_file])
     if judged.problems and not is_quarantined:
@@ -395,6 +398,7 @@ def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
         with transaction(connection):
             connection.execute(create_table_sql(feed))
             forget_feed(connection, feed)
+            forget_rejected_rows(connection, feed)
     expected = connection.execute(expected_columns_sql(feed)).fetchall()
     actual = connection.execute(f"DESCRIBE {quote_identifier(feed.table)}").fetchall()
     wanted, there = ([tuple(row[:2]) for row in rows] for rows in (expected, actual))

@@ -1,0 +1,226 @@
+"""Row by row: the rows are the same, in the same order, as those of a load of the whole file."""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ingest.workbench import NOTES, Workbench, land_numbers, loaded_numbers
+from partitioned_etl.ingest import contract, row_by_row
+from partitioned_etl.ingest.contract import survey_file
+from partitioned_etl.ingest.feed import BadRows, CsvFormat, Feed
+from partitioned_etl.ingest.loading import Candidate, load_candidates
+from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.warehouse import logger, replace_partitions
+
+TYPED = Feed(
+    name="typed",
+    folder="typed",
+    pattern="{key}.csv",
+    columns={
+        "id": "BIGINT",
+        "amount": "DOUBLE",
+        "price": "DECIMAL(18,4)",
+        "day": "DATE",
+        "moment": "TIMESTAMP",
+        "flag": "BOOLEAN",
+        "note": "VARCHAR",
+        "other": "VARCHAR",
+    },
+    table="typed",
+)
+some_text = st.none() | st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]))
+tables = st.lists(
+    st.tuples(
+        st.none() | st.integers(-(2**63), 2**63 - 1),
+        st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        st.none() | st.decimals(-(10**9), 10**9, places=4),
+        st.none() | st.dates(),
+        st.none() | st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),  # noqa: DTZ001
+        st.none() | st.booleans(),
+        some_text,
+        some_text,
+    ),
+    max_size=7,
+)
+
+
+def write_field(value: object, feed: Feed, *, quote_all: bool) -> str:
+    """Write a value so that no value is unquoted and nothing, and an empty text is quoted."""
+    if value is None:
+        return ""
+    dialect, text = feed.csv, str(value)
+    special = {dialect.delimiter, dialect.quote, "\n"} & set(text)
+    if text and not special and not quote_all:
+        return text
+    for char in {dialect.escape, dialect.quote}:
+        text = text.replace(char, dialect.escape + char)
+    return f"{dialect.quote}{text}{dialect.quote}"
+
+
+@st.composite
+def feeds(draw: st.DrawFn) -> Feed:
+    quote = draw(st.sampled_from("\"'^"))
+    dialect = CsvFormat(
+        delimiter=draw(st.sampled_from(",;\t| :")),
+        quote=quote,
+        escape=quote,
+        header=draw(st.booleans()),
+        encoding=draw(st.sampled_from(["utf-8", "utf-16"])),
+    )
+    return replace(TYPED, csv=dialect)
+
+
+def read_table(connection: duckdb.DuckDBPyConnection, feed: Feed) -> list[tuple[Any, ...]]:
+    return connection.execute(f"SELECT * FROM {feed.table} ORDER BY rowid").fetchall()
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 50_000])
+def test_row_by_row_loads_what_a_load_of_the_whole_file_loads(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    monkeypatch.setattr(row_by_row, "BATCH_ROWS", batch_rows)
+    with bench.connect() as connection:
+        replace_partitions(connection, TYPED, [])
+
+        @settings(max_examples=25, deadline=None, database=None, derandomize=True)
+        @given(tables, feeds(), st.sampled_from(["\n", "\r\n"]), st.booleans())
+        def check(rows: list[Any], feed: Feed, line_end: str, quote_all: bool) -> None:
+            cells = "".join(text or "" for row in rows for text in row[6:])
+            is_wide = max(cells, default="") > "\uffff"
+            # DuckDB reads no such character in UTF-16; then there is nothing to compare with.
+            assume(not (is_wide and feed.csv.encoding == "utf-16"))
+            table = [tuple(feed.columns), *rows] if feed.csv.header else rows
+            fields = ([write_field(v, feed, quote_all=quote_all) for v in row] for row in table)
+            text = "".join(feed.csv.delimiter.join(row) + line_end for row in fields)
+            assume(text)
+            bench.land(feed, "a.csv", text.encode(feed.csv.encoding))
+            (file,) = bench.list_files(feed)
+            survey = survey_file(feed, file)
+            assert survey.problems == []
+            loads = []
+            for is_row_by_row in (False, True):
+                candidate = Candidate(file, survey, is_row_by_row=is_row_by_row)
+                load_candidates(connection, feed, [candidate], "", logger)
+                loads.append(read_table(connection, feed))
+            whole, in_rows = loads
+            assert in_rows == whole
+            assert [row[:8] for row in whole] == [tuple(row) for row in rows]
+            assert {row[8:] for row in whole} <= {("a", "a.csv")}
+
+        check()
+
+
+def test_row_by_row_goes_by_the_names_of_the_header(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_by_row, "BATCH_ROWS", 2)
+    feed = replace(
+        NOTES,
+        csv=CsvFormat(any_column_order=True),
+        bad_rows=BadRows.QUARANTINE,
+        max_rejected_percent=100,
+    )
+    bench.land(feed, "a.csv", "note,id\nx,1\nbad,y\nz,3\n")
+    assert bench.load(feed)["a"].rejected_count == 1
+    assert [row[:2] for row in bench.rows(feed)] == [(1, "x"), (3, "z")]
+
+
+def test_the_whole_of_a_long_file_is_loaded_in_its_order(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_by_row, "BATCH_ROWS", 1_000)
+    bench.land(NOTES, "a.csv", "id,note\n" + "".join(f"{n},{n % 7}\n" for n in range(5_003)))
+    (file,) = bench.list_files(NOTES)
+    with bench.connect() as connection:
+        replace_partitions(connection, NOTES, [])
+        candidate = Candidate(file, survey_file(NOTES, file), is_row_by_row=True)
+        load_candidates(connection, NOTES, [candidate], "", logger)
+        found = connection.execute("SELECT id, note FROM raw_notes ORDER BY rowid").fetchall()
+    assert found == [(n, str(n % 7)) for n in range(5_003)]
+    assert bench.ledger(NOTES)["a"].row_count == 5_003
+
+
+CHANGES = {
+    "other bytes": b"id,note\n1,\xff\n",
+    "no bytes": b"",
+    "fewer rows": b"id,note\n",
+    "more rows": b"id,note\n1,x\n1.5,x\n2,x\n3,x\n",
+    "a quote that is not closed": b'id,note\n1,"x\n',
+}
+SHIFTED = "id,note\n1,x\n1.5,x\n"
+
+
+@pytest.mark.parametrize("content", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("reading", ["judged", "loaded"])
+def test_a_file_that_changes_while_it_is_read_row_by_row_does_not_stop_the_batch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, content: bytes, reading: str
+) -> None:
+    feed = replace(NOTES, bad_rows=BadRows.QUARANTINE, max_rejected_percent=100)
+    path = bench.land(feed, "a.csv", "id,note\n0,old\n")
+    bench.load(feed)
+    bench.land(feed, "a.csv", SHIFTED)
+    land_numbers(bench, "b", 7)
+    change_once_opened(monkeypatch, path, content, {"judged": 1, "loaded": 2}[reading])
+    outcomes = bench.load(feed)
+    assert outcomes["a"].status is OutcomeStatus.CHANGED
+    assert outcomes["a"].reason.startswith("a.csv: changed while it was read")
+    assert [row[:3] for row in bench.rows(feed)] == [(0, "old", "a"), (7, "x", "b")]
+    assert bench.query("SELECT count(*) FROM rejected_rows") == [(0,)]
+
+
+def change_once_opened(
+    monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes, which_time: int
+) -> None:
+    """Change a file after it was opened for the n-th time to be read row by row."""
+    original: Callable[..., Any] = row_by_row.open_text
+    times = 0
+
+    def open_and_change(file: Any, handle: Any, **options: Any) -> Any:
+        nonlocal times
+        if file.path == path:
+            times += 1
+            if times == which_time:
+                path.write_bytes(content)
+        return original(file, handle, **options)
+
+    monkeypatch.setattr(row_by_row, "open_text", open_and_change)
+
+
+@pytest.mark.parametrize("content", CHANGES.values(), ids=list(CHANGES))
+def test_a_file_that_changes_between_two_looks_of_its_survey_does_not_stop_the_batch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    path = bench.land(NOTES, "a.csv", "id,note\n0,old\n")
+    bench.load(NOTES)
+    bench.land(NOTES, "a.csv", 'id,note\n1,"x"\n')
+    land_numbers(bench, "b", 7)
+    original = contract._survey_header
+
+    def change(feed: Any, text: Any, survey: Any) -> None:
+        if path.read_bytes().endswith(b'1,"x"\n'):
+            path.write_bytes(content)
+        original(feed, text, survey)
+
+    monkeypatch.setattr(contract, "_survey_header", change)
+    bench.load(NOTES)
+    assert loaded_numbers(bench) == {"a": [0], "b": [7]}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b\x08garbage", b"id,note\n"])
+def test_a_compressed_file_that_changes_while_it_is_read_does_not_stop_the_batch(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    feed = replace(NOTES, bad_rows=BadRows.QUARANTINE, max_rejected_percent=100)
+    path = bench.land(feed, "a.csv.gz", gzip.compress(SHIFTED.encode(), mtime=0))
+    land_numbers(bench, "b", 7)
+    change_once_opened(monkeypatch, path, damage, 2)
+    assert bench.load(feed)["a"].status is OutcomeStatus.CHANGED
+    assert loaded_numbers(bench) == {"b": [7]}
