@@ -77,3 +77,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance of this test only, in memory."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
+
+
+@pytest.fixture
+def instance_on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance of this test only, which other processes can open, too."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    with dg.instance_for_test(temp_dir=str(home)) as instance:
+        yield instance

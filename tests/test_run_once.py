@@ -1,6 +1,7 @@
 """`python -m partitioned_etl`, in a process and an instance of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,18 +16,57 @@ from conftest import order_rows, price_rows
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Query = Callable[..., list[tuple[Any, ...]]]
 
+MAIN = "import sys\nfrom partitioned_etl.run_once import main\nsys.exit(main())\n"
+DIE = """
+import os
+import signal
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+"""
+KILLED_AFTER_COMMIT = f"""{DIE}
+from partitioned_etl.ingest import failpoints
+failpoints.listener = lambda name: die() if name == failpoints.AFTER_COMMIT else None
+{MAIN}"""
+KILLED_BEFORE_ROLLUP = f"""{DIE}
+from partitioned_etl import run_once
+run_once._list_stale_rollup_keys = lambda _, pipeline: die() if pipeline.rollups else set()
+{MAIN}"""
+FAIL = """
+def fail(*_, **__):
+    raise RuntimeError("the disk is full")
+
+"""
+FAILING_LOAD = f"""{FAIL}
+from partitioned_etl.builders import assets
+assets.replace_partitions = fail
+{MAIN}"""
+REMOVING = f"""
+import removing_location
+from partitioned_etl import run_once
+run_once.pipelines = [removing_location.CUSTOMERS, removing_location.DAYS, removing_location.MONTHS]
+run_once.defs = removing_location.define(*run_once.pipelines)
+{MAIN}"""
+FAILING_REMOVAL = f"""{FAIL}
+from partitioned_etl.builders import reconciliation
+reconciliation.repair_feed = fail
+{REMOVING}"""
+
 
 @pytest.fixture
 def run(landing_dir: Path, database: Path, tmp_path: Path) -> Run:
-    """Run the command in another working directory, with its own DAGSTER_HOME."""
+    """Run the command, or code in its place, elsewhere and with its own DAGSTER_HOME."""
     home = tmp_path / "dagster_home"
     home.mkdir()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
-    def run_command(**environment: str) -> subprocess.CompletedProcess[str]:
+    def run_command(code: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | environment
         return subprocess.run(
-            [sys.executable, "-m", "partitioned_etl"],
+            [sys.executable, *(("-c", code) if code else ("-m", "partitioned_etl"))],
             cwd=elsewhere,
             env={**os.environ, "DAGSTER_HOME": str(home), **environment},
             capture_output=True,
@@ -142,22 +182,14 @@ def test_what_cannot_be_tried_ends_with_two_and_one_sentence(
 
 
 def test_a_run_that_was_left_behind_does_not_stand_in_the_way(
-    landed: Path, run: Run, query: Query, tmp_path: Path
+    landed: Path, run: Run, query: Query
 ) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "import os, signal\n"
-        "from partitioned_etl.builders import assets\n"
-        "def die(*_, **__):\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "assets.replace_partitions = die\n"
-        "from partitioned_etl.run_once import main\n"
-        "main()\n",
-    ]
-    environment = {**os.environ, "DAGSTER_HOME": str(tmp_path / "dagster_home")}
-    killed = subprocess.run(command, env=environment, check=False, capture_output=True)
-    assert killed.returncode == -9
+    killed = run(
+        DIE
+        + "from partitioned_etl.builders import assets\nassets.replace_partitions = die\n"
+        + MAIN
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     result = run()
     assert result.returncode == 0, result.stderr
     assert "left behind" in result.stdout
@@ -186,3 +218,105 @@ def test_a_roll_up_that_fails_is_a_failure(landed: Path, run: Run, query: Query)
     result = run()
     assert result.returncode == 1
     assert "not refreshed: what is made from monthly_orders" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_roll_up_is_refreshed_after_the_load_was_killed_before_it(
+    landed: Path, run: Run, query: Query
+) -> None:
+    assert run().returncode == 0
+    (landed / "monthly" / "2018-02.csv").write_text(order_rows("2018-02", "returned", "returned"))
+    killed = run(KILLED_BEFORE_ROLLUP)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert query("SELECT count(*) FROM stg_orders") == [(2,)]
+    assert query("SELECT * FROM monthly_orders") == [("2018-02", "placed", 1)]
+    result = run()
+    assert result.returncode == 0, result.stderr
+    assert "monthly_rollup_job: 2018-02-01" in result.stdout
+    assert "monthly_orders_job" not in result.stdout
+    assert query("SELECT * FROM monthly_orders") == [("2018-02", "returned", 2)]
+    assert "monthly_rollup_job" not in run().stdout
+
+
+@pytest.mark.slow
+def test_a_load_that_was_killed_before_it_was_reported_is_done_again_and_rolled_up(
+    landed: Path, run: Run, query: Query, tmp_path: Path
+) -> None:
+    assert run().returncode == 0
+    (landed / "monthly" / "2018-02.csv").write_text(order_rows("2018-02", "returned", "returned"))
+    killed = run(KILLED_AFTER_COMMIT)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert query("SELECT count(*) FROM stg_orders") == [(2,)]
+    assert query("SELECT * FROM monthly_orders") == [("2018-02", "placed", 1)]
+    result = run()
+    assert result.returncode == 0, result.stderr
+    assert "left behind" in result.stdout
+    assert result.stdout.count("_job: ") == 2
+    assert "monthly_orders_job: 2018-02-01" in result.stdout
+    assert query("SELECT * FROM monthly_orders") == [("2018-02", "returned", 2)]
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
+        found = instance.fetch_materializations(dg.AssetKey("stg_orders"), limit=9).records
+        events = [record.asset_materialization for record in found]
+        assert [event.metadata["row_count"].value for event in events if event] == [2, 1]
+    assert "_job" not in run().stdout
+
+
+@pytest.mark.slow
+def test_partitions_of_deleted_files_are_removed_and_rolled_up_where_that_is_the_policy(
+    landed: Path, run: Run, query: Query, tmp_path: Path
+) -> None:
+    for folder, name in (("daily", "2018-01-23"), ("customers", "globex")):
+        (landed / folder / f"{name}.csv").write_text(price_rows(4))
+    (landed / "monthly" / "2018-03.csv").write_text(order_rows("2018-03", "shipped"))
+    assert run(REMOVING).returncode == 0
+    for name in ("daily/2018-01-22", "customers/acme", "monthly/2018-02"):
+        (landed / f"{name}.csv").unlink()
+    result = run(REMOVING)
+    assert result.returncode == 0, result.stderr
+    for table, kept in (
+        ("raw_partition_data", "2018-01-23"),
+        ("raw_dynamic_partition_data", "globex"),
+        ("stg_orders", "2018-03-01"),
+    ):
+        assert query(f"SELECT partition_key FROM {table}") == [(kept,)]
+    assert query("SELECT partition_key FROM file_loads ORDER BY 1") == [
+        ("2018-01-23",),
+        ("2018-03-01",),
+        ("globex",),
+    ]
+    assert query("SELECT * FROM monthly_orders") == [("2018-03", "shipped", 1)]
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
+        assert instance.get_dynamic_partitions("customers") == ["globex"]
+    again = run(REMOVING)
+    assert again.returncode == 0
+    assert "_job" not in again.stdout
+
+
+@pytest.mark.slow
+def test_a_removal_that_fails_is_a_failure_and_keeps_the_rows(
+    landed: Path, run: Run, query: Query
+) -> None:
+    (landed / "customers" / "globex.csv").write_text(price_rows(4))
+    assert run(REMOVING).returncode == 0
+    (landed / "customers" / "acme.csv").unlink()
+    result = run(FAILING_REMOVAL)
+    assert result.returncode == 1
+    assert "not removed: partitions of customer_prices whose files are gone" in result.stderr
+    assert query("SELECT partition_key FROM raw_dynamic_partition_data ORDER BY 1") == [
+        ("acme",),
+        ("globex",),
+    ]
+    assert run(REMOVING).returncode == 0
+    assert query("SELECT partition_key FROM raw_dynamic_partition_data") == [("globex",)]
+
+
+@pytest.mark.slow
+def test_a_load_that_fails_is_a_failure_and_is_done_by_the_next_call(
+    landed: Path, run: Run, query: Query
+) -> None:
+    result = run(FAILING_LOAD)
+    assert result.returncode == 1
+    for name in ("2018-01-22.csv", "acme.csv", "2018-02.csv"):
+        assert f"{name}: still being written, or its run failed" in result.stderr
+    assert run().returncode == 0
+    assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]

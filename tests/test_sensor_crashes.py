@@ -1,6 +1,7 @@
 """The sensor daemon is killed at every crash point that Dagster's own tests know of a sensor tick.
 
-Whatever it leaves behind, the next daemon loads each version of each file, and asks for it once.
+Whatever it leaves behind, the next daemon loads each version of each file, removes the partition of
+each file that is deleted, and asks for it once.
 """
 
 import inspect
@@ -35,14 +36,15 @@ from conftest import price_rows
 from dev_server import PROJECT
 from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.partitions import keys_of_run
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
-from partitioned_etl.defs.daily_prices import DAILY_PRICES
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.reconciliation import REPAIR_TAG
 from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LoadStatus, read_ledger
 from partitioned_etl.ingest.reconcile import Action, reconcile
 from partitioned_etl.ingest.settings import DEFAULTS
+from removing_location import CUSTOMERS, DAYS
 
 CRASH_POINTS = (
     "TICK_CREATED",
@@ -53,7 +55,8 @@ CRASH_POINTS = (
     "RUN_LAUNCHED",
     "RUN_IDS_ADDED_TO_EVALUATIONS",
 )
-FEEDS = (CUSTOMER_PRICES, DAILY_PRICES)
+PIPELINES = (CUSTOMERS, DAYS)
+CUSTOMER_PRICES, DAILY_PRICES = FEEDS = (CUSTOMERS.feed, DAYS.feed)
 SENSORS = {"customer_prices": "customers_landing_sensor", "daily_prices": "daily_landing_sensor"}
 KEYS = {
     "customer_prices": ("acme", "globex", "hooli", "initech", "piper", "umbrella", "wonka"),
@@ -85,7 +88,7 @@ class Site:
         folder: Working directory of the daemons, with the shipped Dagster instance.
         landing_dir: The landing directory.
         database: The DuckDB database.
-        landed: Share prices per feed and key of what landed last, also where the file is gone.
+        landed: Share prices per feed and key of what landed last and is not deleted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,6 +119,7 @@ class Site:
     def delete(self, feed: Feed, key: str) -> None:
         """Delete a landed file."""
         (self.landing_dir / feed.folder / f"{key}.csv").unlink()
+        del self.landed[feed.name][key]
 
     def open_instance(self) -> dg.DagsterInstance:
         """Open the Dagster instance; the folder has to be the working directory."""
@@ -153,7 +157,7 @@ def run_daemons(site: Site, crash: tuple[str, str] | None) -> None:
     os.environ["LANDING_DIR"] = str(site.landing_dir)
     os.environ["DUCKDB_DATABASE"] = str(site.database)
     origin = InProcessCodeLocationOrigin(
-        LoadableTargetOrigin(module_name="partitioned_etl.definitions"),
+        LoadableTargetOrigin(module_name="removing_location"),
         location_name="partitioned_etl",
     )
     with (
@@ -193,6 +197,7 @@ def tick(workspace: WorkspaceProcessContext, crash: tuple[str, str] | None) -> N
         runs = list_unfinished(workspace.instance, {FEED_TAG: feed.name})
         held = Counter(key for run in runs for key in keys_of_run(run.tags, KEYS[feed.name]))
         assert set(held.values()) <= {1}, f"two unfinished runs hold the same key: {held}"
+        assert len(list_unfinished(workspace.instance, {REPAIR_TAG: feed.name})) <= 1
 
 
 def list_unfinished(
@@ -207,7 +212,7 @@ def loaded_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a site with four loaded files of each feed, for the tests to copy."""
     context = multiprocessing.get_context("forkserver")
     # Dagster and the code location are imported once, for all processes of the daemons.
-    modules = ["pytest", "partitioned_etl.definitions", sensor_daemon.__name__]
+    modules = ["pytest", "removing_location", sensor_daemon.__name__]
     context.set_forkserver_preload(modules)
     with pytest.MonkeyPatch.context() as patch:
         for name, text in SETTINGS.items():
@@ -240,12 +245,12 @@ def check_table(site: Site, feed: Feed) -> None:
     assert sorted(rows) == [(key, f"{key}.csv", landed[key]) for key in sorted(landed)]
 
 
-def check_ledger(site: Site, feed: Feed, deleted: str) -> None:
-    """Check that the ledger says of every file that it is loaded as it is."""
+def check_ledger(site: Site, feed: Feed) -> None:
+    """Check that the ledger says of every file that it is loaded as it is, and knows no other."""
     with connect(site.database, site.landing_dir) as connection:
         ledger = read_ledger(connection, feed)
     steps = reconcile(list_landed_files(feed, site.landing_dir), ledger).steps
-    expected = dict.fromkeys(KEYS[feed.name], Action.IDENTICAL) | {deleted: Action.MISSING}
+    expected = dict.fromkeys(site.landed[feed.name], Action.IDENTICAL)
     assert {key: step.action for key, step in steps.items()} == expected
     assert {row.status for row in ledger.values()} == {LoadStatus.LOADED}
     row_counts = {key: len(prices) for key, prices in site.landed[feed.name].items()}
@@ -266,6 +271,16 @@ def check_runs(instance: dg.DagsterInstance, feed: Feed, expected: Counter[str])
     for runs in spans.values():
         for (_, end), (enqueued, _) in pairwise(sorted(runs)):
             assert end <= enqueued
+
+
+def check_removal(instance: dg.DagsterInstance, pipeline: FeedPipeline, deleted: str) -> None:
+    """Check that one run removed the partition, and that Dagster shows it without rows."""
+    (run,) = instance.get_runs(dg.RunsFilter(tags={REPAIR_TAG: pipeline.feed.name}))
+    assert run.status is dg.DagsterRunStatus.SUCCESS
+    wanted = dg.AssetRecordsFilter(pipeline.reconciliation.load_key, asset_partitions=[deleted])
+    told = instance.fetch_materializations(wanted, limit=10, ascending=True).records
+    events = [record.asset_materialization for record in told]
+    assert [event.metadata["row_count"].value for event in events if event] == [2, 0]
 
 
 def read_cursor(instance: dg.DagsterInstance, sensor: str) -> dict[str, Any]:
@@ -296,14 +311,17 @@ def test_a_killed_tick_leaves_nothing_out_and_repeats_nothing(site: Site, point:
     assert site.run_daemons() == 0, site.read_log()
 
     with site.open_instance() as instance:
-        for feed in FEEDS:
+        for pipeline in PIPELINES:
+            feed = pipeline.feed
             _, changed, _, deleted, *_ = KEYS[feed.name]
             check_table(site, feed)
-            check_ledger(site, feed, deleted)
+            check_ledger(site, feed)
             check_runs(instance, feed, Counter([*KEYS[feed.name], changed]))
-            assert read_cursor(instance, SENSORS[feed.name])["asked"] == {}
+            check_removal(instance, pipeline, deleted)
+            cursor = read_cursor(instance, SENSORS[feed.name])
+            assert (cursor["asked"], cursor["removal"]) == ({}, ["", 0])
         registered = instance.get_dynamic_partitions("customers")
-        assert sorted(registered) == sorted(KEYS["customer_prices"])
+        assert sorted(registered) == sorted(site.landed["customer_prices"])
 
 
 def test_a_run_that_was_given_up_before_the_daemon_came_back_is_asked_for_again(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -20,7 +21,7 @@ from ingest.workbench import (
 )
 from partitioned_etl.ingest import database, failpoints, landing, reconcile, sync, warehouse
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.landing import Signature, list_landed_files
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.reconcile import Action
@@ -205,6 +206,31 @@ def test_the_rows_of_a_file_that_is_gone_are_kept(bench: Workbench) -> None:
     land_numbers(bench, "a", 2)
     bench.sync(NOTES)
     assert loaded_numbers(bench) == {"a": [2]}
+
+
+def test_a_file_that_came_back_and_was_loaded_meanwhile_is_not_removed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = replace(NOTES, on_missing=OnMissing.REMOVE)
+    for key in "abc":
+        land_numbers(bench, key, 1)
+    bench.sync(feed)
+    bench.path(feed, "b.csv").unlink()
+    real_connect, opened = sync.connect, 0
+
+    def connect_after_another_process(*args: Any, **options: Any) -> Any:
+        nonlocal opened
+        opened += 1
+        if opened == 2:  # the first reads the ledger, the second removes
+            land_numbers(bench, "b", 2)
+            bench.load(feed)
+        return real_connect(*args, **options)
+
+    monkeypatch.setattr(sync, "connect", connect_after_another_process)
+    report = bench.sync(feed)
+    assert opened == 2
+    assert report.removed == []
+    assert loaded_numbers(bench) == {"a": [1], "b": [2], "c": [1]}
 
 
 def test_colliding_names_change_nothing_until_one_of_them_goes(bench: Workbench) -> None:

@@ -219,7 +219,7 @@ def pause(word):
             text=True,
             encoding="utf-8",
             env=os.environ
-            | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"},
+            | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
         )
 
     def wait_for(self, word: str) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
+from partitioned_etl.builders.checks import contract_check_specs, judge_checks
 from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.ledger import LedgerRow
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.repair import Repair, examine_feed, repair_feed
@@ -64,10 +65,12 @@ class DagsterView:
     Attributes:
         unreported: Partition keys that are loaded and that Dagster does not show as materialized.
         outdated: Keys that Dagster shows with rows and that are not loaded.
+        gone: Keys that are not loaded and that Dagster shows as materialized, if with no rows.
     """
 
     unreported: list[str]
     outdated: list[str]
+    gone: list[str]
 
     @property
     def sentences(self) -> list[str]:
@@ -97,15 +100,19 @@ def compare_with_dagster(
     strange = sorted(materialized - loaded)
     with_rows: dict[str, bool] = {}
     if strange:
-        wanted = dg.AssetRecordsFilter(load_key, asset_partitions=strange)
-        for record in instance.fetch_materializations(wanted, limit=10 * len(strange)).records:
+        latest = instance.get_latest_storage_id_by_partition(
+            load_key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        wanted = dg.AssetRecordsFilter(load_key, storage_ids=[latest[key] for key in strange])
+        for record in instance.fetch_materializations(wanted, limit=len(strange)).records:
             event = record.asset_materialization
-            if event and event.partition not in with_rows:
+            if event:
                 rows = event.metadata.get("row_count")
                 with_rows[event.partition or ""] = rows is None or rows.value != 0
     return DagsterView(
         unreported=sorted((loaded & set(known)) - materialized),
         outdated=[key for key in strange if with_rows.get(key, True)],
+        gone=strange,
     )
 
 
@@ -148,8 +155,8 @@ def _build_check(
         context: dg.AssetCheckExecutionContext, landing: LandingDirectory, warehouse: Warehouse
     ) -> dg.AssetCheckResult:
         known = list_partition_keys(partitions_def, context.instance)
-        listing = list_files_in_window(feed, landing.directory, partitions_def, known)
         with warehouse.get_connection() as connection:
+            listing = list_files_in_window(feed, landing.directory, partitions_def, known)
             state = examine_feed(connection, feed, listing, settle_seconds=landing.settle_time)
         view = compare_with_dagster(context.instance, dg.AssetKey(load_asset), known, state.ledger)
         differences = [*map(str, state.differences), *view.sentences]
@@ -173,8 +180,9 @@ def _build_job(
         warehouse: Warehouse,
     ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]]:
         known = list_partition_keys(partitions_def, context.instance)
-        listing = list_files_in_window(feed, landing.directory, partitions_def, known)
         with warehouse.get_connection() as connection:
+            # Listed only now, because whoever had the database open may have loaded a newer file.
+            listing = list_files_in_window(feed, landing.directory, partitions_def, known)
             repair = repair_feed(
                 connection,
                 feed,
@@ -186,13 +194,21 @@ def _build_job(
             )
         ledger = repair.left.ledger
         view = compare_with_dagster(context.instance, load_key, known, ledger)
-        again = [one.file.partition_key for one in repair.outcomes]
+        again = [
+            outcome.file.partition_key
+            for outcome in repair.outcomes
+            if outcome.status is OutcomeStatus.LOADED
+        ]
         for key in sorted({*view.unreported, *view.outdated, *again, *repair.removed} & {*known}):
             yield _materialization(load_key, key, ledger.get(key))
         if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name:
-            for key in {*repair.removed} & {*known}:
+            for key in _list_keys_to_delete(feed, repair, view) & {*known}:
                 context.instance.delete_dynamic_partition(partitions_def.name, key)
         context.log.info(_summary(feed, repair, view))
+        # A materialization makes Dagster show every check of the asset as not evaluated.
+        checks = [spec.key for spec in contract_check_specs(feed, load_asset)]
+        for result in judge_checks(feed, checks, ledger, listing.files):
+            yield _evaluation(load_key, result)
         differences = [*map(str, repair.left.differences), *_refusals(repair)]
         yield dg.AssetCheckEvaluation(
             asset_key=load_key,
@@ -215,6 +231,21 @@ def _build_job(
         reconcile_feed()
 
     return reconcile_job
+
+
+def _evaluation(load_key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        load_key, result.check_name or "", result.passed, metadata=result.metadata
+    )
+
+
+def _list_keys_to_delete(feed: Feed, repair: Repair, view: DagsterView) -> set[str]:
+    """Give the dynamic keys that go, also those that a run removed which was ended before this."""
+    if feed.on_missing is OnMissing.KEEP:
+        return set()
+    plan = repair.left.plan
+    landed = {*plan.steps, *(entry.partition_key for entry in plan.refused)}
+    return {*repair.removed, *view.gone} - landed
 
 
 def _materialization(

@@ -161,7 +161,7 @@ def build_landing_sensor(
         if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
             unknown = _list_unknown(listing.files, known, wanted, settings.max_files_per_run)
         requests = _request_runs(
-            feed, wanted, [*known, *unknown], cursor, settings.max_files_per_run
+            feed, job, wanted, [*known, *unknown], cursor, settings.max_files_per_run
         )
         removal = find_removable(feed, plan)
         requests += _request_removal(context, feed, reconciliation.job, removal, cursor)
@@ -219,6 +219,7 @@ def _list_unknown(
 
 def _request_runs(
     feed: Feed,
+    job: AssetJob,
     wanted: dict[str, LandedFile],
     ordered: Sequence[str],
     cursor: Cursor,
@@ -235,6 +236,7 @@ def _request_runs(
         requests.append(
             dg.RunRequest(
                 run_key=f"{cursor.requests}-{digest(cursor.asked[key] for key in keys)}",
+                job_name=job.name,
                 partition_key=keys[0] if len(keys) == 1 else None,
                 tags={FEED_TAG: feed.name, **range_tags(keys)},
             )
@@ -249,13 +251,19 @@ def _request_removal(
     removal: Removal,
     cursor: Cursor,
 ) -> list[dg.RunRequest]:
-    """Ask for a run of the reconcile job if partitions are to go and none is under way."""
-    if not removal.keys:
-        cursor.removal = ("", 0)
-        return []
+    """Ask for a run of the reconcile job if partitions are to go and none is under way.
+
+    A run that was ended after it removed them, and before it told Dagster, is asked for again.
+    """
+    runs = dg.RunsFilter(tags={REPAIR_TAG: feed.name})
     under_way = dg.RunsFilter(tags={REPAIR_TAG: feed.name}, statuses=UNFINISHED)
     mark, attempts = cursor.removal
-    if mark != digest(removal.keys):
+    if not removal.keys:
+        latest = context.instance.get_runs(runs, limit=1) if mark else []
+        if removal.brake or not latest or latest[0].is_success:
+            cursor.removal = ("", 0)
+            return []
+    elif mark != digest(removal.keys):
         mark, attempts = digest(removal.keys), 0
     if attempts >= MAX_ATTEMPTS or context.instance.get_runs_count(under_way):
         return []

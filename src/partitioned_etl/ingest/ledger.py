@@ -48,7 +48,8 @@ class LedgerRow:
         error: Why it was refused.
         broken_rules: The row rules that it was refused for, and `contract` for anything else.
         contract: Fingerprint of the contract that it was held against.
-        loaded_at: When the rows in the table were loaded, UTC; None if there never were any.
+        loaded_at: When the rows in the table were loaded, UTC, and after every earlier load of the
+            feed; None if there never were any.
         run_id: The Dagster run that judged the file, or empty.
     """
 
@@ -161,6 +162,14 @@ def forget_partitions(
         "AND partition_key IN (SELECT unnest(CAST(? AS VARCHAR[])))",
         [feed.name, list(keys)],
     )
+
+
+def find_latest_load(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datetime | None:
+    """Give when a partition of a feed was loaded last; None if none is."""
+    found = connection.execute(
+        f"SELECT max(loaded_at) FROM {LEDGER_TABLE} WHERE feed = ?", [feed.name]
+    ).fetchone()
+    return found[0].astimezone(UTC) if found and found[0] else None
 
 
 def find_same_content(

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -19,7 +19,7 @@ from partitioned_etl.ingest.contract import Survey, describe_problems, survey_fi
 from partitioned_etl.ingest.database import transaction
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile
-from partitioned_etl.ingest.ledger import LedgerRow, upsert_ledger
+from partitioned_etl.ingest.ledger import LedgerRow, find_latest_load, upsert_ledger
 from partitioned_etl.ingest.opening import is_compressed, list_changed_while_read
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.row_by_row import delete_rejected_rows, insert_good_rows
@@ -99,7 +99,6 @@ def load_candidates(
     """
     keys = [candidate.key for candidate in candidates]
     progress = Progress(log, feed, [candidate.file for candidate in candidates])
-    loaded_at = datetime.now(UTC)
 
     def write_ledger(of: Sequence[Candidate]) -> None:
         rows = [_loaded_row(feed, candidate, loaded_at, run_id) for candidate in of]
@@ -107,6 +106,7 @@ def load_candidates(
 
     with transaction(connection):
         failpoints.reach(failpoints.AFTER_BEGIN)
+        loaded_at = _now_after_earlier_loads(connection, feed)
         write_ledger(candidates)
         failpoints.reach(failpoints.AFTER_LEDGER)
         connection.execute(delete_sql(feed), [keys])
@@ -123,6 +123,15 @@ def load_candidates(
             raise FilesChangedError(changed)
         failpoints.reach(failpoints.BEFORE_COMMIT)
     failpoints.reach(failpoints.AFTER_COMMIT)
+
+
+def _now_after_earlier_loads(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datetime:
+    """Give a time after every earlier load of the feed, also when the clock was set back.
+
+    The sensors tell new loads from old ones by it.
+    """
+    now, latest = datetime.now(UTC), find_latest_load(connection, feed)
+    return max(now, latest + timedelta(microseconds=1)) if latest else now
 
 
 def insert(

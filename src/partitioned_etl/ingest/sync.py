@@ -181,6 +181,11 @@ def sync_feed(
                 with connect(
                     database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
                 ) as connection:
+                    # Whoever had the database open may have loaded a file that came back.
+                    ledger = read_ledger(connection, feed)
+                    latest = reconcile(list_landed_files(feed, landing_dir), ledger)
+                    still = find_removable(feed, latest).keys
+                    removal = Removal([key for key in removal.keys if key in still])
                     remove_partitions(connection, feed, removal.keys)
             return _finish_report(report, plan, reasons, removal)
         else:

@@ -136,6 +136,7 @@ def remove_partitions(
         feed: The feed.
         keys: The partition keys.
     """
+    create_rejected_rows(connection)
     with transaction(connection):
         forget_partitions(connection, feed, keys)
         connection.execute(delete_sql(feed), [list(keys)])
