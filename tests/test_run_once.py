@@ -290,6 +290,11 @@ def test_partitions_of_deleted_files_are_removed_and_rolled_up_where_that_is_the
     again = run(REMOVING)
     assert again.returncode == 0
     assert "_job" not in again.stdout
+    (landed / "customers" / "globex.csv").unlink()
+    braked = run(REMOVING)
+    assert braked.returncode == 1
+    assert "customer_prices: 1 of 1 files are gone, more than half" in braked.stderr
+    assert query("SELECT partition_key FROM raw_dynamic_partition_data") == [("globex",)]
 
 
 @pytest.mark.slow

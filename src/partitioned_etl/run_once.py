@@ -127,7 +127,8 @@ def bring_level(
         else:
             break
     name, later_runs = pipeline.feed.name, {}
-    if find_removable(pipeline.feed, plan).keys:
+    removal = find_removable(pipeline.feed, plan)
+    if removal.keys:
         print(f"{pipeline.reconciliation.job.name}: removing what has no file any more", flush=True)
         run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
@@ -141,6 +142,8 @@ def bring_level(
         for run_id, what in later_runs.items()
         if not _has_succeeded(instance, run_id)
     ]
+    if removal.brake:
+        failures.append(f"not removed: partitions of {name}: {removal.brake}")
     return FeedResult(pipeline, plan, sorted(loaded), failures)
 
 

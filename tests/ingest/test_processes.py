@@ -253,3 +253,34 @@ bench.load(NOTES)
     bench.sync(NOTES)
     assert loaded_numbers(bench) == {"a": new}
     bench.assert_level(NOTES)
+
+
+LOAD_WITH_LITTLE_ROOM = """
+import resource
+import duckdb
+room = bench.database.stat().st_size + 50_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+try:
+    bench.load(NOTES)
+except duckdb.Error as error:
+    print(type(error).__name__, flush=True)
+"""
+
+
+def test_a_load_without_room_on_the_disk_changes_nothing_and_the_next_one_goes_on(
+    bench: Workbench, start_child: StartChild
+) -> None:
+    land_numbers(bench, "a", 1)
+    bench.load(NOTES)
+    before = bench.ledger(NOTES)
+    new = [number * 7919 % 1_000_003 for number in range(300_000)]
+    land_numbers(bench, "a", *new)
+    land_numbers(bench, "b", 2)
+    child = start_child(LOAD_WITH_LITTLE_ROOM)
+    child.wait_for("IOException")
+    child.kill()
+    assert loaded_numbers(bench) == {"a": [1]}
+    assert bench.ledger(NOTES) == before
+    bench.sync(NOTES)
+    assert loaded_numbers(bench) == {"a": sorted(new), "b": [2]}
+    bench.assert_level(NOTES)
