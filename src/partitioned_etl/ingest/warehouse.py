@@ -307,6 +307,8 @@ def _judge_row_by_row(
         judged = judge_rows(connection, feed, file, survey.header, enough_bad_rows=enough)
     except FILE_FAULTS:
         return refuse([Problem(0, "", "a row rule cannot be judged for a row of the file")])
+    except LandedFileError:
+        return _changed([file])
     if list_changed_while_read([file]):
         return _changed([file])
     if any(problem.is_of_file for problem in judged.problems):
