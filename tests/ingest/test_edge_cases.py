@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ingest.workbench import NOTES, Workbench, land_numbers, loaded_numbers
-from partitioned_etl.ingest import sync, warehouse
+from partitioned_etl.ingest import judging, sync
 from partitioned_etl.ingest.contract import MAX_PROBLEMS
 from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.errors import (
@@ -134,13 +134,13 @@ def test_a_bad_file_that_changes_while_its_problems_are_looked_for_does_not_stop
 ) -> None:
     path = bench.land(NOTES, "a.csv", HEADER + "1.5,x\n")
     land_numbers(bench, "b", 1)
-    original = warehouse.judge_rows
+    original = judging.judge_rows
 
     def change(*args: Any, **options: Any) -> Any:
         path.write_bytes(b"id,note\n7,changed\n")
         return original(*args, **options)
 
-    monkeypatch.setattr(warehouse, "judge_rows", change)
+    monkeypatch.setattr(judging, "judge_rows", change)
     bench.load(NOTES)
     assert loaded_numbers(bench) == {"b": [1]}
 

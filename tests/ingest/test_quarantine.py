@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.workbench import Workbench, at_moment
-from partitioned_etl.ingest import failpoints, row_by_row, warehouse
+from partitioned_etl.ingest import failpoints, judging, row_by_row
 from partitioned_etl.ingest.contract import MAX_PROBLEMS
 from partitioned_etl.ingest.feed import BadRows, CsvFormat, Feed, RowRule
 from partitioned_etl.ingest.landing import list_landed_files
@@ -217,13 +217,13 @@ def test_a_file_that_changes_before_its_bad_rows_are_counted_does_not_stop_the_b
 ) -> None:
     path = bench.land(FEED, "a.csv", HEADER + "1,1\n")
     bench.land(FEED, "b.csv", HEADER + "2,1,x\n")
-    judge = warehouse.judge_rows
+    judge = judging.judge_rows
 
     def change_first(*args: Any, **options: Any) -> Any:
         path.write_text(HEADER + "3,1,changed\n", encoding="utf-8")
         return judge(*args, **options)
 
-    monkeypatch.setattr(warehouse, "judge_rows", change_first)
+    monkeypatch.setattr(judging, "judge_rows", change_first)
     assert bench.load(FEED)["a"].status is OutcomeStatus.CHANGED
     assert numbers(bench) == [2]
     bench.sync(FEED)

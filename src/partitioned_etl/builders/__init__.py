@@ -1,8 +1,8 @@
 """How a feed becomes Dagster definitions, one file per step of a file's way.
 
 `imports` (1), `checks` (2) and `loads` (3) say what each asset is and reports; `assets` runs the
-three as one Dagster step; `jobs` (4) says what runs together, `sensors` (5) what starts it. All
-behaviour is in `ingest`.
+three as one Dagster step; `jobs` (4) says what runs together, `sensors` (5) what starts it, and
+`reconciliation` (6) proves the result. All behaviour is in `ingest`.
 """
 
 import warnings

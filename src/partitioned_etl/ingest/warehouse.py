@@ -1,15 +1,14 @@
 """Warehouse: replace partitions of DuckDB tables by the rows of landed files, and remove them.
 
 Takes landed files; gives an outcome for each. Sound files are loaded all at once by `loading.py`;
-only when that fails are the files at fault looked for and judged by `row_by_row.py`. How the
-database is opened is in `database.py`; what a file must look like, in `contract.py` and
-`columns.py`; what has to be loaded or removed, in `reconcile.py`.
+only when that fails are the files at fault looked for, by `judging.py`. How the database is opened
+is in `database.py`; what a file must look like, in `contract.py` and `columns.py`; what has to be
+loaded or removed, in `reconcile.py`.
 """
 
 import logging
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -18,14 +17,14 @@ import duckdb
 
 from partitioned_etl.ingest.columns import columns_of, quote_identifier
 from partitioned_etl.ingest.contract import (
-    MAX_PROBLEMS,
     broken_rules,
     survey_file,
     survey_start,
 )
 from partitioned_etl.ingest.database import has_table, transaction
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
-from partitioned_etl.ingest.feed import BadRows, Feed
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.judging import explain, judge_texts, outcomes_of_changed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import (
     LedgerConflictError,
@@ -42,7 +41,6 @@ from partitioned_etl.ingest.loading import (
     FileAtFaultError,
     FilesChangedError,
     NotPlainError,
-    insert,
     is_large,
     ledger_row,
     load_candidates,
@@ -50,19 +48,16 @@ from partitioned_etl.ingest.loading import (
 from partitioned_etl.ingest.opening import is_compressed, list_changed_while_read
 from partitioned_etl.ingest.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.ingest.progress import Progress
-from partitioned_etl.ingest.records import Problem
 from partitioned_etl.ingest.row_by_row import (
     create_rejected_rows,
     delete_rejected_rows,
     forget_rejected_rows,
-    judge_rows,
 )
 from partitioned_etl.ingest.statements import (
     FILE_FAULTS,
     create_table_sql,
     delete_sql,
     expected_columns_sql,
-    find_suspects,
 )
 
 _ATTEMPTS_ON_CONFLICT = 5
@@ -114,7 +109,7 @@ def replace_partitions(
         progress.done("checked", file)
     _retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
     while pending:
-        outcomes |= _judge_texts(connection, feed, pending)
+        outcomes |= judge_texts(connection, feed, pending)
         pending = [candidate for candidate in pending if candidate.key not in outcomes]
         stopped = _load_or_explain(connection, feed, pending, run_id, log)
         if stopped is None:
@@ -152,22 +147,6 @@ def _survey(feed: Feed, file: LandedFile) -> Candidate:
     return Candidate(file, start, is_surveyed=False)
 
 
-def _judge_texts(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
-) -> dict[str, Outcome]:
-    """Refuse the candidates whose text breaks the contract, if bad rows cannot be left out."""
-    outcomes: dict[str, Outcome] = {}
-    for candidate in candidates:
-        problems = candidate.survey.problems
-        if not problems or candidate.is_row_by_row:
-            continue
-        if feed.bad_rows is BadRows.QUARANTINE and not any(one.is_of_file for one in problems):
-            outcomes |= _judge_row_by_row(connection, feed, candidate)
-        else:
-            outcomes[candidate.key] = Outcome.rejected(candidate.file, problems, candidate.survey)
-    return outcomes
-
-
 def _load_or_explain(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
@@ -187,17 +166,17 @@ def _load_or_explain(
     except NotPlainError:
         return {}
     except FilesChangedError as error:
-        return _changed(error.files)
+        return outcomes_of_changed(error.files)
     except LandedFileError:
-        return _changed(list_changed_while_read(files) or files)
+        return outcomes_of_changed(list_changed_while_read(files) or files)
     except duckdb.TransactionException:
         raise
     except (duckdb.Error, FileAtFaultError) as error:
         if changed := list_changed_while_read(files):
-            return _changed(changed)
+            return outcomes_of_changed(changed)
         if not isinstance(error, (*FILE_FAULTS, FileAtFaultError)):
             raise
-        return _explain(connection, feed, candidates, error)
+        return explain(connection, feed, candidates, error)
     return None
 
 
@@ -210,125 +189,6 @@ def _retry_on_conflict(work: Callable[[], Result], log: logging.Logger) -> Resul
             log.info(f"another load was first ({type(error).__name__}), trying again")
             time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
     return work()
-
-
-def _changed(files: Sequence[LandedFile]) -> dict[str, Outcome]:
-    return {file.partition_key: Outcome.changed(file) for file in files}
-
-
-def _explain(
-    connection: duckdb.DuckDBPyConnection,
-    feed: Feed,
-    candidates: Sequence[Candidate],
-    error: Exception,
-) -> dict[str, Outcome]:
-    """Judge the candidates that a load failed for, row by row."""
-    try:
-        for candidate in candidates:
-            if not candidate.is_surveyed:
-                candidate.survey, candidate.is_surveyed = survey_file(feed, candidate.file), True
-        if any(one.survey.problems for one in candidates if not one.is_row_by_row):
-            return {}
-        at_fault = _find_at_fault(connection, feed, candidates)
-        if not at_fault:
-            raise error
-        outcomes: dict[str, Outcome] = {}
-        for candidate in at_fault:
-            if candidate.is_row_by_row:
-                outcomes[candidate.key] = _refuse_by_duckdb(candidate, error)
-            else:
-                outcomes |= _judge_row_by_row(connection, feed, candidate)
-    except LandedFileError:
-        files = [candidate.file for candidate in candidates]
-        return _changed(list_changed_while_read(files) or files)
-    return outcomes
-
-
-def _refuse_by_duckdb(candidate: Candidate, error: Exception) -> Outcome:
-    """Refuse a file whose rows are sound, and which the database does not take all the same."""
-    reason = f"the table does not take its rows ({type(error).__name__}): has it a constraint?"
-    return Outcome.rejected(candidate.file, [Problem(0, "", reason)], candidate.survey)
-
-
-def _find_at_fault(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
-) -> list[Candidate]:
-    """Find the candidates with a bad row; where that tells nothing, those that fail alone."""
-    if len(candidates) == 1:
-        return list(candidates)
-    by_header: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
-    at_fault: list[Candidate] = []
-    for candidate in candidates:
-        if not candidate.is_row_by_row:
-            by_header[tuple(candidate.survey.header)].append(candidate)
-        elif _fails_alone(connection, feed, candidate):
-            at_fault.append(candidate)
-    for header, of_header in by_header.items():
-        suspects = find_suspects(connection, feed, [one.file for one in of_header], header)
-        keys = {file.partition_key for file in suspects}
-        suspected = [one for one in of_header if one.key in keys]
-        if len(suspected) == len(of_header):
-            suspected = [one for one in suspected if _fails_alone(connection, feed, one)]
-        at_fault += suspected
-    return at_fault
-
-
-def _fails_alone(connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate) -> bool:
-    try:
-        with transaction(connection):
-            connection.execute(delete_sql(feed), [[candidate.key]])
-            insert(connection, feed, [candidate])
-            raise _UndoError
-    except (*FILE_FAULTS, FileAtFaultError):
-        return True
-    except _UndoError:
-        return False
-
-
-class _UndoError(Exception):
-    """Ends a transaction that was only a trial."""
-
-
-def _judge_row_by_row(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate
-) -> dict[str, Outcome]:
-    """Give the outcome of a candidate that is refused; otherwise let it be loaded row by row.
-
-    A file without a bad row, which DuckDB cannot read in the feed's encoding, is loaded so, too.
-    """
-    file, survey = candidate.file, candidate.survey
-    is_quarantined = feed.bad_rows is BadRows.QUARANTINE
-    enough = None if is_quarantined else MAX_PROBLEMS
-
-    def refuse(problems: list[Problem]) -> dict[str, Outcome]:
-        return {candidate.key: Outcome.rejected(file, problems, survey)}
-
-    try:
-        judged = judge_rows(connection, feed, file, survey.header, enough_bad_rows=enough)
-    except FILE_FAULTS:
-        return refuse([Problem(0, "", "a row rule cannot be judged for a row of the file")])
-    except LandedFileError:
-        return _changed([file])
-    if list_changed_while_read([file]):
-        return _changed([file])
-    if any(problem.is_of_file for problem in judged.problems):
-        return refuse([problem for problem in judged.problems if problem.is_of_file])
-    if judged.problems and not is_quarantined:
-        return refuse(judged.problems[:MAX_PROBLEMS])
-    percent = 100 * judged.bad_row_count / max(judged.row_count, 1)
-    if judged.bad_row_count > feed.max_rejected_rows or percent > feed.max_rejected_percent:
-        many = Problem(
-            0,
-            "",
-            f"{judged.bad_row_count:,} of {judged.row_count:,} rows are bad; at most "
-            f"{feed.max_rejected_rows:,} rows and {feed.max_rejected_percent:g} % may be",
-        )
-        return refuse([many, *judged.problems])
-    if not judged.problems and judged.row_count != survey.row_count:
-        return refuse([Problem(0, "", "its rows cannot be counted for certain")])
-    candidate.survey = replace(survey, row_count=judged.row_count)
-    candidate.rejected_count, candidate.is_row_by_row = judged.bad_row_count, True
-    return {}
 
 
 def _report_loaded(
