@@ -120,7 +120,8 @@ class Content:
     def text(self) -> str:
         text = "id,note\n" + "".join(f"{number},{note}\n" for number, note in self.rows)
         if self.flaw == "value":
-            return text.replace(str(self.number), "1e1000"[: len(str(self.number))], 1)
+            # Not the same for two numbers: the model tells contents apart by their numbers.
+            return text.replace(f"\n{self.number}", f"\nx{str(self.number)[1:]}", 1)
         return text.replace("note", "nota") if self.flaw else text
 
 
