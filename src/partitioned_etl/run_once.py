@@ -122,7 +122,7 @@ def bring_level(
         if wanted:
             run_ids += _execute(instance, pipeline, pipeline.job, wanted, known, settings)
             attempts |= {key: attempts.get(key, 0) + 1 for key in wanted}
-        elif (in_flight or plan.keys(Action.UNSETTLED)) and time.monotonic() < deadline:
+        elif (in_flight or plan.is_settling) and time.monotonic() < deadline:
             time.sleep(min(settings.settle_seconds, 0.2))
         else:
             break
@@ -133,8 +133,8 @@ def bring_level(
         run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
         plan = _plan(pipeline, known, settings)
-    stale = _list_stale_rollup_keys(instance, pipeline) & set(known)
-    if stale and pipeline.rollup_job:
+    if pipeline.rollup_job:
+        stale = _list_stale_rollup_keys(instance, pipeline) & set(known)
         for run_id in _execute(instance, pipeline, pipeline.rollup_job, stale, known, settings):
             later_runs[run_id] = f"not refreshed: what is made from {name}"
     failures = [

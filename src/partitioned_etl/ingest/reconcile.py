@@ -74,6 +74,11 @@ class Plan:
         return [key for key, step in self.steps.items() if step.action in actions]
 
     @property
+    def is_settling(self) -> bool:
+        """Whether a short wait helps: a file is being written, not only without its marker."""
+        return any(not file.lacks_marker for file in self.files(Action.UNSETTLED))
+
+    @property
     def ledger_rows(self) -> list[LedgerRow]:
         """What the ledger says of all these partitions."""
         return [step.ledger_row for step in self.steps.values() if step.ledger_row]

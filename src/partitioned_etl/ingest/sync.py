@@ -175,7 +175,7 @@ def sync_feed(
                 reasons[key] = outcome.reason
                 if outcome.status is OutcomeStatus.LOADED:
                     report.loaded.append(SyncRecord(key, name, outcome.row_count, outcome.warning))
-        elif not _is_settling(plan) or time.monotonic() > deadline:
+        elif not plan.is_settling or time.monotonic() > deadline:
             removal = find_removable(feed, plan)
             if removal.keys:
                 with connect(
@@ -190,11 +190,6 @@ def sync_feed(
             return _finish_report(report, plan, reasons, removal)
         else:
             time.sleep(min(settle_seconds, 0.2))
-
-
-def _is_settling(plan: Plan) -> bool:
-    """Tell whether waiting helps: a marker file may be hours away."""
-    return any(not file.lacks_marker for file in plan.files(Action.UNSETTLED))
 
 
 def _finish_report(
