@@ -120,6 +120,27 @@ def test_a_changed_file_waits_until_it_is_settled() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lacks_marker", "now_s", "is_settling"),
+    [
+        ((), 31, False),
+        ((False,), 31, True),
+        ((False, True), 31, True),
+        ((True,), 31, False),
+        ((False, False), 32, False),
+    ],
+)
+def test_waiting_helps_a_file_that_is_written_and_not_one_without_its_marker(
+    lacks_marker: tuple[bool, ...], now_s: int, is_settling: bool
+) -> None:
+    files = {
+        key: replace(file_of(key), lacks_marker=lacks)
+        for key, lacks in zip("ab", lacks_marker, strict=False)
+    }
+    plan = reconcile(Listing(files=files), {}, settle_seconds=2.0, now_ns=now_s * 10**9)
+    assert plan.is_settling is is_settling
+
+
+@pytest.mark.parametrize(
     ("status", "action"),
     [(LoadStatus.LOADED, Action.IDENTICAL), (LoadStatus.REJECTED, Action.REJECTED)],
 )

@@ -43,12 +43,15 @@ class Column:
         text: SQL for the text of the column in the file, NULL where no value is given.
         is_generous: SQL condition over `text_name` and the converted value, under the column's own
             name: whether DuckDB's conversion is more than a contract allows. Empty if never.
+        read_type: The type that DuckDB's reader of files may give the column at once, `VARCHAR`
+            where its text is needed.
     """
 
     name: str
     type: str
     text: str
     is_generous: str
+    read_type: str = "VARCHAR"
 
     @property
     def text_name(self) -> str:
@@ -88,7 +91,9 @@ def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
         any_number=name in feed.non_finite_columns,
         is_plain=is_plain,
     )
-    return replace(bare, is_generous=guard)
+    # The reader accepts the very texts that a cast to a number with a fraction does.
+    needs_text = not is_plain or type_name not in _FLOATS
+    return replace(bare, is_generous=guard, read_type="VARCHAR" if needs_text else type_name)
 
 
 def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool) -> str:
@@ -134,7 +139,7 @@ def convert_sql(columns: Sequence[Column], others: Sequence[str], rows: str) -> 
     Args:
         columns: The columns.
         others: Other columns of the rows to hand on, as SQL.
-        rows: A relation with the columns as texts.
+        rows: A relation with the columns as they are read, by their `read_type`.
     """
     values = [
         f"CASE WHEN {column.is_generous} THEN error({quote_text(f'column {column.name}')}) "

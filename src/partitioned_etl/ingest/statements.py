@@ -6,7 +6,8 @@ through one quoting function each.
 """
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import duckdb
 
@@ -78,9 +79,11 @@ def preview_sql(feed: Feed) -> str:
     )
 
 
-def _read_csv(feed: Feed, header: Sequence[str]) -> str:
+def _read_csv(feed: Feed, header: Sequence[str], types: Mapping[str, str]) -> str:
     csv = feed.csv
-    columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in header)
+    columns = ", ".join(
+        f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header
+    )
     encoding = {"iso8859-1": "latin-1"}.get(csv.normal_encoding, csv.normal_encoding)
     return (
         f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{columns}}}, "
@@ -96,17 +99,24 @@ def _paths(files: Sequence[LandedFile]) -> list[str]:
 
 
 def _landed_rows(
-    feed: Feed, files: Sequence[LandedFile], header: Sequence[str]
+    feed: Feed,
+    files: Sequence[LandedFile],
+    header: Sequence[str],
+    types: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, list[object]]:
-    """Give a relation of the files' rows as texts, with key and file name, and what to bind."""
+    """Give a relation of the files' rows, with key and file name, and what to bind.
+
+    Columns are read as texts, but for those that `types` gives a type.
+    """
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
+    read_csv = _read_csv(feed, header, types)
     if len(files) == 1:
         return (
-            f"(SELECT *, ? AS {key}, ? AS {name} FROM {_read_csv(feed, header)})",
+            f"(SELECT *, ? AS {key}, ? AS {name} FROM {read_csv})",
             [files[0].partition_key, files[0].name, _paths(files)],
         )
     return (
-        f"(SELECT * FROM {_read_csv(feed, header)} "
+        f"(SELECT * FROM {read_csv} "
         f"JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS {_LANDED_PATH}, "
         f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
         f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
@@ -134,13 +144,15 @@ def insert_sql(
         is_plain: Whether none of them has a quote, an underscore, or white space but line ends.
     """
     names = ", ".join(quote_identifier(name) for name in feed.columns)
-    rows, bound = _landed_rows(feed, files, header)
+    columns = columns_of(feed, is_plain=is_plain)
+    types = {column.name: column.read_type for column in columns}
+    rows, bound = _landed_rows(feed, files, header, types)
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
     where = ""
     if feed.row_rules:
         rules = " AND ".join(f"({rule.expression})" for rule in feed.row_rules)
         where = f" WHERE CASE WHEN {rules} THEN true ELSE error('a row rule is broken') END"
-    converted = convert_sql(columns_of(feed, is_plain=is_plain), [key, name], rows)
+    converted = convert_sql(columns, [key, name], rows)
     return (
         f"INSERT INTO {quote_identifier(feed.table)} ({names}, {key}, {name}) "
         f"SELECT {names}, {key}, {name} FROM {converted}{where}",
