@@ -24,7 +24,7 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 pip := -m pip --disable-pip-version-check --quiet --quiet install
 # A file of tests shares what is slow to start, such as a server, in one process.
 pytest := -m pytest -n auto --dist loadfile
-benchmarks := $(filter-out measure,$(basename $(notdir $(wildcard benchmarks/*.py))))
+benchmarks := $(filter-out measure charts,$(basename $(notdir $(wildcard benchmarks/*.py))))
 # Dagster's own word on the two commands that are used here is no news to whoever calls make.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster
@@ -76,7 +76,8 @@ check: .venv/.installed ## Check format, lint, types and definitions
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
 
 bench: .venv/.installed ## Measure against DuckDB alone; NAME=large_file chooses one benchmark
-	@for name in $(or $(NAME),$(benchmarks)); do .venv/bin/python benchmarks/$$name.py || exit; done
+	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
+		.venv/bin/python benchmarks/$$name.py || failed=1; echo; done; test -z "$$failed"
 
 lock: ## Write requirements.lock anew; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock

@@ -1,7 +1,8 @@
-"""Measure: run two ways of doing one thing by turns, and write down how they compare.
+"""Measure: run the ways of doing one thing by turns, and write down how they compare.
 
-Takes a benchmark's two ways; gives a table on the screen and `results/<name>.json`. Both run in the
-same call, because machines differ and are shared; a ratio of medians is what a bar is set for.
+Takes a benchmark's ways; gives a table on the screen, `results/<name>.json` and, through
+`charts.py`, its chart in `docs/images/`. What is compared runs in the same call, because machines
+differ and are shared; bars are set for ratios of medians where there is a reference.
 """
 
 import json
@@ -9,87 +10,172 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from tabulate import tabulate
 
+from charts import draw_chart
+
 RESULTS = Path(__file__).parent / "results"
+MEASURED, REFERENCE = "measured", "reference"
 _PACKAGES = ("dagster", "duckdb", "partitioned-etl")
 
 
 @dataclass(frozen=True)
-class Seconds:
-    """What some runs took, in seconds."""
+class Figures:
+    """What the runs of one way took, in the unit that the report names.
+
+    Attributes:
+        median: Their median.
+        min: Their least.
+        max: Their most.
+    """
 
     median: float
     min: float
     max: float
 
     @classmethod
-    def of(cls, runs: list[float]) -> "Seconds":
+    def of(cls, runs: Sequence[float]) -> "Figures":
         """Sum up single runs."""
-        return cls(*(round(of(runs), 3) for of in (statistics.median, min, max)))
+        return cls(*(round(of(runs), 4) for of in (statistics.median, min, max)))
 
 
-def compare(
-    name: str,
-    *,
-    measured: Callable[[], None],
-    reference: Callable[[], None],
-    must: float,
-    unit: str,
-    amount: float,
-    runs: int = 5,
-) -> bool:
-    """Run two ways by turns, once more than counted, and print and keep how they compare.
+@dataclass(frozen=True)
+class Bar:
+    """What a figure must reach.
+
+    Attributes:
+        what: The figure in words, such as `ratio of COPY's throughput`.
+        value: What was measured.
+        must: What it must be.
+        is_least: Whether `must` is the least that it may be; otherwise the most.
+    """
+
+    what: str
+    value: float
+    must: float
+    is_least: bool = True
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is."""
+        return self.value >= self.must if self.is_least else self.value <= self.must
+
+    def __str__(self) -> str:
+        sign, verdict = ">=" if self.is_least else "<=", "met" if self.is_met else "NOT met"
+        return f"{self.what}: {self.value:,.3g}, must be {sign} {self.must:,.3g}: {verdict}"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves for a chart in place of one bar per way.
+
+    Attributes:
+        x: What runs along the x axis.
+        points: The curves by name, each a list of x and y.
+        is_log: Whether the x axis is logarithmic.
+    """
+
+    x: str
+    points: Mapping[str, Sequence[tuple[float, float]]]
+    is_log: bool = True
+
+
+def take_turns(
+    ways: Mapping[str, Callable[[], None]], *, runs: int = 5, warm_ups: int = 1
+) -> dict[str, Figures]:
+    """Run ways by turns and time them.
 
     Args:
-        name: The benchmark's name.
-        measured: This project's way.
-        reference: The other way.
-        must: Least ratio of the measured throughput to the reference's.
-        unit: What `amount` counts, such as `MB`.
-        amount: How much one run handles, for a throughput per second.
-        runs: How often each way counts.
+        ways: What to run, by name.
+        runs: How often each one counts.
+        warm_ups: How often each one runs before that.
 
     Returns:
-        Whether the ratio reached what it must.
+        The seconds that each one took.
     """
-    took: dict[str, list[float]] = {"measured": [], "reference": []}
-    for run in range(runs + 1):
-        for way, of_way in (("reference", reference), ("measured", measured)):
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for run in range(warm_ups + runs):
+        for name, way in ways.items():
             started = time.perf_counter()
-            of_way()
-            if run:
-                took[way].append(time.perf_counter() - started)
-    seconds = {way: Seconds.of(of_way) for way, of_way in took.items()}
-    ratio = round(seconds["reference"].median / seconds["measured"].median, 3)
-    rows = [
-        (way, one.median, one.min, one.max, f"{amount / one.median:,.0f} {unit}/s")
-        for way, one in seconds.items()
+            way()
+            if run >= warm_ups:
+                took[name].append(time.perf_counter() - started)
+    return {name: Figures.of(seconds) for name, seconds in took.items()}
+
+
+def report(
+    name: str,
+    title: str,
+    figures: Mapping[str, Figures],
+    bars: Sequence[Bar],
+    *,
+    unit: str = "s",
+    amount: tuple[float, str] | None = None,
+    lines: Lines | None = None,
+    packages: Mapping[str, str] | None = None,
+) -> int:
+    """Print, keep and draw what a benchmark measured.
+
+    Args:
+        name: The benchmark's name, also of its result and chart.
+        title: What was measured, in one line.
+        figures: Figures by way; `MEASURED` is this project's, `REFERENCE`, if any, the other's.
+        bars: What must be reached, the most important first.
+        unit: Unit of the figures.
+        amount: How much one run handles and what that counts, such as `(847, "MB")`, for a
+            throughput beside each way.
+        lines: Curves for the chart.
+        packages: Versions of other packages that took part.
+
+    Returns:
+        0 if all bars are met, else 1: the exit code of the benchmark.
+    """
+    table = [
+        (way, one.median, one.min, one.max, _throughput(amount, one))
+        for way, one in figures.items()
     ]
-    print(tabulate(rows, [name, "median s", "min s", "max s", "throughput"]))
-    met = ratio >= must
-    verdict = "met" if met else "NOT met"
-    print(f"ratio {ratio} of the reference's throughput, must be {must}: {verdict}")
-    RESULTS.mkdir(exist_ok=True)
+    heads = [name, f"median {unit}", f"min {unit}", f"max {unit}", "throughput"]
+    print(tabulate(table, heads))
+    for bar in bars:
+        print(bar)
+    met = all(bar.is_met for bar in bars)
+    measured, reference = figures.get(MEASURED), figures.get(REFERENCE)
     result = {
         "name": name,
-        "unit": f"seconds for {amount:,.0f} {unit}",
-        **{way: asdict(one) for way, one in seconds.items()},
-        "ratio": ratio,
-        "must": must,
+        "title": title,
+        "unit": unit,
+        "amount": amount,
+        "measured": asdict(measured) if measured else None,
+        "reference": asdict(reference) if reference else None,
+        "ratio": round(bars[0].value, 3),
+        "must": bars[0].must,
         "met": met,
+        "figures": {way: asdict(one) for way, one in figures.items()},
+        "bars": [{**asdict(bar), "met": bar.is_met} for bar in bars],
+        "lines": asdict(lines) if lines else None,
         "machine": {
             "processors": os.cpu_count(),
             "architecture": platform.machine(),
             "python": platform.python_version(),
         },
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": {package: version(package) for package in _PACKAGES} | dict(packages or {}),
     }
-    text = json.dumps(result, indent=2)
-    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    return met
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    draw_chart(path)
+    return 0 if met else 1
+
+
+def throughput_bar(what: str, figures: Mapping[str, Figures], must: float) -> Bar:
+    """Give the bar for the measured throughput as a share of the reference's."""
+    return Bar(what, round(figures[REFERENCE].median / figures[MEASURED].median, 3), must)
+
+
+def _throughput(amount: tuple[float, str] | None, figures: Figures) -> str:
+    return f"{amount[0] / figures.median:,.0f} {amount[1]}/s" if amount else ""
