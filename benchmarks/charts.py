@@ -1,11 +1,9 @@
 """Charts: one PNG per benchmark, drawn from its JSON alone.
 
-Takes `results/<name>.json`; gives `docs/images/<name>.png`. `python benchmarks/charts.py` draws all
-of them again.
+Takes `results/<name>.json`; gives `docs/images/<name>.png`. `measure.report` calls it.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 _COLORS = ("#2a6f97", "#b0b7bf", "#d98e04", "#7a9e7e", "#8c5e99")
 
@@ -65,8 +62,3 @@ def _draw_lines(axes: Axes, result: dict[str, Any]) -> None:
     axes.set_xlabel(lines["x"])
     axes.set_ylabel(result["unit"])
     axes.legend(frameon=False)
-
-
-if __name__ == "__main__":
-    for path in sorted(RESULTS.glob("*.json")):
-        sys.stdout.write(f"{draw_chart(path)}\n")

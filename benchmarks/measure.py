@@ -18,6 +18,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from charts import draw_chart
+from page import write_table
 
 RESULTS = Path(__file__).parent / "results"
 MEASURED, REFERENCE = "measured", "reference"
@@ -169,6 +170,7 @@ def report(
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     draw_chart(path)
+    write_table()
     return 0 if met else 1
 
 
