@@ -10,9 +10,11 @@ import pytest
 
 from conftest import price_rows
 from partitioned_etl.builders.partitions import range_tags
-from partitioned_etl.defs.customer_prices import customer_assets
-from partitioned_etl.defs.daily_prices import daily_assets
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
 
+customer_assets = CUSTOMER_PRICES_PIPELINE.assets
+daily_assets = DAILY_PRICES_PIPELINE.assets
 Query = Callable[..., list[tuple[Any, ...]]]
 IMPORT = dg.AssetKey("import_dynamic_partition_file")
 LOAD = dg.AssetKey("duckdb_dynamic_partition_table")

@@ -9,10 +9,13 @@ import pytest
 
 from conftest import order_rows, price_rows
 from partitioned_etl.builders.partitions import range_tags
-from partitioned_etl.defs.customer_prices import customer_assets
-from partitioned_etl.defs.daily_prices import daily_assets
-from partitioned_etl.defs.monthly_orders import monthly_assets, monthly_orders
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
+from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS_PIPELINE, monthly_orders
 
+customer_assets = CUSTOMER_PRICES_PIPELINE.assets
+daily_assets = DAILY_PRICES_PIPELINE.assets
+monthly_assets = MONTHLY_ORDERS_PIPELINE.assets
 Query = Callable[..., list[tuple[Any, ...]]]
 
 

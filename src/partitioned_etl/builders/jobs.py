@@ -1,9 +1,10 @@
 """Step 4, jobs: what of a feed runs together, in one process.
 
-Takes a feed and its assets; gives the job that sensor, schedule and command line start. Next:
-`sensors.py`.
+Takes a feed and its assets; gives the job that sensor, schedule and command line start, and the
+schedule. Next: `sensors.py`.
 """
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -33,4 +34,55 @@ def build_feed_job(feed: Feed, assets: dg.AssetsDefinition) -> AssetJob:
         description=f"Import, check and load partitions of {feed.name}: one key or a range.",
         tags={FEED_TAG: feed.name},
         executor_def=dg.in_process_executor,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleTime:
+    """When the clock starts a feed's job, in the time zone of its partitions.
+
+    Attributes:
+        hour: Hour of the day, 0 to 23.
+        minute: Minute of the hour, 0 to 59.
+        day_of_month: Day of the month for a monthly feed, 1 to 28.
+    """
+
+    hour: int = 23
+    minute: int = 30
+    day_of_month: int = 28
+
+
+END_OF_WINDOW = ScheduleTime()
+"""Near the end of a day or a month, when its file should have landed."""
+
+
+def build_feed_schedule(
+    feed: Feed, job: AssetJob, partitions_def: dg.PartitionsDefinition, at: ScheduleTime
+) -> PartitionedSchedule | None:
+    """Build the schedule that loads the latest partition again, off until someone switches it on.
+
+    Args:
+        feed: The feed.
+        job: The feed's job.
+        partitions_def: The feed's partitions.
+        at: When it starts the job.
+
+    Returns:
+        The schedule; None if the partitions are no time windows, which no clock could choose.
+    """
+    match partitions_def:
+        case dg.DailyPartitionsDefinition():
+            moment = {"hour_of_day": at.hour}
+            description = "Loads the day's file again at the end of the day"
+        case dg.MonthlyPartitionsDefinition():
+            moment = {"day_of_month": at.day_of_month, "hour_of_day": at.hour}
+            description = "Loads the month's file again near the end of the month"
+        case _:
+            return None
+    return dg.build_schedule_from_partitioned_job(
+        job,
+        name=f"{feed.name}_schedule",
+        description=f"{description}; fails if none has landed.",
+        minute_of_hour=at.minute,
+        **moment,
     )

@@ -2,12 +2,9 @@
 
 import dagster as dg
 
-from partitioned_etl.builders.assets import DUCKDB_POOL, build_feed_assets
-from partitioned_etl.builders.jobs import build_feed_job
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.reconciliation import build_reconciliation
+from partitioned_etl.builders.assets import DUCKDB_POOL
+from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.builders.resources import Warehouse
-from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.defs.partitions import monthly_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.settings import read_settings
@@ -27,33 +24,6 @@ MONTHLY_ORDERS = Feed(
             reason="not in the month of the file's name",
         ),
     ),
-)
-
-monthly_assets = build_feed_assets(
-    MONTHLY_ORDERS,
-    import_asset="import_monthly_file",
-    load_asset="stg_orders",
-    partitions_def=monthly_partitions,
-    owners=["team:data-engineering"],
-)
-monthly_job = build_feed_job(MONTHLY_ORDERS, monthly_assets)
-monthly_reconciliation = build_reconciliation(
-    MONTHLY_ORDERS, load_asset="stg_orders", partitions_def=monthly_partitions
-)
-monthly_sensor = build_landing_sensor(
-    MONTHLY_ORDERS,
-    monthly_job,
-    monthly_partitions,
-    monthly_reconciliation,
-    name="monthly_landing_sensor",
-)
-monthly_schedule = dg.build_schedule_from_partitioned_job(
-    monthly_job,
-    name="monthly_orders_schedule",
-    description="Loads the month's file again near the end of the month; fails if none has landed.",
-    day_of_month=28,
-    hour_of_day=23,
-    minute_of_hour=30,
 )
 
 
@@ -125,14 +95,12 @@ monthly_rollup_sensor = dg.AutomationConditionSensorDefinition(
     description="Refreshes the roll-up of a month when its orders were loaded again.",
 )
 
-MONTHLY_ORDERS_PIPELINE = FeedPipeline(
-    feed=MONTHLY_ORDERS,
+MONTHLY_ORDERS_PIPELINE = build_pipeline(
+    MONTHLY_ORDERS,
     partitions_def=monthly_partitions,
-    assets=monthly_assets,
-    job=monthly_job,
-    sensor=monthly_sensor,
-    reconciliation=monthly_reconciliation,
-    schedule=monthly_schedule,
+    import_asset="import_monthly_file",
+    sensor="monthly_landing_sensor",
+    owners=["team:data-engineering"],
     rollups=[monthly_orders],
     rollup_job=monthly_rollup_job,
     rollup_sensor=monthly_rollup_sensor,
