@@ -18,8 +18,11 @@ from tabulate import tabulate
 
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import (
+    add_names,
+    find_dynamic,
     group_into_ranges,
     list_files_in_window,
+    list_names,
     list_partition_keys,
     range_tags,
 )
@@ -192,10 +195,13 @@ def _execute(
 ) -> list[str]:
     """Execute a job for partition keys, and give the ids of the runs."""
     partitions_def = pipeline.partitions_def
-    if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name:
-        unknown = sorted(set(keys) - set(known))
-        instance.add_dynamic_partitions(partitions_def.name, unknown)
-        known = [*known, *unknown]
+    dynamic = find_dynamic(partitions_def)
+    if dynamic and dynamic.name:
+        unknown = sorted(
+            set(list_names(partitions_def, keys)) - set(list_names(partitions_def, known))
+        )
+        instance.add_dynamic_partitions(dynamic.name, unknown)
+        known = add_names(partitions_def, known, unknown)
     run_ids = []
     for group in group_into_ranges(keys, known, settings.max_files_per_run):
         span = f"{group[0]} to {group[-1]}, {len(group)} partitions" if group[1:] else group[0]

@@ -158,7 +158,7 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
         ({"pattern": "in/{key}.csv"}, "no folder"),
         ({"pattern": "{date:%Y}.csv"}, "made of %Y, %m"),
         ({"pattern": "{date:%d.%m.%y}.csv"}, "made of %Y, %m"),
-        ({"pattern": "{date:%Y-%m-%d %H}.csv"}, "made of %Y, %m"),
+        ({"pattern": "{date:%Y-%m-%d %M}.csv"}, "made of %Y, %m"),
         ({"partitioning": "daily"}, "makes dynamic keys, but its partitioning is daily"),
         ({"columns": {}}, "needs columns"),
         ({"columns": {"a": "BIGINT", "A": "BIGINT"}}, "each name once"),

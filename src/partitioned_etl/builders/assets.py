@@ -14,6 +14,7 @@ import dagster as dg
 from partitioned_etl.builders.checks import contract_check_specs, judge_checks
 from partitioned_etl.builders.imports import import_spec, materialize_import
 from partitioned_etl.builders.loads import load_metadata, load_spec, read_previews
+from partitioned_etl.builders.partitions import check_partitions_fit
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.contract import survey_file
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
@@ -52,7 +53,11 @@ def build_feed_assets(
 
     Returns:
         One assets definition that takes one partition key or a range of them.
+
+    Raises:
+        FeedDefinitionError: The partitions have other keys than the feed's file names stand for.
     """
+    check_partitions_fit(feed, partitions_def)
     import_key, load_key = dg.AssetKey(import_asset), dg.AssetKey(load_asset)
 
     @dg.multi_asset(

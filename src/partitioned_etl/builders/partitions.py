@@ -1,20 +1,127 @@
-"""Partitions of a feed: which landed files Dagster has a partition for, and how keys become runs.
+"""Partitions of a feed: what Dagster has a partition for, and how keys become runs.
 
-Takes a listing, or keys that want loading; gives what no partition can take, and ranges of
-neighbouring keys, because a run carries one key or one range. Which definitions ship is in `defs/`.
+Takes a feed, a listing, or keys that want loading; gives partitions definitions, what no partition
+can take, and ranges of neighbouring keys, because a run carries one key or one range: of a
+two-dimensional key, a range of names by a range of dates. Which definitions ship is in `defs/`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, time
+from itertools import groupby, product
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 
+from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.file_names import KEY_SEPARATOR, Partitioning
 from partitioned_etl.ingest.landing import Listing, PassedOver, list_landed_files
 
+NAME_DIMENSION, DATE_DIMENSION = "name", "period"
+"""Dimensions of a two-dimensional key. Dagster sorts them, so the name comes first in a key."""
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
+_MOST_NAMED = 20
+
+
+def build_partitions_def(
+    feed: Feed,
+    *,
+    start: date | str | None = None,
+    end: date | str | None = None,
+    timezone: str = "UTC",
+    keys: Sequence[str] = (),
+    dynamic_name: str | None = None,
+) -> dg.PartitionsDefinition:
+    """Build the partitions that a feed's partitioning calls for.
+
+    An hour, a day, a week or a month gets its partition when it begins, because its file may land
+    before it is over.
+
+    Args:
+        feed: The feed.
+        start: First moment of a dated feed's window, as a date or in ISO 8601.
+        end: First moment after it; None for "until now".
+        timezone: The time zone that the dates of a dated feed are in.
+        keys: The names that a static feed takes; for a two-dimensional feed, makes names static.
+        dynamic_name: Under which name Dagster registers new names; by default the feed's.
+
+    Raises:
+        FeedDefinitionError: Something is missing, cannot be used, or has no meaning for the feed.
+    """
+    partitioning, is_two = Partitioning(str(feed.partitioning)), feed.file_names.has_folder
+
+    def require(is_sound: object, reason: str) -> None:
+        if not is_sound:
+            raise FeedDefinitionError(f"feed {feed.name}: {reason}")
+
+    is_static = partitioning is Partitioning.STATIC or (is_two and bool(keys))
+    is_dynamic = not is_static and (is_two or not partitioning.is_dated)
+    require(start or not partitioning.is_dated, f"{partitioning} partitions need a start")
+    require(
+        partitioning.is_dated or not (start or end or timezone != "UTC"),
+        f"{partitioning} partitions have no start, end or timezone",
+    )
+    require(keys or not is_static, "static partitions need keys")
+    require(is_static or not keys, f"{partitioning} partitions have no keys")
+    require(is_dynamic or not dynamic_name, "only names that are not listed have a dynamic_name")
+    require(len(set(keys)) == len(keys), "the keys of static partitions are there once each")
+
+    dates = _build_window(feed, start, end, timezone) if partitioning.is_dated else None
+    names = None
+    if is_dynamic:
+        names = dg.DynamicPartitionsDefinition(name=dynamic_name or feed.name)
+    elif is_static:
+        for key in keys:
+            require(*_is_name(feed, key))
+        names = dg.StaticPartitionsDefinition(list(keys))
+    if dates and names:
+        return dg.MultiPartitionsDefinition({NAME_DIMENSION: names, DATE_DIMENSION: dates})
+    partitions_def = dates or names
+    assert partitions_def, "a partitioning is dated, dynamic or static"
+    return partitions_def
+
+
+def _is_name(feed: Feed, key: str) -> tuple[bool, str]:
+    try:
+        feed.check_name(key)
+    except PartitionKeyError as error:
+        return False, str(error)
+    return True, ""
+
+
+def _build_window(
+    feed: Feed, start: date | str | None, end: date | str | None, timezone: str
+) -> dg.TimeWindowPartitionsDefinition:
+    try:
+        ZoneInfo(timezone)
+        window = {
+            "start_date": _parse_moment(start),
+            "end_date": _parse_moment(end) if end else None,
+            "end_offset": 0 if end else 1,
+            "timezone": timezone,
+        }
+    except (ValueError, ZoneInfoNotFoundError) as error:
+        raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
+    match feed.partitioning:
+        case Partitioning.HOURLY:
+            return dg.HourlyPartitionsDefinition(**window)
+        case Partitioning.WEEKLY:
+            return dg.WeeklyPartitionsDefinition(**window, day_offset=1)
+        case Partitioning.MONTHLY:
+            return dg.MonthlyPartitionsDefinition(**window)
+        case _:
+            return dg.DailyPartitionsDefinition(**window)
+
+
+def _parse_moment(moment: date | str | None) -> datetime:
+    if isinstance(moment, datetime):
+        return moment
+    if isinstance(moment, date):
+        return datetime.combine(moment, time.min)
+    return datetime.fromisoformat(moment or "")
 
 
 def list_partition_keys(
@@ -35,28 +142,109 @@ def list_files_in_window(
     Args:
         feed: The feed.
         landing_dir: The landing directory.
-        partitions_def: The partitions; dynamic ones take every key that the feed accepts.
+        partitions_def: The partitions; dynamic ones take every name that the feed accepts.
         known: All keys that Dagster knows.
 
     Raises:
         LandedFileError: The folder cannot be listed.
     """
     listing = list_landed_files(feed, landing_dir)
-    if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
-        return listing
-    known = set(known)
-    outside = [key for key in listing.files if key not in known]
-    for key in outside:
-        file = listing.files.pop(key)
-        reason = f"partition key {key} is outside the window of {feed.partitioning} partitions"
-        if known:
-            reason += f", {min(known)} to {max(known)}"
-        listing.refused.append(PassedOver(file.name, reason, key))
+    dimensions = _dimensions(partitions_def)
+    windows = [dict.fromkeys(known)]
+    if len(dimensions) > 1:
+        windows = [
+            {} if _is_dynamic(one) else dict.fromkeys(one.get_partition_keys())
+            for one in dimensions
+        ]
+    for key, file in list(listing.files.items()):
+        parts = key.split(KEY_SEPARATOR) if len(dimensions) > 1 else [key]
+        for part, dimension, window in zip(parts, dimensions, windows, strict=True):
+            if part not in window and not _is_dynamic(dimension):
+                del listing.files[key]
+                reason = _reason_outside(feed, key, part, dimension, list(window))
+                listing.refused.append(PassedOver(file.name, reason, key))
+                break
     return listing
+
+
+def _reason_outside(
+    feed: Feed, key: str, part: str, dimension: dg.PartitionsDefinition, window: Sequence[str]
+) -> str:
+    if isinstance(dimension, dg.StaticPartitionsDefinition):
+        named = ", ".join(window[:_MOST_NAMED]) + (", …" if window[_MOST_NAMED:] else "")
+        return f"{part} is not in the list of names that feed {feed.name} takes: {named}"
+    reason = f"partition key {key} is outside the window of {feed.partitioning} partitions"
+    return f"{reason}, {window[0]} to {window[-1]}" if window else reason
+
+
+def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) -> None:
+    """Make sure that the partitions have the keys that a feed's file names stand for.
+
+    Raises:
+        FeedDefinitionError: One has names and dates and the other has not, or Dagster spells the
+            date before the name.
+    """
+    is_two = isinstance(partitions_def, dg.MultiPartitionsDefinition)
+    is_dated = [
+        isinstance(one, dg.TimeWindowPartitionsDefinition) for one in _dimensions(partitions_def)
+    ]
+    if is_two != feed.file_names.has_folder or (is_two and is_dated != [False, True]):
+        raise FeedDefinitionError(
+            f"feed {feed.name}: pattern {feed.pattern!r} and the partitions do not fit: a pattern "
+            "with a folder needs two dimensions, the alphabetically first for the names and the "
+            "other for the dates"
+        )
+
+
+def find_dynamic(
+    partitions_def: dg.PartitionsDefinition,
+) -> dg.DynamicPartitionsDefinition | None:
+    """Give what new names are registered with; None if the partitions are fixed."""
+    return next(
+        (
+            one
+            for one in _dimensions(partitions_def)
+            if isinstance(one, dg.DynamicPartitionsDefinition) and one.name
+        ),
+        None,
+    )
+
+
+def list_names(partitions_def: dg.PartitionsDefinition, keys: Iterable[str]) -> list[str]:
+    """Give what is registered for dynamic keys: the keys, or the names in two-dimensional ones."""
+    if len(_dimensions(partitions_def)) == 1:
+        return list(keys)
+    return list(dict.fromkeys(key.partition(KEY_SEPARATOR)[0] for key in keys))
+
+
+def add_names(
+    partitions_def: dg.PartitionsDefinition, known: Sequence[str], names: Iterable[str]
+) -> list[str]:
+    """Give all keys that Dagster knows as soon as it has registered new names.
+
+    Args:
+        partitions_def: The partitions.
+        known: All keys that it knows now, in the order that ranges follow.
+        names: What is registered; it comes after the others.
+    """
+    if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return [*known, *names]
+    first, second = partitions_def.partitions_defs
+    dates = second.partitions_def.get_partition_keys()
+    return [
+        *known,
+        *(
+            dg.MultiPartitionKey({first.name: name, second.name: date})
+            for name, date in product(names, dates)
+        ),
+    ]
 
 
 def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) -> list[list[str]]:
     """Group keys into ranges that hold these keys and no other.
+
+    A range of two-dimensional keys is one of names by one of dates. Names that want the same dates
+    share a range.
 
     Args:
         keys: The keys that want loading.
@@ -68,22 +256,40 @@ def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) ->
     """
     wanted = set(keys)
     ranges: list[list[str]] = []
+    above: dict[tuple[str, ...], list[str]] = {}
+    for _, of_name in groupby(ordered, lambda key: _split(key)[0]):
+        here = {}
+        for group in _group_neighbours(wanted, of_name, most):
+            dates = tuple(_split(key)[1] for key in group)
+            whole = above.get(dates)
+            if whole is not None and len(whole) + len(group) <= most:
+                whole += group
+            else:
+                whole = group
+                ranges.append(whole)
+            here[dates] = whole
+        above = here
+    return ranges
+
+
+def _group_neighbours(wanted: set[str], ordered: Iterable[str], most: int) -> list[list[str]]:
+    groups: list[list[str]] = []
     group: list[str] = []
     for key in ordered:
         if key not in wanted or len(group) == most:
             if group:
-                ranges.append(group)
+                groups.append(group)
             group = []
         if key in wanted:
             group.append(key)
-    return [*ranges, group] if group else ranges
+    return [*groups, group] if group else groups
 
 
 def range_tags(keys: Sequence[str]) -> dict[str, str]:
     """Give the run tags that make a run take a range of keys; one key needs none."""
     if len(keys) < 2:
         return {}
-    return {RANGE_START_TAG: keys[0], RANGE_END_TAG: keys[-1]}
+    return {RANGE_START_TAG: str(keys[0]), RANGE_END_TAG: str(keys[-1])}
 
 
 def keys_of_run(tags: Mapping[str, str], ordered: Sequence[str]) -> list[str]:
@@ -95,8 +301,37 @@ def keys_of_run(tags: Mapping[str, str], ordered: Sequence[str]) -> list[str]:
     """
     if PARTITION_TAG in tags:
         return [tags[PARTITION_TAG]]
-    try:
-        first = ordered.index(tags[RANGE_START_TAG])
-        return list(ordered[first : ordered.index(tags[RANGE_END_TAG], first) + 1])
-    except (KeyError, ValueError):
+    if RANGE_START_TAG not in tags:
         return []
+    parts = {key: _split(key) for key in ordered}
+    ends = parts.get(tags[RANGE_START_TAG]), parts.get(tags[RANGE_END_TAG])
+    if not all(ends):
+        return []
+    names, dates = (
+        _between([part[at] for part in parts.values()], *(end[at] for end in ends if end))
+        for at in (0, 1)
+    )
+    return [key for key, (name, date) in parts.items() if name in names and date in dates]
+
+
+def _between(values: Iterable[str], first: str, last: str) -> set[str]:
+    once = list(dict.fromkeys(values))
+    return set(once[once.index(first) : once.index(last) + 1])
+
+
+def _split(key: str) -> tuple[str, str]:
+    """Give name and date of a two-dimensional key, as Dagster lists it; another has no name."""
+    if not isinstance(key, dg.MultiPartitionKey):
+        return "", key
+    name, date = key.dimension_keys
+    return name.partition_key, date.partition_key
+
+
+def _dimensions(partitions_def: dg.PartitionsDefinition) -> list[dg.PartitionsDefinition]:
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition):
+        return [dimension.partitions_def for dimension in partitions_def.partitions_defs]
+    return [partitions_def]
+
+
+def _is_dynamic(partitions_def: dg.PartitionsDefinition) -> bool:
+    return isinstance(partitions_def, dg.DynamicPartitionsDefinition)

@@ -12,7 +12,12 @@ import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.checks import contract_check_specs, judge_checks
-from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
+from partitioned_etl.builders.partitions import (
+    find_dynamic,
+    list_files_in_window,
+    list_names,
+    list_partition_keys,
+)
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.ledger import LedgerRow
@@ -170,7 +175,7 @@ def _build_check(
 def _build_job(
     feed: Feed, load_asset: str, partitions_def: dg.PartitionsDefinition
 ) -> dg.JobDefinition:
-    load_key = dg.AssetKey(load_asset)
+    load_key, dynamic = dg.AssetKey(load_asset), find_dynamic(partitions_def)
 
     @dg.op(name=f"reconcile_{feed.name}", pool=DUCKDB_POOL)
     def reconcile_feed(
@@ -201,9 +206,10 @@ def _build_job(
         ]
         for key in sorted({*view.unreported, *view.outdated, *again, *repair.removed} & {*known}):
             yield _materialization(load_key, key, ledger.get(key))
-        if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and partitions_def.name:
-            for key in _list_keys_to_delete(feed, repair, view) & {*known}:
-                context.instance.delete_dynamic_partition(partitions_def.name, key)
+        if dynamic and dynamic.name:
+            registered = list_names(partitions_def, known)
+            for name in _list_names_to_delete(feed, partitions_def, repair, view) & {*registered}:
+                context.instance.delete_dynamic_partition(dynamic.name, name)
         context.log.info(_summary(feed, repair, view))
         # A materialization makes Dagster show every check of the asset as not evaluated.
         checks = [spec.key for spec in contract_check_specs(feed, load_asset)]
@@ -239,13 +245,16 @@ def _evaluation(load_key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetC
     )
 
 
-def _list_keys_to_delete(feed: Feed, repair: Repair, view: DagsterView) -> set[str]:
-    """Give the dynamic keys that go, also those that a run removed which was ended before this."""
+def _list_names_to_delete(
+    feed: Feed, partitions_def: dg.PartitionsDefinition, repair: Repair, view: DagsterView
+) -> set[str]:
+    """Give the dynamic names that go, also those that a run removed which was ended before this."""
     if feed.on_missing is OnMissing.KEEP:
         return set()
     plan = repair.left.plan
-    landed = {*plan.steps, *(entry.partition_key for entry in plan.refused)}
-    return {*repair.removed, *view.gone} - landed
+    gone = {*repair.removed, *view.gone}
+    left = {*plan.steps, *(entry.partition_key for entry in plan.refused)}
+    return {*list_names(partitions_def, gone)} - {*list_names(partitions_def, left)}
 
 
 def _materialization(

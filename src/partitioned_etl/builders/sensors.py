@@ -15,8 +15,11 @@ import dagster as dg
 
 from partitioned_etl.builders.jobs import FEED_TAG, AssetJob
 from partitioned_etl.builders.partitions import (
+    add_names,
+    find_dynamic,
     group_into_ranges,
     list_files_in_window,
+    list_names,
     list_partition_keys,
     range_tags,
 )
@@ -116,6 +119,7 @@ def build_landing_sensor(
         name: The sensor's name.
     """
     settings = read_settings()
+    dynamic = find_dynamic(partitions_def)
 
     @dg.sensor(
         name=name,
@@ -158,11 +162,13 @@ def build_landing_sensor(
         cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
         wanted = _choose(context, feed, candidates, cursor, in_flight, settings.max_files_per_run)
         unknown = []
-        if isinstance(partitions_def, dg.DynamicPartitionsDefinition):
-            unknown = _list_unknown(listing.files, known, wanted, settings.max_files_per_run)
-        requests = _request_runs(
-            feed, job, wanted, [*known, *unknown], cursor, settings.max_files_per_run
-        )
+        if dynamic:
+            landed, asked, registered = (
+                list_names(partitions_def, keys) for keys in (listing.files, wanted, known)
+            )
+            unknown = _list_unknown(landed, registered, asked, settings.max_files_per_run)
+        ordered = add_names(partitions_def, known, unknown)
+        requests = _request_runs(feed, job, wanted, ordered, cursor, settings.max_files_per_run)
         removal = find_removable(feed, plan)
         requests += _request_removal(context, feed, reconciliation.job, removal, cursor)
         message = _describe(feed, plan, in_flight, requests, removal.brake)
@@ -170,8 +176,8 @@ def build_landing_sensor(
             context.log.info(message)
         return dg.SensorResult(
             run_requests=requests,
-            dynamic_partitions_requests=[partitions_def.build_add_request(unknown)]
-            if isinstance(partitions_def, dg.DynamicPartitionsDefinition) and unknown
+            dynamic_partitions_requests=[dynamic.build_add_request(unknown)]
+            if dynamic and unknown
             else [],
             cursor=str(cursor),
             skip_reason=None if requests else dg.SkipReason(message),
@@ -210,7 +216,7 @@ def _choose(
 def _list_unknown(
     landed: Iterable[str], known: Sequence[str], wanted: Iterable[str], most: int
 ) -> list[str]:
-    """Give the keys to register: those that are wanted, and others that landed and are loaded."""
+    """Give the names to register: those that are wanted, and others that landed and are loaded."""
     registered = set(known)
     needed = sorted(set(wanted) - registered)
     others = sorted(set(landed) - registered - set(needed))
@@ -237,7 +243,7 @@ def _request_runs(
             dg.RunRequest(
                 run_key=f"{cursor.requests}-{digest(cursor.asked[key] for key in keys)}",
                 job_name=job.name,
-                partition_key=keys[0] if len(keys) == 1 else None,
+                partition_key=str(keys[0]) if len(keys) == 1 else None,
                 tags={FEED_TAG: feed.name, **range_tags(keys)},
             )
         )

@@ -8,7 +8,6 @@ import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -16,8 +15,10 @@ from hashlib import sha256
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.file_names import (
     COMPRESSED_SUFFIXES,
+    KEY_SEPARATOR,
     FileNamePattern,
     Partitioning,
+    is_date_key,
 )
 
 PARTITION_KEY_COLUMN = "partition_key"
@@ -115,13 +116,17 @@ class Feed:
     Attributes:
         name: Identifies the feed in the ledger, in run tags and in messages.
         folder: The feed's folder, relative to the landing directory.
-        pattern: The file name, with one placeholder: `"{key}.csv"` or `"{date:%Y-%m-%d}.csv"`.
+        pattern: The file name, with one placeholder: `"{key}.csv"` or `"{date:%Y-%m-%d}.csv"`; or
+            with a folder and both: `"{key}/{date:%Y-%m-%d}.csv"`.
         columns: Column name to DuckDB type, in the order of the file.
         table: The DuckDB table; it gets the columns, then `partition_key` and `source_file`.
-        partitioning: Daily, monthly or dynamic; by default what the pattern implies.
+        partitioning: Hourly, daily, weekly, monthly or dynamic; by default what the pattern
+            implies. A day may be declared weekly, and is the week's Monday then; a `{key}` static.
+            With a folder it is about the date; the names are dynamic, or static, by the partitions
+            that the feed is given.
         csv: The dialect of the files.
         row_rules: What must hold for every row.
-        key_pattern: Regular expression for the keys that a dynamic feed accepts.
+        key_pattern: Regular expression for the names that the feed accepts for `{key}`.
         non_finite_columns: DOUBLE and FLOAT columns in which NaN and infinity are values, also a
             number too large for the type, which then is infinity.
         allow_empty: Whether a file with a header and no rows is an empty partition; it is refused
@@ -160,7 +165,7 @@ class Feed:
 
     def __post_init__(self) -> None:
         try:
-            implied = self.file_names.partitioning
+            partitioning = Partitioning(self.partitioning or self.file_names.partitioning)
             object.__setattr__(self, "on_missing", OnMissing(self.on_missing))
             object.__setattr__(self, "bad_rows", BadRows(self.bad_rows))
             re.compile(self.key_pattern)
@@ -168,12 +173,12 @@ class Feed:
             raise self._wrong(f"key_pattern {self.key_pattern!r}: {error}") from None
         except (FeedDefinitionError, ValueError) as error:
             raise self._wrong(str(error)) from None
-        if (self.partitioning or implied) != implied:
+        if partitioning not in self.file_names.allowed_partitionings:
             raise self._wrong(
-                f"pattern {self.pattern!r} makes {implied} keys, "
-                f"but its partitioning is {self.partitioning}"
+                f"pattern {self.pattern!r} makes {self.file_names.partitioning} keys, "
+                f"but its partitioning is {partitioning}"
             )
-        object.__setattr__(self, "partitioning", implied)
+        object.__setattr__(self, "partitioning", partitioning)
         self._check_columns()
         if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
             raise self._wrong(f"table {self.table} is one of this package's own")
@@ -227,7 +232,8 @@ class Feed:
         """Derive the partition key from a file name.
 
         Args:
-            file_name: A name, without folder, such as `2018-01-22.csv` or `2018-01-22.csv.gz`.
+            file_name: A name, below the feed's folder, such as `2018-01-22.csv`,
+                `2018-01-22.csv.gz` or `acme/2018-01-22.csv`.
 
         Returns:
             The partition key, such as `2018-01-22`.
@@ -236,10 +242,10 @@ class Feed:
             PartitionKeyError: The name does not match the pattern, holds an impossible date, or
                 stands for a key that the feed does not accept.
         """
-        text = self.file_names.match(file_name)
-        if text is None:
+        match = self.file_names.match(file_name)
+        if match is None:
             raise PartitionKeyError(f"the name does not match the pattern {self.pattern!r}")
-        key = self.file_names.date_key_of(text)
+        key = self.file_names.key_of(match)
         self.check_partition_key(key)
         return key
 
@@ -252,20 +258,35 @@ class Feed:
         Raises:
             PartitionKeyError: The feed does not accept it.
         """
-        if self.partitioning is Partitioning.DYNAMIC:
-            if not re.fullmatch(self.key_pattern, partition_key):
-                raise PartitionKeyError(
-                    f"partition key {partition_key[:200]!a} is not made of the characters that "
-                    f"feed {self.name} allows ({self.key_pattern})"
-                )
-            return
-        try:
-            day = datetime.strptime(partition_key, "%Y-%m-%d")
-        except ValueError:
-            day = None
-        if day is None or day.strftime(self.file_names.key_date_format) != partition_key:
+        partitioning, has_folder = Partitioning(str(self.partitioning)), self.file_names.has_folder
+        name, _, date = partition_key.rpartition(KEY_SEPARATOR)
+        if not has_folder:
+            name = date = partition_key
+        if partitioning.is_dated and not is_date_key(date, partitioning):
+            monday = ", a Monday" if partitioning is Partitioning.WEEKLY else ""
             raise PartitionKeyError(
-                f"partition key {partition_key[:200]!a} is not a {self.partitioning} key"
+                f"partition key {partition_key[:200]!a} is not a {partitioning} key{monday}"
+            )
+        if has_folder or not partitioning.is_dated:
+            self.check_name(name)
+
+    def check_name(self, name: str) -> None:
+        """Make sure that this feed accepts a text for `{key}`.
+
+        Args:
+            name: A partition key, or the name in a two-dimensional one.
+
+        Raises:
+            PartitionKeyError: The feed does not accept it.
+        """
+        if not re.fullmatch(self.key_pattern, name):
+            raise PartitionKeyError(
+                f"partition key {name[:200]!a} is not made of the characters that "
+                f"feed {self.name} allows ({self.key_pattern})"
+            )
+        if self.file_names.has_folder and KEY_SEPARATOR in name:
+            raise PartitionKeyError(
+                f"name {name[:200]!a} has a {KEY_SEPARATOR}, which parts name and date in a key"
             )
 
 

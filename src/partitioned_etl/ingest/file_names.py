@@ -1,7 +1,7 @@
 """File names: a feed's pattern, and how a file name becomes a partition key.
 
-Takes a pattern with one placeholder; gives the text that stands for the key, and the key. The
-names that lie in a folder are listed in `landing.py`.
+Takes a pattern with a placeholder for a name, for a date, or, with one folder, for both; gives the
+key. The names that lie in a folder are listed in `landing.py`.
 """
 
 import re
@@ -14,103 +14,181 @@ from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 
 COMPRESSED_SUFFIXES = (".gz", ".zst")
 """What may follow a pattern's own name; the file is then decompressed as it is read."""
-_PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}]+))\}")
-_DATE_DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}"}
+KEY_SEPARATOR = "|"
+"""What stands between name and date in the key of a two-dimensional feed, as Dagster spells it."""
+_PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}/]+))\}")
+_DATE_DIRECTIVES = {
+    "%Y": r"\d{4}",
+    "%m": r"\d{2}",
+    "%d": r"\d{2}",
+    "%H": r"\d{2}",
+    "%G": r"\d{4}",
+    "%V": r"\d{2}",
+}
 
 
 class Partitioning(StrEnum):
     """How a feed is cut into partitions; it decides what a partition key looks like."""
 
+    HOURLY = "hourly"
+    """One file an hour, key `2018-01-22-13:00`."""
     DAILY = "daily"
     """One file a day, key `2018-01-22`."""
+    WEEKLY = "weekly"
+    """One file a week, key `2018-01-22`, the week's Monday."""
     MONTHLY = "monthly"
     """One file a month, key `2018-01-01`, the month's first day."""
     DYNAMIC = "dynamic"
     """One file a name, such as a customer; the key is that name."""
+    STATIC = "static"
+    """One file a name out of a list that is declared; the key is that name."""
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the keys stand for times."""
+        return self in _KEY_DATE_FORMATS
+
+
+_KEY_DATE_FORMATS = {
+    Partitioning.HOURLY: "%Y-%m-%d-%H:00",
+    Partitioning.DAILY: "%Y-%m-%d",
+    Partitioning.WEEKLY: "%Y-%m-%d",
+    Partitioning.MONTHLY: "%Y-%m-01",
+}
+_BY_DIRECTIVES = {
+    ("%H", "%Y", "%d", "%m"): Partitioning.HOURLY,
+    ("%Y", "%d", "%m"): Partitioning.DAILY,
+    ("%G", "%V"): Partitioning.WEEKLY,
+    ("%Y", "%m"): Partitioning.MONTHLY,
+}
+_ALLOWED = {
+    Partitioning.DAILY: {Partitioning.DAILY, Partitioning.WEEKLY},
+    Partitioning.DYNAMIC: {Partitioning.DYNAMIC, Partitioning.STATIC},
+}
+"""What a feed may declare in place of what its pattern implies."""
+
+
+def is_date_key(text: str, partitioning: Partitioning) -> bool:
+    """Tell whether a text is a key of a dated partitioning, in its own spelling."""
+    date_format = _KEY_DATE_FORMATS[partitioning]
+    try:
+        moment = datetime.strptime(text, date_format)
+    except ValueError:
+        return False
+    if partitioning is Partitioning.WEEKLY and moment.isoweekday() != 1:
+        return False
+    return moment.strftime(date_format) == text
 
 
 @dataclass(frozen=True)
 class FileNamePattern:
-    """A file name with one placeholder for the key: `{key}.csv` or `{date:%Y-%m-%d}.csv`.
+    """A file name with a placeholder for the key: `{key}.csv` or `{date:%Y-%m-%d}.csv`.
+
+    With one folder, there are both: `{key}/{date:%Y-%m-%d}.csv` or `{date:%Y-%m}/{key}.csv`. The
+    key then is two-dimensional, the name before the date: `acme|2018-01-22`.
 
     Raises:
-        FeedDefinitionError: There is not just one placeholder, or its date format does not make
-            keys of a day or a month.
+        FeedDefinitionError: The placeholders are not those, or the date format does not make keys
+            of an hour, a day, a week or a month.
     """
 
     text: str
 
     def __post_init__(self) -> None:
-        if len(list(_PLACEHOLDER.finditer(self.text))) != 1 or "/" in self.text:
+        found = [[match["date"] for match in _PLACEHOLDER.finditer(part)] for part in self._parts]
+        is_one = len(found) == 1 and len(found[0]) == 1
+        is_two = (
+            [len(part) for part in found] == [1, 1] and [None] in found and found[0] != found[1]
+        )
+        if not is_one and not is_two:
             raise FeedDefinitionError(
                 f"pattern {self.text!r} needs exactly one placeholder, {{key}} or "
-                "{date:%Y-%m-%d}, and no folder"
+                "{date:%Y-%m-%d}, and no folder; or both, one of them for a folder, as in "
+                "{key}/{date:%Y-%m-%d}.csv"
             )
-        if self._date_format is not None and self._directives not in (
-            ["%Y", "%d", "%m"],
-            ["%Y", "%m"],
-        ):
+        if self._date_format and self._directives not in _BY_DIRECTIVES:
             raise FeedDefinitionError(
-                f"a date in a file name is made of %Y, %m and, if daily, %d: {self._date_format!r}"
+                "a date in a file name is made of %Y, %m and, if daily, %d and, if hourly, %H; "
+                f"or of %G and %V, if weekly: {self._date_format!r}"
             )
 
     @property
     def partitioning(self) -> Partitioning:
-        """The partitioning that the pattern implies."""
-        if self._date_format is None:
-            return Partitioning.DYNAMIC
-        return Partitioning.DAILY if "%d" in self._directives else Partitioning.MONTHLY
+        """The partitioning that the pattern implies; of a two-dimensional key, the date's."""
+        return _BY_DIRECTIVES[self._directives] if self._date_format else Partitioning.DYNAMIC
 
     @property
-    def key_date_format(self) -> str:
-        """The `strftime` format of the partition keys, if they are dates."""
-        return "%Y-%m-%d" if self.partitioning is Partitioning.DAILY else "%Y-%m-01"
+    def allowed_partitionings(self) -> set[Partitioning]:
+        """What a feed with this pattern may declare."""
+        return _ALLOWED.get(self.partitioning, {self.partitioning})
 
-    def match(self, file_name: str) -> str | None:
-        """Give the text that stands for the key in a file name, or None if it does not match."""
-        match = self._regex.fullmatch(file_name)
-        return match[1] if match else None
+    @property
+    def has_folder(self) -> bool:
+        """Whether the key is two-dimensional, and files lie one folder deeper."""
+        return len(self._parts) == 2
 
-    def date_key_of(self, text: str) -> str:
-        """Turn the text that stands for the key into the key: a date into its own format.
+    def matches_folder(self, name: str) -> bool:
+        """Tell whether a folder's name is like the pattern's first part."""
+        return self.has_folder and self._compile(self._parts[0]).fullmatch(name) is not None
+
+    def match(self, file_name: str) -> re.Match[str] | None:
+        """Match a file name, with its folder if the pattern has one; None if it is not like it."""
+        return self._regex.fullmatch(file_name)
+
+    def key_of(self, match: re.Match[str]) -> str:
+        """Give the key that a matching name stands for, a date in the key's own format.
 
         Raises:
-            PartitionKeyError: It is no possible date.
+            PartitionKeyError: It holds no possible date.
         """
-        if self._date_format is None:
-            return text
+        found = match.groupdict()
+        parts = [found["key"]] if "key" in found else []
+        if self._date_format:
+            parts.append(self._date_key_of(found["date"], self._date_format))
+        return KEY_SEPARATOR.join(parts)
+
+    def _date_key_of(self, text: str, date_format: str) -> str:
+        day = (text, date_format)
+        if "%V" in date_format:
+            day = (f"{text} 1", f"{date_format} %u")
         try:
-            return datetime.strptime(text, self._date_format).strftime(self.key_date_format)
+            moment = datetime.strptime(*day)
         except ValueError:
-            raise PartitionKeyError(
-                f"the name holds no date of the form {self._date_format}"
-            ) from None
+            moment = None
+        # In some versions, Python takes week 53 of a year of 52 weeks for the next year's first.
+        if moment is None or ("%V" in date_format and moment.strftime(date_format) != text):
+            raise PartitionKeyError(f"the name holds no date of the form {date_format}")
+        return moment.strftime(_KEY_DATE_FORMATS[self.partitioning])
+
+    @property
+    def _parts(self) -> list[str]:
+        return self.text.split("/")
 
     @cached_property
-    def _placeholder(self) -> re.Match[str]:
-        match = _PLACEHOLDER.search(self.text)
-        assert match is not None, "checked when the pattern was made"
-        return match
-
-    @property
     def _date_format(self) -> str | None:
-        return self._placeholder["date"]
+        formats = [match["date"] for match in _PLACEHOLDER.finditer(self.text)]
+        return next((one for one in formats if one), None)
 
     @property
-    def _directives(self) -> list[str]:
-        return sorted(re.findall(r"%.", self._date_format or ""))
+    def _directives(self) -> tuple[str, ...]:
+        return tuple(sorted(re.findall(r"%.", self._date_format or "")))
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        before, after = self.text.split(self._placeholder[0])
-        middle = ".+?"
-        if self._date_format:
-            middle = re.escape(self._date_format)
-            for directive, digits in _DATE_DIRECTIVES.items():
-                middle = middle.replace(re.escape(directive), digits)
-        suffix = ""
-        if not self.text.endswith(COMPRESSED_SUFFIXES):
-            suffix = f"(?:{'|'.join(re.escape(suffix) for suffix in COMPRESSED_SUFFIXES)})?"
-        return re.compile(
-            f"{re.escape(before)}({middle}){re.escape(after)}{suffix}", re.ASCII | re.DOTALL
-        )
+        return self._compile(self.text, ends=not self.text.endswith(COMPRESSED_SUFFIXES))
+
+    def _compile(self, text: str, *, ends: bool = False) -> re.Pattern[str]:
+        regex, after = "", 0
+        for placeholder in _PLACEHOLDER.finditer(text):
+            middle = "(?P<key>[^/]+?)"
+            if placeholder["date"]:
+                middle = re.escape(placeholder["date"])
+                for directive, digits in _DATE_DIRECTIVES.items():
+                    middle = middle.replace(re.escape(directive), digits)
+                middle = f"(?P<date>{middle})"
+            regex += re.escape(text[after : placeholder.start()]) + middle
+            after = placeholder.end()
+        regex += re.escape(text[after:])
+        if ends:
+            regex += f"(?:{'|'.join(re.escape(suffix) for suffix in COMPRESSED_SUFFIXES)})?"
+        return re.compile(regex, re.ASCII | re.DOTALL)

@@ -10,12 +10,17 @@ import stat
 import time
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.file_names import KEY_SEPARATOR
 
+_PATTERN_CHARACTERS = "*?[\\"
+"""What DuckDB takes for a pattern in a folder's name, however it is escaped."""
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
@@ -63,17 +68,19 @@ class LandedFile:
         path: Where it lies.
         signature: What `stat` says of it.
         lacks_marker: Whether the feed wants a marker file beside it that is not there.
+        is_in_folder: Whether it lies in a folder of the feed's folder.
     """
 
     partition_key: str
     path: Path
     signature: Signature
     lacks_marker: bool = False
+    is_in_folder: bool = False
 
     @property
     def name(self) -> str:
-        """The file name without its folder; it is what `source_file` holds."""
-        return self.path.name
+        """The file name, below the feed's folder; it is what `source_file` holds."""
+        return f"{self.path.parent.name}/{self.path.name}" if self.is_in_folder else self.path.name
 
     def why_not_ready(self, settle_seconds: float, now_ns: int | None = None) -> str:
         """Say why the file may not be read yet; empty if it may.
@@ -94,7 +101,7 @@ class PassedOver:
     """A directory entry that is not a landed file, or one that no partition can take.
 
     Attributes:
-        name: The entry's name, printable.
+        name: The entry's name, below the feed's folder, printable.
         reason: Why it is passed over.
         partition_key: The key that its name stands for, as far as there is one.
     """
@@ -125,7 +132,7 @@ def feed_folder(feed: Feed, landing_dir: Path) -> Path:
 
 
 def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
-    """List a feed's folder, once.
+    """List a feed's folder, once, and the folders in it if the feed's pattern has one.
 
     Args:
         feed: The feed.
@@ -137,46 +144,112 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
         because a file system or a database may not tell them apart.
 
     Raises:
-        LandedFileError: The landing directory does not exist, or the folder cannot be read.
+        LandedFileError: The landing directory does not exist, or a folder cannot be read.
     """
     folder = feed_folder(feed, landing_dir)
     _check_folder(feed, folder, Path(landing_dir))
     listing = Listing()
-    by_key: dict[str, list[LandedFile]] = defaultdict(list)
+    found: list[LandedFile] = []
     markers: set[str] = set()
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if feed.done_suffix and entry.name.endswith(feed.done_suffix):
-                    markers.add(entry.name)
+        if not feed.file_names.has_folder:
+            _list_folder(feed, folder, "", found, markers, listing)
+        else:
+            for name in _list_subfolders(feed, folder, listing):
+                try:
+                    _list_folder(feed, folder / name, f"{name}/", found, markers, listing)
+                except FileNotFoundError:
                     continue
-                _list_entry(feed, folder, entry, by_key, listing)
     except FileNotFoundError:
         listing.ignored.append(PassedOver(str(folder), "the feed's folder does not exist"))
         return listing
     except OSError as error:
         raise LandedFileError(f"feed {feed.name}: cannot list {folder}: {error}") from error
-    for _, files in sorted(by_key.items()):
-        if len(files) == 1:
-            lacks_marker = (
-                bool(feed.done_suffix) and files[0].name + feed.done_suffix not in markers
-            )
-            file = replace(files[0], lacks_marker=True) if lacks_marker else files[0]
-            listing.files[file.partition_key] = file
-            continue
-        names = ", ".join(sorted(file.name for file in files))
-        reason = f"several files stand for one partition key: {names}"
-        listing.refused.extend(PassedOver(file.name, reason, file.partition_key) for file in files)
+    for file in _refuse_look_alikes(feed, found, listing):
+        lacks_marker = bool(feed.done_suffix) and file.name + feed.done_suffix not in markers
+        listing.files[file.partition_key] = (
+            replace(file, lacks_marker=True) if lacks_marker else file
+        )
     listing.files = dict(sorted(listing.files.items()))
     listing.ignored.sort(key=lambda passed_over: passed_over.name)
     listing.refused.sort(key=lambda passed_over: passed_over.name)
     return listing
 
 
+def _list_subfolders(feed: Feed, folder: Path, listing: Listing) -> list[str]:
+    names = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name, shown = entry.name, _printable(entry.name)
+            is_named = feed.file_names.matches_folder(name) and not _is_hidden_or_temporary(name)
+            if not is_named or not entry.is_dir(follow_symlinks=False):
+                listing.ignored.append(PassedOver(shown, _reason_to_ignore(feed, entry)))
+            elif any(character in name for character in _PATTERN_CHARACTERS):
+                reason = "DuckDB takes a character of the folder's name for a pattern: one of "
+                listing.refused.append(PassedOver(shown, reason + " ".join(_PATTERN_CHARACTERS)))
+            else:
+                names.append(name)
+    return sorted(names)
+
+
+def _list_folder(
+    feed: Feed,
+    folder: Path,
+    prefix: str,
+    found: list[LandedFile],
+    markers: set[str],
+    listing: Listing,
+) -> None:
+    with _open_folder(folder, follow_symlinks=not prefix) as opened, os.scandir(opened) as entries:
+        for entry in entries:
+            if feed.done_suffix and entry.name.endswith(feed.done_suffix):
+                markers.add(prefix + entry.name)
+            elif file := _list_entry(feed, folder, prefix, entry, listing):
+                found.append(file)
+
+
+@contextmanager
+def _open_folder(folder: Path, *, follow_symlinks: bool) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    opened = os.open(folder, flags if follow_symlinks else flags | os.O_NOFOLLOW)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _refuse_look_alikes(
+    feed: Feed, found: Iterable[LandedFile], listing: Listing
+) -> Iterator[LandedFile]:
+    """Give the files that stand alone for their key, and whose name is spelled in one way."""
+    by_key: dict[str, list[LandedFile]] = defaultdict(list)
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for file in found:
+        by_key[_one_spelling(file.partition_key)].append(file)
+        if feed.file_names.has_folder:
+            name = file.partition_key.partition(KEY_SEPARATOR)[0]
+            spellings[_one_spelling(name)].add(name)
+    for key, files in by_key.items():
+        names = spellings[key.partition(KEY_SEPARATOR)[0]]
+        if len(files) > 1:
+            together = ", ".join(sorted(file.name for file in files))
+            reason = f"several files stand for one partition key: {together}"
+        elif len(names) > 1:
+            reason = f"several spellings of one name: {', '.join(sorted(names))}"
+        else:
+            yield files[0]
+            continue
+        listing.refused.extend(PassedOver(file.name, reason, file.partition_key) for file in files)
+
+
+def _one_spelling(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
+
+
 def _check_folder(feed: Feed, folder: Path, landing_dir: Path) -> None:
     if not landing_dir.is_dir():
         raise LandedFileError(f"the landing directory {landing_dir} does not exist")
-    if any(character in str(folder.absolute()) for character in "*?[\\"):
+    if any(character in str(folder.absolute()) for character in _PATTERN_CHARACTERS):
         raise LandedFileError(
             f"feed {feed.name}: DuckDB takes a character of {folder} for a pattern: one of * ? [ \\"
         )
@@ -209,34 +282,31 @@ def find_landed_file(feed: Feed, landing_dir: Path, listing: Listing, key: str) 
 
 
 def _list_entry(
-    feed: Feed,
-    folder: Path,
-    entry: os.DirEntry[str],
-    by_key: dict[str, list[LandedFile]],
-    listing: Listing,
-) -> None:
-    name = entry.name
-    if feed.file_names.match(name) is None or _is_hidden_or_temporary(name):
+    feed: Feed, folder: Path, prefix: str, entry: os.DirEntry[str], listing: Listing
+) -> LandedFile | None:
+    name = prefix + entry.name
+    if feed.file_names.match(name) is None or _is_hidden_or_temporary(entry.name):
         listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
-        return
+        return None
     if entry.is_symlink():
         listing.ignored.append(PassedOver(_printable(name), "symbolic link"))
-        return
+        return None
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return None
     if not stat.S_ISREG(status.st_mode):
         listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
-        return
+        return None
     try:
         key = feed.partition_key_of(name)
         _check_duckdb_can_open(name)
     except PartitionKeyError as error:
         listing.refused.append(PassedOver(_printable(name), str(error)))
-    else:
-        one_spelling = unicodedata.normalize("NFC", key).casefold()
-        by_key[one_spelling].append(LandedFile(key, folder / name, Signature.of(status)))
+        return None
+    return LandedFile(
+        key, folder / entry.name, Signature.of(status), is_in_folder=feed.file_names.has_folder
+    )
 
 
 def _check_duckdb_can_open(name: str) -> None:

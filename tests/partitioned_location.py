@@ -1,0 +1,86 @@
+"""A code location with a feed of every kind of partitioning that no shipped feed has.
+
+A partition of theirs goes with its file.
+"""
+
+import dagster as dg
+
+from partitioned_etl.builders.assets import build_feed_assets
+from partitioned_etl.builders.jobs import build_feed_job
+from partitioned_etl.builders.partitions import build_partitions_def
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.reconciliation import build_reconciliation
+from partitioned_etl.builders.sensors import build_landing_sensor
+from partitioned_etl.defs import resources
+from partitioned_etl.ingest.feed import Feed, OnMissing, RowRule
+
+
+def make_feed(name: str, pattern: str, partitioning: str | None = None) -> Feed:
+    """Declare a feed of numbers that are above 0."""
+    rule = RowRule(
+        name=f"{name}_are_positive", column="number", expression="number > 0", reason="not above 0"
+    )
+    return Feed(
+        name=name,
+        folder=name,
+        pattern=pattern,
+        partitioning=partitioning,
+        columns={"number": "BIGINT"},
+        table=f"raw_{name}",
+        row_rules=(rule,),
+        on_missing=OnMissing.REMOVE,
+    )
+
+
+def make_pipeline(feed: Feed, partitions_def: dg.PartitionsDefinition) -> FeedPipeline:
+    """Put a feed's assets, job, reconciliation and sensor together."""
+    load_asset = f"load_asset_of_{feed.name}"
+    assets = build_feed_assets(
+        feed,
+        import_asset=f"import_asset_of_{feed.name}",
+        load_asset=load_asset,
+        partitions_def=partitions_def,
+    )
+    job = build_feed_job(feed, assets)
+    reconciliation = build_reconciliation(
+        feed, load_asset=load_asset, partitions_def=partitions_def
+    )
+    sensor = build_landing_sensor(
+        feed, job, partitions_def, reconciliation, name=f"{feed.name}_sensor"
+    )
+    return FeedPipeline(
+        feed=feed,
+        partitions_def=partitions_def,
+        assets=assets,
+        job=job,
+        sensor=sensor,
+        reconciliation=reconciliation,
+    )
+
+
+HOURS = make_feed("hours", "{date:%Y-%m-%d-%H}.csv")
+ISO_WEEKS = make_feed("iso_weeks", "{date:%G-W%V}.csv")
+WEEKS = make_feed("weeks", "{date:%Y-%m-%d}.csv", "weekly")
+REGIONS = make_feed("regions", "{key}.csv", "static")
+CUSTOMER_DAYS = make_feed("customer_days", "{key}/{date:%Y-%m-%d}.csv")
+REGION_MONTHS = make_feed("region_months", "{date:%Y-%m}/{key}.csv")
+
+WINDOW = {"start": "2018-01-01", "end": "2018-04-02"}
+NAMES = ("north", "east", "south", "west")
+PIPELINES = {
+    "hours": make_pipeline(HOURS, build_partitions_def(HOURS, **WINDOW)),
+    "iso_weeks": make_pipeline(ISO_WEEKS, build_partitions_def(ISO_WEEKS, **WINDOW)),
+    "weeks": make_pipeline(WEEKS, build_partitions_def(WEEKS, **WINDOW)),
+    "regions": make_pipeline(REGIONS, build_partitions_def(REGIONS, keys=NAMES)),
+    "customer_days": make_pipeline(CUSTOMER_DAYS, build_partitions_def(CUSTOMER_DAYS, **WINDOW)),
+    "region_months": make_pipeline(
+        REGION_MONTHS, build_partitions_def(REGION_MONTHS, **WINDOW, keys=NAMES)
+    ),
+}
+defs = dg.Definitions.merge(
+    dg.Definitions(
+        resources={"landing": resources.landing, "warehouse": resources.warehouse},
+        executor=dg.in_process_executor,
+    ),
+    *(pipeline.to_definitions() for pipeline in PIPELINES.values()),
+)
