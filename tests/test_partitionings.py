@@ -166,4 +166,42 @@ def test_files_go_the_whole_way(
     location.settle()
     del numbers[last, kind.files[last]]
     assert rows() == numbers
+    names = ["acme", "globex"] if kind.feed == "customer_days" else []
+    assert instance_on_disk.get_dynamic_partitions(kind.feed) == names
     assert location.check() == (True, [])
+
+
+def test_a_backfill_over_names_and_dates_loads_all_of_them_and_no_other(
+    landing_dir: Path,
+    database: Path,
+    drop: Callable[..., None],
+    query: Query,
+    instance_on_disk: dg.DagsterInstance,
+) -> None:
+    from dagster._core.definitions.automation_tick_evaluation_context import (
+        build_run_requests_with_backfill_policies,
+    )
+    from dagster._core.definitions.events import AssetKeyPartitionKey
+    from dagster._core.definitions.partitions.context import partition_loading_context
+
+    pipeline = PIPELINES["customer_days"]
+    asset_keys = pipeline.assets.keys
+    names, days = ("acme", "globex", "initech"), ("2018-01-22", "2018-01-23", "2018-01-24")
+    drop("customer_days", *(f"{name}/{day}.csv" for name in names for day in days))
+    instance_on_disk.add_dynamic_partitions("customer_days", list(names))
+    asked = [f"{name}|{day}" for name in names for day in days]
+    asked.remove("globex|2018-01-23")
+
+    with partition_loading_context(dynamic_partitions_store=instance_on_disk):
+        # What the daemon makes of a backfill that somebody clicks in the web UI.
+        requests = build_run_requests_with_backfill_policies(
+            [AssetKeyPartitionKey(asset, key) for asset in asset_keys for key in asked],
+            defs.resolve_asset_graph(),
+            instance_on_disk,
+        )
+    location = Location(defs, pipeline, instance_on_disk)
+    for request in requests:
+        location.execute(request.with_replaced_attrs(job_name=pipeline.job.name))
+    assert len(requests) == 4
+    loaded = query("SELECT partition_key FROM raw_customer_days ORDER BY ALL")
+    assert [key for (key,) in loaded] == asked

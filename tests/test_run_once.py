@@ -48,6 +48,12 @@ from partitioned_etl import run_once
 run_once.pipelines = [removing_location.CUSTOMERS, removing_location.DAYS, removing_location.MONTHS]
 run_once.defs = removing_location.define(*run_once.pipelines)
 {MAIN}"""
+TWO_DIMENSIONAL = f"""
+import partitioned_location
+from partitioned_etl import run_once
+run_once.pipelines = [partitioned_location.PIPELINES["customer_days"]]
+run_once.defs = partitioned_location.defs
+{MAIN}"""
 FAILING_REMOVAL = f"""{FAIL}
 from partitioned_etl.builders import reconciliation
 reconciliation.repair_feed = fail
@@ -295,6 +301,30 @@ def test_partitions_of_deleted_files_are_removed_and_rolled_up_where_that_is_the
     assert braked.returncode == 1
     assert "customer_prices: 1 of 1 files are gone, more than half" in braked.stderr
     assert query("SELECT partition_key FROM raw_dynamic_partition_data") == [("globex",)]
+
+
+def test_names_by_dates_are_loaded_in_one_run_and_what_is_outside_is_refused(
+    landing_dir: Path, run: Run, query: Query, tmp_path: Path
+) -> None:
+    for name in ("acme/2018-01-22", "acme/2018-01-23", "globex/2018-01-22", "globex/2018-01-23"):
+        path = landing_dir / "customer_days" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("number\n1\n", encoding="utf-8")
+    (landing_dir / "customer_days" / "acme" / "1999-01-01.csv").write_text("number\n1\n")
+    result = run(TWO_DIMENSIONAL)
+    assert result.returncode == 1
+    span = "acme|2018-01-22 to globex|2018-01-23, 4 partitions"
+    assert f"customer_days_job: {span}" in result.stdout
+    assert "acme/1999-01-01.csv: partition key acme|1999-01-01 is outside" in result.stderr
+    assert query("SELECT DISTINCT source_file FROM raw_customer_days ORDER BY 1") == [
+        ("acme/2018-01-22.csv",),
+        ("acme/2018-01-23.csv",),
+        ("globex/2018-01-22.csv",),
+        ("globex/2018-01-23.csv",),
+    ]
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
+        assert instance.get_dynamic_partitions("customer_days") == ["acme", "globex"]
+        assert len(instance.get_run_records()) == 1
 
 
 @pytest.mark.slow

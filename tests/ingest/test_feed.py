@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingest.workbench import NOTES, ORDERS, PRICES
+from ingest.workbench import CUSTOMER_DAYS, NOTES, ORDERS, PRICES
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
 from partitioned_etl.ingest.file_names import Partitioning
@@ -23,6 +23,13 @@ def make_feed(**declared: Any) -> Feed:
     return Feed(**sound | declared)
 
 
+HOURS = make_feed(pattern="{date:%Y-%m-%d-%H}.csv")
+ISO_WEEKS = make_feed(pattern="{date:%G-W%V}.csv")
+WEEKS = make_feed(pattern="{date:%Y-%m-%d}.csv", partitioning="weekly")
+REGIONS = make_feed(partitioning="static")
+MONTH_FOLDERS = make_feed(pattern="month={date:%Y-%m}/{key}.csv")
+
+
 @pytest.mark.parametrize(
     ("feed", "file_name", "partition_key"),
     [
@@ -36,6 +43,16 @@ def make_feed(**declared: Any) -> Feed:
         (make_feed(pattern="{date:%d.%m.%Y}"), "22.01.2018", "2018-01-22"),
         (make_feed(pattern="{date:%m+%Y}.csv"), "02+2018.csv", "2018-02-01"),
         (make_feed(pattern="a.({key}).csv"), "a.(x).csv", "x"),
+        (HOURS, "2018-01-22-13.csv", "2018-01-22-13:00"),
+        (make_feed(pattern="{date:%H_%Y%m%d}.csv"), "00_20180122.csv", "2018-01-22-00:00"),
+        (ISO_WEEKS, "2018-W04.csv", "2018-01-22"),
+        (ISO_WEEKS, "2020-W53.csv.gz", "2020-12-28"),
+        (ISO_WEEKS, "2021-W01.csv", "2021-01-04"),
+        (WEEKS, "2018-01-22.csv", "2018-01-22"),
+        (REGIONS, "north.csv", "north"),
+        (CUSTOMER_DAYS, "acme/2018-01-22.csv", "acme|2018-01-22"),
+        (CUSTOMER_DAYS, "acme/2018-01-22.csv.zst", "acme|2018-01-22"),
+        (MONTH_FOLDERS, "month=2018-01/acme.csv", "acme|2018-01-01"),
     ],
 )
 def test_a_file_name_stands_for_one_partition_key(
@@ -60,6 +77,13 @@ def test_a_file_name_stands_for_one_partition_key(
         (NOTES, ".csv"),
         (NOTES, ""),
         (make_feed(pattern="a.({key}).csv"), "a.x.csv"),
+        (NOTES, "a/b.csv"),
+        (HOURS, "2018-01-22.csv"),
+        (ISO_WEEKS, "2018-04.csv"),
+        (CUSTOMER_DAYS, "2018-01-22.csv"),
+        (CUSTOMER_DAYS, "/2018-01-22.csv"),
+        (CUSTOMER_DAYS, "a/b/2018-01-22.csv"),
+        (MONTH_FOLDERS, "2018-01/acme.csv"),
     ],
 )
 def test_a_name_of_another_pattern_stands_for_no_key(feed: Feed, file_name: str) -> None:
@@ -70,7 +94,15 @@ def test_a_name_of_another_pattern_stands_for_no_key(feed: Feed, file_name: str)
 
 @pytest.mark.parametrize(
     ("feed", "file_name"),
-    [(PRICES, "2018-02-30.csv"), (PRICES, "2018-13-01.csv"), (ORDERS, "2018-00.csv")],
+    [
+        (PRICES, "2018-02-30.csv"),
+        (PRICES, "2018-13-01.csv"),
+        (ORDERS, "2018-00.csv"),
+        (HOURS, "2018-01-22-24.csv"),
+        (ISO_WEEKS, "2018-W00.csv"),
+        (ISO_WEEKS, "2021-W53.csv"),
+        (CUSTOMER_DAYS, "acme/2018-02-30.csv"),
+    ],
 )
 def test_an_impossible_date_in_a_name_is_no_key(feed: Feed, file_name: str) -> None:
     with pytest.raises(PartitionKeyError, match="holds no date of the form"):
@@ -101,6 +133,16 @@ def test_a_dynamic_feed_refuses_other_names_by_default(key: str) -> None:
         feed.partition_key_of(f"{key}.csv")
 
 
+def test_the_name_in_a_two_dimensional_key_follows_the_key_pattern() -> None:
+    for name in ("", "a b", "..", "a/b"):
+        with pytest.raises(PartitionKeyError, match="is not made of the characters"):
+            CUSTOMER_DAYS.check_partition_key(f"{name}|2018-01-22")
+    any_name = replace(CUSTOMER_DAYS, key_pattern=".+")
+    any_name.check_partition_key("a b|2018-01-22")
+    with pytest.raises(PartitionKeyError, match=r"name 'a\|b' has a \|, which parts name and date"):
+        any_name.partition_key_of("a|b/2018-01-22.csv")
+
+
 def test_a_refused_key_is_cut_short_in_the_message() -> None:
     with pytest.raises(PartitionKeyError) as refused:
         make_feed().check_partition_key("é" * 100_000)
@@ -127,6 +169,14 @@ def test_the_key_pattern_must_match_the_whole_key() -> None:
         (ORDERS, "2018-01-02"),
         (ORDERS, "2018-01"),
         (ORDERS, "2018-1-01"),
+        (HOURS, "2018-01-22-13"),
+        (HOURS, "2018-01-22-13:30"),
+        (HOURS, "2018-01-22"),
+        (ISO_WEEKS, "2018-W04"),
+        (ISO_WEEKS, "2018-01-23"),
+        (WEEKS, "2018-01-23"),
+        (CUSTOMER_DAYS, "acme"),
+        (CUSTOMER_DAYS, "2018-01-22|acme"),
     ],
 )
 def test_a_dated_feed_refuses_a_key_that_is_not_its_own_spelling(feed: Feed, key: str) -> None:
@@ -140,6 +190,10 @@ def test_a_dated_feed_refuses_a_key_that_is_not_its_own_spelling(feed: Feed, key
         ("{date:%Y-%m-%d}.csv", Partitioning.DAILY),
         ("{date:%Y%m}.csv", Partitioning.MONTHLY),
         ("{key}.csv", Partitioning.DYNAMIC),
+        ("{date:%Y-%m-%dT%H}.csv", Partitioning.HOURLY),
+        ("{date:%G-W%V}.csv", Partitioning.WEEKLY),
+        ("{key}/{date:%Y-%m-%d}.csv", Partitioning.DAILY),
+        ("{date:%Y-%m}/{key}.csv", Partitioning.MONTHLY),
     ],
 )
 def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partitioning) -> None:
@@ -156,10 +210,26 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
         ({"pattern": "{customer}.csv"}, "exactly one placeholder"),
         ({"pattern": "{date:}.csv"}, "exactly one placeholder"),
         ({"pattern": "in/{key}.csv"}, "no folder"),
+        ({"pattern": "{key}/x.csv"}, "no folder"),
+        ({"pattern": "{key}/{key}.csv"}, "no folder; or both"),
+        ({"pattern": "{date:%Y}/{date:%m-%d}.csv"}, "no folder; or both"),
+        ({"pattern": "{date:%Y/%m}.csv"}, "no folder; or both"),
+        ({"pattern": "{key}/in/{date:%Y-%m-%d}.csv"}, "no folder; or both"),
+        ({"pattern": "{date:%Y-W%V}.csv"}, "or of %G and %V, if weekly"),
+        ({"pattern": "{date:%Y-%H}.csv"}, "if hourly, %H"),
         ({"pattern": "{date:%Y}.csv"}, "made of %Y, %m"),
         ({"pattern": "{date:%d.%m.%y}.csv"}, "made of %Y, %m"),
         ({"pattern": "{date:%Y-%m-%d %M}.csv"}, "made of %Y, %m"),
         ({"partitioning": "daily"}, "makes dynamic keys, but its partitioning is daily"),
+        ({"partitioning": "yearly"}, "'yearly' is not a valid Partitioning"),
+        (
+            {"pattern": "{date:%Y-%m}.csv", "partitioning": "weekly"},
+            "makes monthly keys, but its partitioning is weekly",
+        ),
+        (
+            {"pattern": "{key}/{date:%Y-%m-%d}.csv", "partitioning": "static"},
+            "makes daily keys, but its partitioning is static",
+        ),
         ({"columns": {}}, "needs columns"),
         ({"columns": {"a": "BIGINT", "A": "BIGINT"}}, "each name once"),
         ({"columns": {"Partition_Key": "BIGINT"}}, "partition_key is added by a load"),

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ingest.workbench import NOTES, PRICES, Workbench
-from partitioned_etl.ingest import opening
+from ingest.workbench import CUSTOMER_DAYS, NOTES, PRICES, Workbench
+from partitioned_etl.ingest import landing, opening
 from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import (
@@ -206,6 +207,116 @@ def test_a_colliding_name_does_not_keep_others_from_being_listed(bench: Workbenc
     for name in ("acme.csv", "ACME.csv", "globex.csv"):
         bench.land(NOTES, name, "id,note\n1,x\n")
     assert [file.name for file in bench.list_files(NOTES)] == ["globex.csv"]
+
+
+def test_a_folder_a_name_is_listed_with_the_files_in_it(bench: Workbench) -> None:
+    for name in ("globex/2018-01-22.csv", "acme/2018-01-23.csv", "acme/2018-01-22.csv.gz"):
+        bench.land(CUSTOMER_DAYS, name, "")
+    bench.path(CUSTOMER_DAYS, "initech").mkdir()
+    assert [(file.partition_key, file.name) for file in bench.list_files(CUSTOMER_DAYS)] == [
+        ("acme|2018-01-22", "acme/2018-01-22.csv.gz"),
+        ("acme|2018-01-23", "acme/2018-01-23.csv"),
+        ("globex|2018-01-22", "globex/2018-01-22.csv"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "passed_over", "reason"),
+    [
+        (".acme/2018-01-22.csv", ".acme", "hidden file"),
+        ("acme.tmp/2018-01-22.csv", "acme.tmp", "temporary file"),
+        ("acme/.2018-01-22.csv", "acme/.2018-01-22.csv", "hidden file"),
+        ("acme/2018-01-22.csv.part", "acme/2018-01-22.csv.part", "temporary file"),
+        ("acme/2018/2018-01-22.csv", "acme/2018", "folder"),
+        (
+            "2018-01-22.csv",
+            "2018-01-22.csv",
+            "the name does not match the pattern '{key}/{date:%Y-%m-%d}.csv'",
+        ),
+        (
+            "acme/README.md",
+            "acme/README.md",
+            "the name does not match the pattern '{key}/{date:%Y-%m-%d}.csv'",
+        ),
+    ],
+)
+def test_an_entry_that_is_no_file_in_a_folder_a_name_is_ignored(
+    bench: Workbench, name: str, passed_over: str, reason: str
+) -> None:
+    bench.land(CUSTOMER_DAYS, name, "id,note\n")
+    assert ignored(bench, CUSTOMER_DAYS) == {passed_over: reason}
+
+
+def test_a_folder_that_is_not_like_the_pattern_is_ignored(bench: Workbench) -> None:
+    feed = replace(CUSTOMER_DAYS, pattern="{date:%Y-%m}/{key}.csv", partitioning=None)
+    bench.land(feed, "archive/a.csv", "")
+    assert ignored(bench, feed) == {"archive": "folder"}
+
+
+def test_a_link_to_a_folder_is_ignored(bench: Workbench) -> None:
+    outside = bench.root / "outside"
+    outside.mkdir()
+    (outside / "2018-01-22.csv").write_bytes(b"id,note\n1,x\n")
+    bench.path(CUSTOMER_DAYS, "acme").parent.mkdir(parents=True)
+    bench.path(CUSTOMER_DAYS, "acme").symlink_to(outside)
+    assert ignored(bench, CUSTOMER_DAYS) == {"acme": "symbolic link"}
+
+
+def test_a_folder_that_becomes_a_link_is_not_followed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bench.land(CUSTOMER_DAYS, "acme/2018-01-22.csv", "id,note\n").parent
+    list_subfolders = landing._list_subfolders
+
+    def list_and_swap(*given: Any) -> list[str]:
+        names = list_subfolders(*given)
+        path.rename(bench.root / "outside")
+        path.symlink_to(bench.root / "outside")
+        return names
+
+    monkeypatch.setattr(landing, "_list_subfolders", list_and_swap)
+    with pytest.raises(LandedFileError, match="cannot list"):
+        list_landed_files(CUSTOMER_DAYS, bench.landing_dir)
+
+
+def test_names_of_folders_that_differ_only_in_case_are_all_refused(bench: Workbench) -> None:
+    for name in ("acme/2018-01-22.csv", "ACME/2018-01-23.csv"):
+        bench.land(CUSTOMER_DAYS, name, "")
+    bench.land(CUSTOMER_DAYS, "globex/2018-01-22.csv", "")
+    if len(list(bench.path(CUSTOMER_DAYS, "").iterdir())) < 3:
+        pytest.skip("this file system does not tell these names apart")
+    listing = list_landed_files(CUSTOMER_DAYS, bench.landing_dir)
+    assert list(listing.files) == ["globex|2018-01-22"]
+    assert {entry.name: entry.reason for entry in listing.refused} == dict.fromkeys(
+        ("ACME/2018-01-23.csv", "acme/2018-01-22.csv"), "several spellings of one name: ACME, acme"
+    )
+
+
+def test_two_files_for_one_key_in_a_folder_are_both_refused(bench: Workbench) -> None:
+    names = ("acme/2018-01-22.csv", "acme/2018-01-22.csv.gz")
+    for name in names:
+        bench.land(CUSTOMER_DAYS, name, "")
+    reason = f"several files stand for one partition key: {', '.join(names)}"
+    assert refused(bench, CUSTOMER_DAYS) == dict.fromkeys(names, reason)
+
+
+@pytest.mark.parametrize("name", ["a*", "a?", "a[1]", "a\\b"])
+def test_a_folder_with_a_character_of_a_pattern_is_refused(bench: Workbench, name: str) -> None:
+    feed = replace(CUSTOMER_DAYS, key_pattern=".+")
+    bench.land(feed, f"{name}/2018-01-22.csv", "")
+    assert refused(bench, feed) == {
+        name: "DuckDB takes a character of the folder's name for a pattern: one of * ? [ \\"
+    }
+
+
+def test_a_marker_lies_beside_its_file_in_the_same_folder(bench: Workbench) -> None:
+    feed = replace(CUSTOMER_DAYS, done_suffix=".done")
+    for name in ("acme/2018-01-22.csv", "globex/2018-01-22.csv", "acme/2018-01-22.csv.done"):
+        bench.land(feed, name, "")
+    assert {file.name: file.lacks_marker for file in bench.list_files(feed)} == {
+        "acme/2018-01-22.csv": False,
+        "globex/2018-01-22.csv": True,
+    }
 
 
 def test_a_key_finds_its_landed_file(bench: Workbench) -> None:

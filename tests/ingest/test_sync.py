@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ingest.workbench import (
+    CUSTOMER_DAYS,
     NOTES,
     ORDERS,
     PRICES,
@@ -408,3 +409,26 @@ def test_a_plan_reads_only_so_much_to_find_touched_files(bench: Workbench) -> No
     assert bench.ledger(NOTES)["a"].mtime_ns != 1
     assert plan(bench) == {"a": Action.IDENTICAL}
     assert bench.ledger(NOTES)["a"].mtime_ns == 1
+
+
+def test_files_of_the_same_name_in_two_folders_are_two_partitions(bench: Workbench) -> None:
+    feed = replace(CUSTOMER_DAYS, on_missing="remove", bad_rows="quarantine")
+    feed = replace(feed, max_rejected_percent=100)
+    for customer, number in (("acme", 1), ("globex", 2), ("initech", 3)):
+        bench.land(feed, f"{customer}/2018-01-22.csv", f"id,note\n{number},x\nbad,x\n")
+    assert len(bench.sync(feed).loaded) == 3
+    rows = [
+        (1, "x", "acme|2018-01-22", "acme/2018-01-22.csv"),
+        (2, "x", "globex|2018-01-22", "globex/2018-01-22.csv"),
+        (3, "x", "initech|2018-01-22", "initech/2018-01-22.csv"),
+    ]
+    assert bench.rows(feed) == rows
+    rejected = "SELECT partition_key, source_file FROM rejected_rows ORDER BY ALL"
+    assert bench.query(rejected) == [row[2:] for row in rows]
+
+    bench.path(feed, "globex/2018-01-22.csv").unlink()
+    bench.path(feed, "globex").rmdir()
+    report = bench.sync(feed)
+    assert [record.partition_key for record in report.removed] == ["globex|2018-01-22"]
+    assert bench.rows(feed) == [rows[0], rows[2]]
+    assert bench.query(rejected) == [rows[0][2:], rows[2][2:]]

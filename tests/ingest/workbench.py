@@ -69,6 +69,15 @@ ORDERS = Feed(
 )
 """A monthly feed whose row rule looks at the partition key."""
 
+CUSTOMER_DAYS = Feed(
+    name="customer_days",
+    folder="customers",
+    pattern="{key}/{date:%Y-%m-%d}.csv",
+    columns={"id": "BIGINT", "note": "VARCHAR"},
+    table="raw_customer_days",
+)
+"""A two-dimensional feed: a folder a customer, a file a day."""
+
 
 class FakeClock:
     """Stands in for the module `time`: it goes on only when somebody sleeps."""

@@ -44,7 +44,8 @@ def build_partitions_def(
         feed: The feed.
         start: First moment of a dated feed's window, as a date or in ISO 8601.
         end: First moment after it; None for "until now".
-        timezone: The time zone that the dates of a dated feed are in.
+        timezone: The time zone that the dates of a dated feed are in. An hour that it has twice, when
+            clocks are set back, is the first of the two.
         keys: The names that a static feed takes; for a two-dimensional feed, makes names static.
         dynamic_name: Under which name Dagster registers new names; by default the feed's.
 
