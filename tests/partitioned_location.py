@@ -5,12 +5,8 @@ A partition of theirs goes with its file.
 
 import dagster as dg
 
-from partitioned_etl.builders.assets import build_feed_assets
-from partitioned_etl.builders.jobs import build_feed_job
 from partitioned_etl.builders.partitions import build_partitions_def
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.reconciliation import build_reconciliation
-from partitioned_etl.builders.sensors import build_landing_sensor
+from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.defs import resources
 from partitioned_etl.ingest.feed import Feed, OnMissing, RowRule
 
@@ -32,32 +28,6 @@ def make_feed(name: str, pattern: str, partitioning: str | None = None) -> Feed:
     )
 
 
-def make_pipeline(feed: Feed, partitions_def: dg.PartitionsDefinition) -> FeedPipeline:
-    """Put a feed's assets, job, reconciliation and sensor together."""
-    load_asset = f"load_asset_of_{feed.name}"
-    assets = build_feed_assets(
-        feed,
-        import_asset=f"import_asset_of_{feed.name}",
-        load_asset=load_asset,
-        partitions_def=partitions_def,
-    )
-    job = build_feed_job(feed, assets)
-    reconciliation = build_reconciliation(
-        feed, load_asset=load_asset, partitions_def=partitions_def
-    )
-    sensor = build_landing_sensor(
-        feed, job, partitions_def, reconciliation, name=f"{feed.name}_sensor"
-    )
-    return FeedPipeline(
-        feed=feed,
-        partitions_def=partitions_def,
-        assets=assets,
-        job=job,
-        sensor=sensor,
-        reconciliation=reconciliation,
-    )
-
-
 HOURS = make_feed("hours", "{date:%Y-%m-%d-%H}.csv")
 ISO_WEEKS = make_feed("iso_weeks", "{date:%G-W%V}.csv")
 WEEKS = make_feed("weeks", "{date:%Y-%m-%d}.csv", "weekly")
@@ -68,13 +38,17 @@ REGION_MONTHS = make_feed("region_months", "{date:%Y-%m}/{key}.csv")
 WINDOW = {"start": "2018-01-01", "end": "2018-04-02"}
 NAMES = ("north", "east", "south", "west")
 PIPELINES = {
-    "hours": make_pipeline(HOURS, build_partitions_def(HOURS, **WINDOW)),
-    "iso_weeks": make_pipeline(ISO_WEEKS, build_partitions_def(ISO_WEEKS, **WINDOW)),
-    "weeks": make_pipeline(WEEKS, build_partitions_def(WEEKS, **WINDOW)),
-    "regions": make_pipeline(REGIONS, build_partitions_def(REGIONS, keys=NAMES)),
-    "customer_days": make_pipeline(CUSTOMER_DAYS, build_partitions_def(CUSTOMER_DAYS, **WINDOW)),
-    "region_months": make_pipeline(
-        REGION_MONTHS, build_partitions_def(REGION_MONTHS, **WINDOW, keys=NAMES)
+    "hours": build_pipeline(HOURS, partitions_def=build_partitions_def(HOURS, **WINDOW)),
+    "iso_weeks": build_pipeline(
+        ISO_WEEKS, partitions_def=build_partitions_def(ISO_WEEKS, **WINDOW)
+    ),
+    "weeks": build_pipeline(WEEKS, partitions_def=build_partitions_def(WEEKS, **WINDOW)),
+    "regions": build_pipeline(REGIONS, partitions_def=build_partitions_def(REGIONS, keys=NAMES)),
+    "customer_days": build_pipeline(
+        CUSTOMER_DAYS, partitions_def=build_partitions_def(CUSTOMER_DAYS, **WINDOW)
+    ),
+    "region_months": build_pipeline(
+        REGION_MONTHS, partitions_def=build_partitions_def(REGION_MONTHS, **WINDOW, keys=NAMES)
     ),
 }
 defs = dg.Definitions.merge(

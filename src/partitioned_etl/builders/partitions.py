@@ -44,8 +44,8 @@ def build_partitions_def(
         feed: The feed.
         start: First moment of a dated feed's window, as a date or in ISO 8601.
         end: First moment after it; None for "until now".
-        timezone: The time zone that the dates of a dated feed are in. An hour that it has twice, when
-            clocks are set back, is the first of the two.
+        timezone: The time zone that the dates of a dated feed are in. An hour that it has twice,
+            when clocks are set back, is the first of the two.
         keys: The names that a static feed takes; for a two-dimensional feed, makes names static.
         dynamic_name: Under which name Dagster registers new names; by default the feed's.
 
@@ -75,8 +75,7 @@ def build_partitions_def(
     if is_dynamic:
         names = dg.DynamicPartitionsDefinition(name=dynamic_name or feed.name)
     elif is_static:
-        for key in keys:
-            require(*_is_name(feed, key))
+        _check_names(feed, keys)
         names = dg.StaticPartitionsDefinition(list(keys))
     if dates and names:
         return dg.MultiPartitionsDefinition({NAME_DIMENSION: names, DATE_DIMENSION: dates})
@@ -85,12 +84,12 @@ def build_partitions_def(
     return partitions_def
 
 
-def _is_name(feed: Feed, key: str) -> tuple[bool, str]:
+def _check_names(feed: Feed, keys: Iterable[str]) -> None:
     try:
-        feed.check_name(key)
+        for key in keys:
+            feed.check_name(key)
     except PartitionKeyError as error:
-        return False, str(error)
-    return True, ""
+        raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
 
 
 def _build_window(
