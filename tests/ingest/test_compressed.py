@@ -15,7 +15,8 @@ import pytest
 from backports import zstd
 
 from ingest.workbench import NOTES, Workbench
-from partitioned_etl.ingest.feed import BadRows, CsvFormat
+from partitioned_etl.ingest.feed import BadRows
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.opening import CHUNK_BYTES
 
@@ -290,7 +291,7 @@ def test_the_bad_rows_of_a_compressed_file_are_put_aside(bench: Workbench, suffi
 def test_a_compressed_text_is_read_in_the_encoding_of_its_feed(
     bench: Workbench, suffix: str, encoding: str
 ) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding=encoding.removesuffix("-sig")))
+    feed = replace(NOTES, format=CsvFormat(encoding=encoding.removesuffix("-sig")))
     text = 'id,note\n1,\u00e9\n2,"\u00fc\n\u00df"\n'.encode(encoding)
     bench.land(feed, f"a.csv{suffix}", COMPRESS[suffix](text))
     assert bench.load(feed)["a"].reason == ""

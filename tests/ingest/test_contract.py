@@ -17,7 +17,8 @@ from partitioned_etl.ingest.contract import (
     describe_problems,
     survey_file,
 )
-from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
+from partitioned_etl.ingest.feed import Feed, RowRule
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.records import Problem
 
@@ -361,7 +362,7 @@ def test_in_a_file_of_one_column_an_empty_text_has_to_be_quoted(bench: Workbench
     assert bench.ledger(ONE_COLUMN)["bad"].error == "bad.csv: line 3: an empty line"
 
 
-NO_HEADER = replace(NOTES, csv=CsvFormat(header=False))
+NO_HEADER = replace(NOTES, format=CsvFormat(header=False))
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -409,7 +410,7 @@ def test_a_feed_without_header_counts_lines_from_the_first(bench: Workbench) -> 
 def test_a_file_is_read_in_the_dialect_of_its_feed(
     bench: Workbench, csv: CsvFormat, content: bytes, rows: list[tuple[object, ...]]
 ) -> None:
-    feed = replace(NOTES, csv=csv)
+    feed = replace(NOTES, format=csv)
     bench.land(feed, "a.csv", content)
     bench.load(feed)
     assert [row[:2] for row in bench.rows(feed)] == rows
@@ -431,7 +432,7 @@ def test_a_file_is_read_in_the_dialect_of_its_feed(
 def test_a_file_in_another_dialect_is_refused(
     bench: Workbench, csv: CsvFormat, content: bytes, problem: str
 ) -> None:
-    feed = replace(NOTES, csv=csv)
+    feed = replace(NOTES, format=csv)
     bench.land(feed, "a.csv", content)
     bench.load(feed)
     assert bench.rows(feed) == []
@@ -444,7 +445,7 @@ def test_a_file_in_another_dialect_is_refused(
 def test_a_file_is_read_in_the_encoding_of_its_feed(
     bench: Workbench, encoding: str, line_end: str, header: bool
 ) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding=encoding, header=header))
+    feed = replace(NOTES, format=CsvFormat(encoding=encoding, header=header))
     lines = ["id,note"] * header + ["1,\u00e9\u00fc\u00df\u00ff", '2,"\u00e9,\n\u00fc"', '3,""']
     content = "".join(line + line_end for line in lines)
     bench.land(feed, "a.csv", content.encode(encoding))
@@ -458,7 +459,7 @@ def test_a_file_is_read_in_the_encoding_of_its_feed(
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_problem_has_its_line_in_every_encoding(bench: Workbench, encoding: str) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding=encoding))
+    feed = replace(NOTES, format=CsvFormat(encoding=encoding))
     bench.land(feed, "a.csv", 'id,note\n1,"\u00e9\n"\n1.5,x\n'.encode(encoding))
     bench.load(feed)
     assert bench.rows(feed) == []
@@ -466,7 +467,7 @@ def test_a_problem_has_its_line_in_every_encoding(bench: Workbench, encoding: st
 
 
 def test_gzip_bytes_are_refused_in_an_encoding_that_knows_every_byte(bench: Workbench) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding="latin-1"))
+    feed = replace(NOTES, format=CsvFormat(encoding="latin-1"))
     bench.land(feed, "a.csv", gzip.compress(b"id,note\n1,x\n", mtime=0))
     bench.load(feed)
     assert bench.rows(feed) == []

@@ -22,7 +22,8 @@ from partitioned_etl.ingest.errors import (
     WarehouseError,
     WarehouseLockedError,
 )
-from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule, check_feeds_are_apart
+from partitioned_etl.ingest.feed import Feed, RowRule, check_feeds_are_apart
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.ingest.warehouse import replace_partitions
@@ -147,7 +148,7 @@ def test_a_bad_file_that_changes_while_its_problems_are_looked_for_does_not_stop
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf16_without_a_byte_order_mark_is_refused(bench: Workbench, encoding: str) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding="utf-16"))
+    feed = replace(NOTES, format=CsvFormat(encoding="utf-16"))
     bench.land(feed, "a.csv", (HEADER + "1,x\n").encode(encoding))
     assert bench.load(feed)["a"].reason
     assert bench.rows(feed) == []
@@ -165,7 +166,7 @@ def test_utf16_without_a_byte_order_mark_is_refused(bench: Workbench, encoding: 
 def test_a_text_that_duckdb_cannot_decode_is_loaded_row_by_row(
     bench: Workbench, encoding: str, content: bytes
 ) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding=encoding))
+    feed = replace(NOTES, format=CsvFormat(encoding=encoding))
     bench.land(feed, "a.csv", content)
     bench.land(feed, "b.csv", "id,note\n2,é\n".encode(encoding))
     assert bench.load(feed)["a"].reason == ""

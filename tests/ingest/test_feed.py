@@ -7,8 +7,9 @@ import pytest
 
 from ingest.workbench import CUSTOMER_DAYS, NOTES, ORDERS, PRICES
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
-from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
+from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.file_names import Partitioning
+from partitioned_etl.ingest.formats import CsvFormat
 
 
 def make_feed(**declared: Any) -> Feed:

@@ -12,7 +12,8 @@ import pytest
 from ingest.test_contract import BREACHES, CELL
 from ingest.workbench import NOTES, PRICES, Workbench, at_moment, land_numbers, loaded_numbers
 from partitioned_etl.ingest import failpoints, loading
-from partitioned_etl.ingest.feed import BadRows, CsvFormat
+from partitioned_etl.ingest.feed import BadRows
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 
@@ -126,7 +127,7 @@ def test_bad_rows_of_a_large_file_are_put_aside(bench: Workbench, row: str) -> N
 def test_a_large_file_of_another_encoding_is_loaded(
     bench: Workbench, encoding: str, text: str
 ) -> None:
-    feed = replace(NOTES, csv=CsvFormat(encoding=encoding))
+    feed = replace(NOTES, format=CsvFormat(encoding=encoding))
     bench.land(feed, "a.csv", f"id,note\n1,{text}\n".encode(encoding))
     assert bench.load(feed)["a"].reason == ""
     assert bench.rows(feed) == [(1, text, "a", "a.csv")]

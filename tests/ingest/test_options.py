@@ -13,12 +13,13 @@ from ingest.workbench import NOTES, Workbench, land_numbers, loaded_numbers
 from partitioned_etl.builders.assets import build_feed_assets
 from partitioned_etl.builders.partitions import range_tags
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
-from partitioned_etl.ingest.feed import BadRows, CsvFormat, Feed, OnMissing, RowRule
+from partitioned_etl.ingest.feed import BadRows, Feed, OnMissing, RowRule
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.reconcile import find_removable, reconcile
 
-ANY_ORDER = replace(NOTES, csv=CsvFormat(any_column_order=True))
+ANY_ORDER = replace(NOTES, format=CsvFormat(any_column_order=True))
 
 
 def test_columns_in_another_order_are_loaded_by_name(bench: Workbench) -> None:
@@ -218,7 +219,7 @@ def test_an_asset_loads_only_files_with_their_markers_too(
 
 OTHER_CONTRACTS: dict[str, Any] = {
     "a rule": {"row_rules": (RowRule(name="r", column="id", expression="true", reason=""),)},
-    "a dialect": {"csv": CsvFormat(any_column_order=True)},
+    "a dialect": {"format": CsvFormat(any_column_order=True)},
     "no empty files": {"allow_empty": False},
     "quarantine": {"bad_rows": "quarantine", "max_rejected_rows": 0},
     "a limit": {"max_rejected_percent": 99},

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ingest.workbench import Workbench, at_moment
 from partitioned_etl.ingest import failpoints, judging, row_by_row
 from partitioned_etl.ingest.contract import MAX_PROBLEMS
-from partitioned_etl.ingest.feed import BadRows, CsvFormat, Feed, RowRule
+from partitioned_etl.ingest.feed import BadRows, Feed, RowRule
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.outcomes import OutcomeStatus
@@ -367,7 +368,7 @@ def test_of_any_rows_the_good_ones_are_loaded_and_the_bad_ones_put_aside_with_th
         @settings(max_examples=25, deadline=None, database=None, derandomize=True)
         @given(st.lists(st.sampled_from(all_rows), max_size=9), st.booleans())
         def check(rows: list[tuple[str, bool]], has_header: bool) -> None:
-            feed = replace(BY_VALUE, csv=CsvFormat(header=has_header))
+            feed = replace(BY_VALUE, format=CsvFormat(header=has_header))
             line, good, bad = 1 + has_header, [], []
             # Without a header, the first row says which line ends the file has.
             if not has_header:

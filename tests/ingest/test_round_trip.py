@@ -16,7 +16,8 @@ from ingest.workbench import (
     NOTES,
     Workbench,
 )
-from partitioned_etl.ingest.feed import CsvFormat, Feed
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.ledger import read_ledger
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import replace_partitions
@@ -68,7 +69,7 @@ def test_the_rows_that_a_csv_writer_wrote_are_the_rows_of_the_table(bench: Workb
             assume(not (minimal and any("\r" in (row[3] or "") for row in rows)))
             feed = replace(
                 TYPED,
-                csv=CsvFormat(
+                format=CsvFormat(
                     delimiter=dialect["delimiter"],
                     quote=dialect["quotechar"],
                     escape=dialect.get("escapechar", dialect["quotechar"]),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ingest.workbench import NOTES, Workbench, land_numbers, loaded_numbers
 from partitioned_etl.ingest import contract, row_by_row
 from partitioned_etl.ingest.contract import survey_file
-from partitioned_etl.ingest.feed import BadRows, CsvFormat, Feed
+from partitioned_etl.ingest.feed import BadRows, Feed
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.loading import Candidate, load_candidates
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import logger, replace_partitions
@@ -52,11 +53,11 @@ tables = st.lists(
 )
 
 
-def write_field(value: object, feed: Feed, *, quote_all: bool) -> str:
+def write_field(value: object, dialect: CsvFormat, *, quote_all: bool) -> str:
     """Write a value so that no value is unquoted and nothing, and an empty text is quoted."""
     if value is None:
         return ""
-    dialect, text = feed.csv, str(value)
+    text = str(value)
     special = {dialect.delimiter, dialect.quote, "\n"} & set(text)
     if text and not special and not quote_all:
         return text
@@ -66,16 +67,15 @@ def write_field(value: object, feed: Feed, *, quote_all: bool) -> str:
 
 
 @st.composite
-def feeds(draw: st.DrawFn) -> Feed:
+def dialects(draw: st.DrawFn) -> CsvFormat:
     quote = draw(st.sampled_from("\"'^"))
-    dialect = CsvFormat(
+    return CsvFormat(
         delimiter=draw(st.sampled_from(",;\t| :")),
         quote=quote,
         escape=quote,
         header=draw(st.booleans()),
         encoding=draw(st.sampled_from(["utf-8", "utf-16"])),
     )
-    return replace(TYPED, csv=dialect)
 
 
 def read_table(connection: duckdb.DuckDBPyConnection, feed: Feed) -> list[tuple[Any, ...]]:
@@ -91,17 +91,18 @@ def test_row_by_row_loads_what_a_load_of_the_whole_file_loads(
         replace_partitions(connection, TYPED, [])
 
         @settings(max_examples=25, deadline=None, database=None, derandomize=True)
-        @given(tables, feeds(), st.sampled_from(["\n", "\r\n"]), st.booleans())
-        def check(rows: list[Any], feed: Feed, line_end: str, quote_all: bool) -> None:
+        @given(tables, dialects(), st.sampled_from(["\n", "\r\n"]), st.booleans())
+        def check(rows: list[Any], csv: CsvFormat, line_end: str, quote_all: bool) -> None:
+            feed = replace(TYPED, format=csv)
             cells = "".join(text or "" for row in rows for text in row[6:])
             is_wide = max(cells, default="") > "\uffff"
             # DuckDB reads no such character in UTF-16; then there is nothing to compare with.
-            assume(not (is_wide and feed.csv.encoding == "utf-16"))
-            table = [tuple(feed.columns), *rows] if feed.csv.header else rows
-            fields = ([write_field(v, feed, quote_all=quote_all) for v in row] for row in table)
-            text = "".join(feed.csv.delimiter.join(row) + line_end for row in fields)
+            assume(not (is_wide and csv.encoding == "utf-16"))
+            table = [tuple(feed.columns), *rows] if csv.header else rows
+            fields = ([write_field(v, csv, quote_all=quote_all) for v in row] for row in table)
+            text = "".join(csv.delimiter.join(row) + line_end for row in fields)
             assume(text)
-            bench.land(feed, "a.csv", text.encode(feed.csv.encoding))
+            bench.land(feed, "a.csv", text.encode(csv.encoding))
             (file,) = bench.list_files(feed)
             survey = survey_file(feed, file)
             assert survey.problems == []
@@ -124,7 +125,7 @@ def test_row_by_row_goes_by_the_names_of_the_header(
     monkeypatch.setattr(row_by_row, "BATCH_ROWS", 2)
     feed = replace(
         NOTES,
-        csv=CsvFormat(any_column_order=True),
+        format=CsvFormat(any_column_order=True),
         bad_rows=BadRows.QUARANTINE,
         max_rejected_percent=100,
     )
@@ -204,10 +205,10 @@ def test_a_file_that_changes_between_two_looks_of_its_survey_does_not_stop_the_b
     land_numbers(bench, "b", 7)
     original = contract._survey_header
 
-    def change(feed: Any, text: Any, survey: Any) -> None:
+    def change(feed: Any, csv: Any, text: Any, survey: Any) -> None:
         if path.read_bytes().endswith(b'1,"x"\n'):
             path.write_bytes(content)
-        original(feed, text, survey)
+        original(feed, csv, text, survey)
 
     monkeypatch.setattr(contract, "_survey_header", change)
     bench.load(NOTES)

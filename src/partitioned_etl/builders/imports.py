@@ -34,7 +34,7 @@ def import_spec(
             f"`{feed.folder}/`, named like `{feed.pattern}`: where it is, its size and its "
             "content hash. No row is read into a table yet."
         ),
-        kinds={"csv"},
+        kinds={feed.format.kind},
         group_name=feed.name,
         owners=owners,
         partitions_def=partitions_def,

@@ -4,7 +4,7 @@ Takes a feed's columns; gives, for each, the condition under which its conversio
 relations of converted rows. `statements.py` puts them into the statement that loads and into the
 one that names problems, so that both judge alike. DuckDB's own conversion is more generous than a
 contract may be: it makes `1.5` the integer 2, `1_000` a thousand, `24-01-02` a day of the year 24
-and `1e999` infinity.
+and `1e999` infinity. Of values that never were texts, as in Parquet, NaN and infinity go too far.
 """
 
 import re
@@ -18,6 +18,10 @@ _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT")
 _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_ ]*(?:\(\d+(?:, ?\d+)?\))?")
 _FLOATS = ("DOUBLE", "FLOAT", "REAL")
+_TEXTS = ("VARCHAR", "TEXT", "STRING")
+_ZONED = ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
+_WITH_INFINITY = (*_FLOATS, "DATE", "TIMESTAMP", "DATETIME", *_ZONED)
+_DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)")
 _DAY = r"\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2}"
 _TIME = r"\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
 _OFFSET = r"Z|[+-](0\d|1[0-5])(:?[0-5]\d)?"
@@ -40,7 +44,8 @@ class Column:
     Attributes:
         name: The column's name.
         type: Its DuckDB type.
-        text: SQL for the text of the column in the file, NULL where no value is given.
+        text: SQL for the text of the column in the file, NULL where no value is given; for the
+            value itself where it is no text.
         is_generous: SQL condition over `text_name` and the converted value, under the column's own
             name: whether DuckDB's conversion is more than a contract allows. Empty if never.
         read_type: The type that DuckDB's reader of files may give the column at once, `VARCHAR`
@@ -79,21 +84,37 @@ def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
     if not _TYPE_NAME.fullmatch(type_name):
         raise FeedDefinitionError(f"feed {feed.name}, column {name}: no DuckDB type: {type_name}")
     text = quote_identifier(name)
-    if type_name in ("VARCHAR", "TEXT", "STRING"):
+    if type_name in _TEXTS:
         return Column(name, type_name, text, "")
     if not is_plain:
         text = f"nullif({text}, '')"
     bare = Column(name, type_name, text, "")
+    any_number = name in feed.non_finite_columns
     guard = _is_generous(
         type_name,
         bare.text_name,
         quote_identifier(name),
-        any_number=name in feed.non_finite_columns,
+        any_number=any_number,
         is_plain=is_plain,
     )
+    if not feed.format.is_text:
+        may_be_infinite = type_name in _WITH_INFINITY and not any_number
+        value = quote_identifier(name)
+        return Column(name, type_name, value, f"NOT isfinite({value})" if may_be_infinite else "")
     # The reader accepts the very texts that a cast to a number with a fraction does.
     needs_text = not is_plain or type_name not in _FLOATS
     return replace(bare, is_generous=guard, read_type="VARCHAR" if needs_text else type_name)
+
+
+def is_number_type(type_name: str) -> bool:
+    """Tell whether a column of a DuckDB type holds numbers."""
+    name = type_name.upper()
+    return name in (*_INTEGERS, *_UNSIGNED, *_FLOATS) or bool(_DECIMAL.fullmatch(name))
+
+
+def is_text_type(type_name: str) -> bool:
+    """Tell whether a column of a DuckDB type holds any text."""
+    return type_name.upper() in _TEXTS
 
 
 def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool) -> str:
@@ -118,13 +139,13 @@ def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_
         if not is_plain:
             guards += [f"contains({text}, '_')", f"{text} < '!'", f"{text}[-1] < '!'"]
         return f"({' OR '.join(guards)})" if guards else ""
-    if decimal := re.fullmatch(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)", type_name):
+    if decimal := _DECIMAL.fullmatch(type_name):
         return _is_spelled_otherwise(text, value, rf"[+-]?\d+(\.\d{{0,{decimal[2]}}})?")
     if type_name == "DATE":
         return _is_spelled_otherwise(text, value, _DAY, 10, f"year({value}) > 0")
     if type_name in ("TIMESTAMP", "DATETIME"):
         return _is_spelled_otherwise(text, value, rf"({_DAY})[ T]{_TIME}", 19)
-    if type_name in ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"):
+    if type_name in _ZONED:
         return f"NOT regexp_full_match({text}, '({_DAY})[ T]{_TIME}({_OFFSET})')"
     if type_name == "TIME":
         return _is_spelled_otherwise(text, value, _TIME, 8)

@@ -4,9 +4,11 @@ Takes a landed file; gives a survey: content hash, number of rows, and the probl
 header, line ends, quoting and width, each with its line. Next: `warehouse.py` reads the values, by
 the rules of `columns.py`.
 
-A file without quotes is surveyed by counting: the count of delimiters and line ends must be what
-the feed's width demands, and DuckDB's own reader, which refuses short rows, must then return just
-the counted rows. A file with quotes, or one that does not add up, is read record by record.
+A CSV file without quotes is surveyed by counting: the count of delimiters and line ends must be
+what the feed's width demands, and DuckDB's own reader, which refuses short rows, must then return
+just the counted rows. A file with quotes, or one that does not add up, is read record by record.
+Of JSON lines the lines are counted, and their form is judged with their values in `row_by_row.py`;
+what a Parquet file is, `parquet.py` says.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,8 @@ from hashlib import sha256
 import numpy as np
 
 from partitioned_etl.ingest.errors import ContractError
-from partitioned_etl.ingest.feed import CONTRACT, CsvFormat, Feed
+from partitioned_etl.ingest.feed import CONTRACT, Feed
+from partitioned_etl.ingest.formats import CsvFormat, ParquetFormat
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.opening import (
     CHUNK_BYTES,
@@ -28,7 +31,14 @@ from partitioned_etl.ingest.opening import (
     open_landed_file,
     open_text,
 )
-from partitioned_etl.ingest.records import Problem, chunks_and_end, make_decoder, read_records
+from partitioned_etl.ingest.parquet import read_contents
+from partitioned_etl.ingest.records import (
+    Problem,
+    chunks_and_end,
+    compare_names,
+    make_decoder,
+    read_records,
+)
 
 MAX_PROBLEMS = 10
 """How many problems of one file are looked for; a sender rarely reads more."""
@@ -94,8 +104,13 @@ def survey_file(feed: Feed, file: LandedFile) -> Survey:
         survey.sha256 = hash_landed_file(file)
     with open_landed_file(file) as handle:
         try:
-            text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
-            _survey_text(feed, text, survey)
+            if isinstance(feed.format, ParquetFormat):
+                contents = read_contents(feed, feed.format, file, handle)
+                survey.row_count, survey.header = contents.row_count, contents.names
+                survey.problems = contents.problems
+            else:
+                text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
+                _survey_text(feed, text, survey)
         except ContractError as error:
             survey.problems.append(Problem(0, "", str(error), is_of_file=True))
         except (UnicodeError, StopIteration):  # the second time that its bytes are read
@@ -106,11 +121,12 @@ def survey_file(feed: Feed, file: LandedFile) -> Survey:
     return survey
 
 
-def survey_start(feed: Feed, file: LandedFile) -> Survey:
-    """Hold only the first bytes and the header of a landed file against the feed's contract.
+def survey_start(feed: Feed, csv: CsvFormat, file: LandedFile) -> Survey:
+    """Hold only the first bytes and the header of a CSV file against the feed's contract.
 
     Args:
         feed: The feed.
+        csv: Its dialect.
         file: The file, which is not compressed.
 
     Returns:
@@ -123,17 +139,19 @@ def survey_start(feed: Feed, file: LandedFile) -> Survey:
     with open_landed_file(file) as handle:
         try:
             text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
-            _survey_header(feed, text, survey)
+            _survey_header(feed, csv, text, survey)
             text.seek(0)
             start = text.read(CHUNK_BYTES)
-            survey.is_plain = _is_plain(feed.csv, start, in_header=feed.csv.header)
+            survey.is_plain = _is_plain(csv, start, in_header=csv.header)
         except (ContractError, UnicodeError, StopIteration):
             survey.problems.append(Problem(0, "", "cannot be read", is_of_file=True))
     return survey
 
 
 def _survey_text(feed: Feed, text: Readable, survey: Survey) -> None:
-    counts = _count(feed.csv, text, survey)
+    # Of a text that is no CSV, only the counts of bytes and line ends mean something.
+    csv = feed.format if isinstance(feed.format, CsvFormat) else CsvFormat(header=False)
+    counts = _count(csv, text, survey)
     if survey.problems:
         return
     if counts.bytes == 0:
@@ -142,22 +160,21 @@ def _survey_text(feed: Feed, text: Readable, survey: Survey) -> None:
     if not counts.ends_with_newline:
         reason = "no line end after the last line: cut off?"
         survey.problems.append(Problem(counts.newlines + 1, "", reason, is_of_file=True))
-    _survey_header(feed, text, survey)
+    _survey_header(feed, csv, text, survey)
     if survey.problems:
         return
-    header_lines = 1 if feed.csv.header else 0
-    if counts.fit(len(feed.columns)):
+    if csv is not feed.format or counts.fit(len(feed.columns)):
         records = counts.newlines
     else:
-        records, survey.problems = _check_records(feed, text)
-    survey.row_count = records - header_lines
+        records, survey.problems = _check_records(feed, csv, text)
+    survey.row_count = records - int(csv.header)
     if not (survey.row_count or survey.problems or feed.allow_empty):
         survey.problems.append(Problem(0, "", "the file has no rows", is_of_file=True))
 
 
-def _check_records(feed: Feed, text: Readable) -> tuple[int, list[Problem]]:
+def _check_records(feed: Feed, csv: CsvFormat, text: Readable) -> tuple[int, list[Problem]]:
     records, problems = 0, []
-    for record in read_records(feed, text):
+    for record in read_records(csv, text, width=len(feed.columns)):
         records += 1
         if record.problem:
             problems.append(record.problem)
@@ -194,7 +211,7 @@ class _Counts:
 def _count(csv: CsvFormat, text: Readable, survey: Survey) -> _Counts:
     """Count line ends, delimiters and quotes; hash the bytes, unless they are hashed already."""
     digest = None if survey.sha256 else sha256()
-    counts, decoder, last = _Counts(), make_decoder(csv), b""
+    counts, decoder, last = _Counts(), make_decoder(csv.normal_encoding), b""
     is_utf_8, at_start = csv.normal_encoding == "utf-8", True
     for chunk in chunks_and_end(text):
         if digest:
@@ -254,23 +271,15 @@ def _count_bytes(csv: CsvFormat, data: bytes, last: bytes, counts: _Counts) -> N
         counts.has_long_line |= not newlines and len(piece) == _PIECE_BYTES
 
 
-def _survey_header(feed: Feed, text: Readable, survey: Survey) -> None:
+def _survey_header(feed: Feed, csv: CsvFormat, text: Readable, survey: Survey) -> None:
     expected = list(feed.columns)
-    if not feed.csv.header:
+    if not csv.header:
         survey.header = expected
         return
-    record = next(read_records(feed, text, check_width=False))
+    record = next(read_records(csv, text, width=None))
     if record.problem:
         survey.problems.append(replace(record.problem, is_of_file=True))
         return
-    survey.header = given = [name or "" for name in record.fields(feed.csv)]
-    repeated = sorted({name for name in given if given.count(name) > 1})
-    missing = [name for name in expected if name not in given]
-    extra = len([name for name in given if name not in expected])
-    reasons = [f"column {name} is there more than once" for name in repeated if name in expected]
-    reasons += [f"column {name} is missing" for name in missing]
-    if extra:
-        reasons.append(f"{extra} column name(s) that the feed does not have")
-    if not reasons and given != expected and not feed.csv.any_column_order:
-        reasons = [f"the columns are not in the order {', '.join(expected)}"]
+    survey.header = given = [name or "" for name in record.fields()]
+    reasons = compare_names(expected, given, any_order=csv.any_column_order)
     survey.problems += [Problem(1, "", f"header: {reason}", is_of_file=True) for reason in reasons]

@@ -74,6 +74,21 @@ def connect(
 
 
 @contextmanager
+def connect_in_memory(readable_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory for one look at files, sandboxed like the one that is kept.
+
+    Args:
+        readable_dir: The one directory that statements may read files from.
+
+    Yields:
+        The connection.
+    """
+    with duckdb.connect(":memory:") as connection:
+        _enter_sandbox(connection, readable_dir)
+        yield connection
+
+
+@contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Run statements as one transaction: all of them, or, after any exception, none."""
     connection.execute("BEGIN")

@@ -4,7 +4,6 @@ Takes a declaration; gives the partition key of a file name and back. Next: `lan
 feed's folder. Reading a file, SQL and Dagster do not belong here.
 """
 
-import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from partitioned_etl.ingest.file_names import (
     Partitioning,
     is_date_key,
 )
+from partitioned_etl.ingest.formats import CSV, Format
 
 PARTITION_KEY_COLUMN = "partition_key"
 SOURCE_FILE_COLUMN = "source_file"
@@ -47,48 +47,6 @@ class OnMissing(StrEnum):
     """Its rows stay."""
     REMOVE = "remove"
     """Its rows, its ledger row and, if it is dynamic, its partition key go."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CsvFormat:
-    """The dialect of a feed's files. It is declared and never sniffed.
-
-    Attributes:
-        delimiter: One character between fields.
-        quote: One character around a field that holds a delimiter, a quote or a line end.
-        escape: What makes a quote inside a quoted field literal; the quote itself by RFC 4180.
-        encoding: Python's name of the text encoding; a UTF-8 byte order mark is accepted.
-        header: Whether the first line names the columns, which are then compared by name.
-        any_column_order: Whether the header may name the columns in another order than the feed's;
-            the values then go to the columns by name.
-    """
-
-    delimiter: str = ","
-    quote: str = '"'
-    escape: str = '"'
-    encoding: str = "utf-8"
-    header: bool = True
-    any_column_order: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("delimiter", "quote", "escape"):
-            value = getattr(self, name)
-            if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-                raise FeedDefinitionError(f"CSV {name} must be one ASCII character: {value!r}")
-        if self.delimiter in (self.quote, self.escape):
-            raise FeedDefinitionError("CSV delimiter must differ from quote and escape")
-        if self.normal_encoding not in ("utf-8", "iso8859-1", "utf-16"):
-            raise FeedDefinitionError(
-                f"CSV encoding {self.encoding!r} is not one of utf-8, utf-16, latin-1"
-            )
-
-    @property
-    def normal_encoding(self) -> str:
-        """The encoding under the one name that Python's codec registry gives it."""
-        try:
-            return codecs.lookup(self.encoding).name
-        except LookupError:
-            return self.encoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +82,7 @@ class Feed:
             implies. A day may be declared weekly, and is the week's Monday then; a `{key}` static.
             With a folder it is about the date; the names are dynamic, or static, by the partitions
             that the feed is given.
-        csv: The dialect of the files.
+        format: What the files are: CSV in a dialect, JSON lines or Parquet.
         row_rules: What must hold for every row.
         key_pattern: Regular expression for the names that the feed accepts for `{key}`.
         non_finite_columns: DOUBLE and FLOAT columns in which NaN and infinity are values, also a
@@ -150,7 +108,7 @@ class Feed:
     columns: Mapping[str, str]
     table: str
     partitioning: Partitioning | str | None = None
-    csv: CsvFormat = CsvFormat()
+    format: Format = CSV
     row_rules: tuple[RowRule, ...] = ()
     key_pattern: str = _DEFAULT_KEY_PATTERN
     non_finite_columns: tuple[str, ...] = ()
@@ -182,6 +140,8 @@ class Feed:
         self._check_columns()
         if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
             raise self._wrong(f"table {self.table} is one of this package's own")
+        if not self.format.is_text and self.pattern.endswith(COMPRESSED_SUFFIXES):
+            raise self._wrong(f"pattern {self.pattern!r}: a Parquet file is compressed within")
         endings = (self.pattern, *COMPRESSED_SUFFIXES)
         if self.done_suffix and any(ending.endswith(self.done_suffix) for ending in endings):
             raise self._wrong(f"done_suffix {self.done_suffix!r} is how landed files end, too")
@@ -195,6 +155,8 @@ class Feed:
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             if reserved in names:
                 raise self._wrong(f"column {reserved} is added by a load")
+        if not self.format.is_text and "file_row_number" in names:
+            raise self._wrong("column file_row_number is what DuckDB calls the number of a row")
         for name in self.non_finite_columns:
             if self.columns.get(name, "").upper() not in ("DOUBLE", "FLOAT", "REAL"):
                 raise self._wrong(f"non_finite_columns: {name} is no DOUBLE or FLOAT column")
@@ -213,7 +175,8 @@ class Feed:
     @cached_property
     def file_names(self) -> FileNamePattern:
         """The pattern of the file names."""
-        return FileNamePattern(self.pattern)
+        suffixes = COMPRESSED_SUFFIXES if self.format.is_text else ()
+        return FileNamePattern(self.pattern, suffixes)
 
     @cached_property
     def contract_fingerprint(self) -> str:
@@ -222,7 +185,7 @@ class Feed:
         A file that was refused under another contract is looked at again.
         """
         contract = (
-            *(dict(self.columns), self.csv, self.row_rules, self.non_finite_columns),
+            *(dict(self.columns), self.format, self.row_rules, self.non_finite_columns),
             *(self.allow_empty, self.max_uncompressed_bytes),
             *(str(self.bad_rows), self.max_rejected_rows, self.max_rejected_percent),
         )

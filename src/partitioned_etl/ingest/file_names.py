@@ -87,12 +87,17 @@ class FileNamePattern:
     With one folder, there are both: `{key}/{date:%Y-%m-%d}.csv` or `{date:%Y-%m}/{key}.csv`. The
     key then is two-dimensional, the name before the date: `acme|2018-01-22`.
 
+    Attributes:
+        text: The pattern.
+        suffixes: What may follow it, unless it ends so itself.
+
     Raises:
         FeedDefinitionError: The placeholders are not those, or the date format does not make keys
             of an hour, a day, a week or a month.
     """
 
     text: str
+    suffixes: tuple[str, ...] = COMPRESSED_SUFFIXES
 
     def __post_init__(self) -> None:
         found = [[match["date"] for match in _PLACEHOLDER.finditer(part)] for part in self._parts]
@@ -175,9 +180,9 @@ class FileNamePattern:
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        return self._compile(self.text, ends=not self.text.endswith(COMPRESSED_SUFFIXES))
+        return self._compile(self.text, suffixes=self.suffixes)
 
-    def _compile(self, text: str, *, ends: bool = False) -> re.Pattern[str]:
+    def _compile(self, text: str, *, suffixes: tuple[str, ...] = ()) -> re.Pattern[str]:
         regex, after = "", 0
         for placeholder in _PLACEHOLDER.finditer(text):
             middle = "(?P<key>[^/]+?)"
@@ -189,6 +194,6 @@ class FileNamePattern:
             regex += re.escape(text[after : placeholder.start()]) + middle
             after = placeholder.end()
         regex += re.escape(text[after:])
-        if ends:
-            regex += f"(?:{'|'.join(re.escape(suffix) for suffix in COMPRESSED_SUFFIXES)})?"
+        if suffixes and not text.endswith(suffixes):
+            regex += f"(?:{'|'.join(re.escape(suffix) for suffix in suffixes)})?"
         return re.compile(regex, re.ASCII | re.DOTALL)

@@ -40,7 +40,7 @@ def judge_texts(
     outcomes: dict[str, Outcome] = {}
     for candidate in candidates:
         problems = candidate.survey.problems
-        if not problems or candidate.is_row_by_row:
+        if not problems or candidate.is_judged:
             continue
         if feed.bad_rows is BadRows.QUARANTINE and not any(one.is_of_file for one in problems):
             outcomes |= _judge_row_by_row(connection, feed, candidate)
@@ -74,14 +74,14 @@ def explain(
         for candidate in candidates:
             if not candidate.is_surveyed:
                 candidate.survey, candidate.is_surveyed = survey_file(feed, candidate.file), True
-        if any(one.survey.problems for one in candidates if not one.is_row_by_row):
+        if any(one.survey.problems for one in candidates if not one.is_judged):
             return {}
         at_fault = _find_at_fault(connection, feed, candidates)
         if not at_fault:
             raise error
         outcomes: dict[str, Outcome] = {}
         for candidate in at_fault:
-            if candidate.is_row_by_row:
+            if candidate.is_judged:
                 outcomes[candidate.key] = _refuse_by_duckdb(candidate, error)
             else:
                 outcomes |= _judge_row_by_row(connection, feed, candidate)
@@ -168,7 +168,8 @@ def _judge_row_by_row(
     if not judged.problems and judged.row_count != survey.row_count:
         return refuse([Problem(0, "", "its rows cannot be counted for certain")])
     candidate.survey = replace(survey, row_count=judged.row_count)
-    candidate.rejected_count, candidate.is_row_by_row = judged.bad_row_count, True
+    candidate.rejected_count = judged.bad_row_count
+    candidate.is_row_by_row = candidate.is_judged = True
     return {}
 
 

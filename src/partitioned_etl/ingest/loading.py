@@ -38,13 +38,15 @@ class Candidate:
         is_surveyed: Whether that is the whole text; otherwise it is the header, and the rest is
             surveyed while DuckDB reads the file.
         is_row_by_row: Whether it is read row by row, and its bad rows go to `rejected_rows`.
-        rejected_count: Rows that did.
+        is_judged: Whether its rows were judged, one by one, before.
+        rejected_count: Rows that go to `rejected_rows`.
     """
 
     file: LandedFile
     survey: Survey
     is_surveyed: bool = True
     is_row_by_row: bool = False
+    is_judged: bool = False
     rejected_count: int = 0
 
     @property
@@ -153,9 +155,12 @@ def insert(
     """
     first = candidates[0]
     if first.is_row_by_row:
-        rejected_count = insert_good_rows(connection, feed, first.file, first.survey.header)
-        if rejected_count != first.rejected_count:
-            raise FileAtFaultError(f"{first.file.name}: another number of bad rows than before")
+        known = first.rejected_count
+        rejected_count = insert_good_rows(
+            connection, feed, first.file, first.survey.header, most_bad_rows=known
+        )
+        if rejected_count != known:
+            raise FileAtFaultError(f"{first.file.name}: other bad rows than are known of")
     else:
         files = [candidate.file for candidate in candidates]
         is_plain = all(candidate.survey.is_plain for candidate in candidates)

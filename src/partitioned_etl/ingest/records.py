@@ -1,4 +1,4 @@
-"""Records: the text of a file cut into records, strictly by RFC 4180 in the feed's dialect.
+"""Records: the text of a CSV file cut into records, strictly by RFC 4180 in its dialect.
 
 Takes an opened file; gives its records with line numbers, and says of each what is wrong with its
 form. What a header or a value must be belongs in `contract.py` and `columns.py`.
@@ -6,10 +6,10 @@ form. What a header or a value must be belongs in `contract.py` and `columns.py`
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from partitioned_etl.ingest.feed import CsvFormat, Feed
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.opening import Readable, read_chunks
 
 MAX_RECORD_CHARS = 500_000
@@ -26,6 +26,7 @@ class Problem:
         reason: What is wrong, without the cell's contents.
         rule: Name of the row rule that is broken, if it is one.
         is_of_file: Whether it puts the whole file in doubt, and not only the row that it is in.
+        place: What `line` counts, where the file has no lines.
     """
 
     line: int
@@ -33,6 +34,7 @@ class Problem:
     reason: str
     rule: str = ""
     is_of_file: bool = field(default=False, compare=False)
+    place: str = "line"
 
     @property
     def what(self) -> str:
@@ -48,15 +50,35 @@ class Problem:
         """Give the problem as one sentence part: line, column, reason."""
         if not self.line:
             return self.what
-        return f"line {self.line}{', ' if self.column else ': '}{self.what}"
+        return f"{self.place} {self.line}{', ' if self.column else ': '}{self.what}"
+
+
+def compare_names(expected: Sequence[str], given: Sequence[str], *, any_order: bool) -> list[str]:
+    """Say how the column names that a file gives differ from the feed's; empty if they do not.
+
+    Args:
+        expected: The feed's, in order.
+        given: The file's, in order.
+        any_order: Whether the order may be another.
+    """
+    repeated = sorted({name for name in given if given.count(name) > 1})
+    missing = [name for name in expected if name not in given]
+    extra = len([name for name in given if name not in expected])
+    reasons = [f"column {name} is there more than once" for name in repeated if name in expected]
+    reasons += [f"column {name} is missing" for name in missing]
+    if extra:
+        reasons.append(f"{extra} column name(s) that the feed does not have")
+    if not reasons and list(given) != list(expected) and not any_order:
+        reasons = [f"the columns are not in the order {', '.join(expected)}"]
+    return reasons
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a file.
+    """One record of a file, or one row where the file has no lines.
 
     Attributes:
-        line: The line that it starts on.
+        line: The line that it starts on, or the number of the row.
         text: Its text, with the line end.
         problem: What is wrong with it, if anything.
     """
@@ -65,19 +87,31 @@ class Record:
     text: str
     problem: Problem | None
 
-    def fields(self, csv: CsvFormat) -> list[str | None]:
+    @property
+    def line_text(self) -> str:
+        """The record's text without its line end."""
+        return self.text.removesuffix("\n").removesuffix("\r")
+
+
+@dataclass(frozen=True)
+class CsvRecord(Record):
+    """One record of a CSV file.
+
+    Attributes:
+        csv: Its dialect.
+    """
+
+    csv: CsvFormat
+
+    def fields(self) -> list[str | None]:
         """Split a sound record into its fields; None where one is empty and not quoted."""
+        csv = self.csv
         if csv.quote not in self.text:
             return [text or None for text in self.line_text.split(csv.delimiter)]
         found = re.finditer(
             f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", self.line_text
         )
         return [_unquote(match[1], csv) for match in found]
-
-    @property
-    def line_text(self) -> str:
-        """The record's text without its line end."""
-        return self.text.removesuffix("\n").removesuffix("\r")
 
 
 def _unquote(text: str, csv: CsvFormat) -> str | None:
@@ -98,26 +132,26 @@ def _field_regex(csv: CsvFormat) -> str:
     return f"(?:{quoted}|[^{quote}{delimiter}\r\n]*+)"
 
 
-def read_records(feed: Feed, handle: Readable, *, check_width: bool = True) -> Iterator[Record]:
-    """Read a file record by record, strictly by RFC 4180 in the feed's dialect.
+def read_records(csv: CsvFormat, handle: Readable, *, width: int | None) -> Iterator[CsvRecord]:
+    """Read a file record by record, strictly by RFC 4180 in its dialect.
 
     After a bad record, reading goes on at the next line, so that several problems can be named.
 
     Args:
-        feed: The feed, which gives dialect and width.
+        csv: The dialect.
         handle: The file's text as bytes; it is read from its start.
-        check_width: Whether a record must have as many fields as the feed has columns.
+        width: How many fields a record must have; None if any number will do.
 
     Yields:
         Each record with the line that it starts on, and its problem if it has one.
     """
-    one_field = _field_regex(feed.csv)
-    delimiter = re.escape(feed.csv.delimiter)
-    others = f"{{{len(feed.columns) - 1}}}" if check_width else "*+"
+    one_field = _field_regex(csv)
+    delimiter = re.escape(csv.delimiter)
+    others = "*+" if width is None else f"{{{width - 1}}}"
     sound = re.compile(f"{one_field}(?:{delimiter}{one_field}){others}\r?\n")
     other_width = re.compile(f"{one_field}(?:{delimiter}{one_field})*+\r?\n")
     handle.seek(0)
-    decoder, line, rest = make_decoder(feed.csv), 1, ""
+    decoder, line, rest = make_decoder(csv.normal_encoding), 1, ""
     line_end = ""
     for chunk in chunks_and_end(handle):
         text, at = rest + decoder.decode(chunk, final=not chunk), 0
@@ -125,13 +159,13 @@ def read_records(feed: Feed, handle: Readable, *, check_width: bool = True) -> I
             match = sound.match(text, at)
             if match is None and (match := other_width.match(text, at)):
                 end = match.end()
-                problem = _problem_of(feed, line, text[at:end], check_width)
+                problem = _problem_of(csv, line, text[at:end], width)
             elif match is None:
                 end = text.find("\n", at) + 1 or len(text)
                 room = len(text) - at
                 if chunk and room < MAX_RECORD_CHARS:
                     break
-                problem = _problem_of(feed, line, text[at:end][:MAX_RECORD_CHARS], check_width)
+                problem = _problem_of(csv, line, text[at:end][:MAX_RECORD_CHARS], width)
             else:
                 end, problem = match.end(), None
                 this_line_end = "\r\n" if text[end - 2 : end] == "\r\n" else "\n"
@@ -144,14 +178,13 @@ def read_records(feed: Feed, handle: Readable, *, check_width: bool = True) -> I
                 elif end - at == len(this_line_end):
                     problem = Problem(line, "", "an empty line")
             record = text[at:end]
-            yield Record(line, record, problem)
+            yield CsvRecord(line, record, problem, csv)
             line += record.count("\n")
             at = end
         rest = text[at:]
 
 
-def _problem_of(feed: Feed, line: int, text: str, check_width: bool) -> Problem:
-    csv = feed.csv
+def _problem_of(csv: CsvFormat, line: int, text: str, expected: int | None) -> Problem:
     if len(text) >= MAX_RECORD_CHARS:
         reason = f"a line, or a quoted field, of over {MAX_RECORD_CHARS:,} characters"
         return Problem(line, "", reason, is_of_file=True)
@@ -164,15 +197,15 @@ def _problem_of(feed: Feed, line: int, text: str, check_width: bool) -> Problem:
         return Problem(line, "", "a carriage return without a line feed")
     if not text.rstrip("\r\n"):
         return Problem(line, "", "an empty line")
-    width, expected = bare.count(csv.delimiter) + 1, len(feed.columns)
-    if check_width and width != expected:
+    width = bare.count(csv.delimiter) + 1
+    if expected is not None and width != expected:
         return Problem(line, "", f"{width} fields instead of {expected}")
     return Problem(line, "", "the line cannot be read in the feed's dialect", is_of_file=True)
 
 
-def make_decoder(csv: CsvFormat) -> codecs.IncrementalDecoder:
+def make_decoder(encoding: str) -> codecs.IncrementalDecoder:
     """Make what turns the bytes of a file into text; it fails on bytes of another encoding."""
-    name = "utf-8-sig" if csv.normal_encoding == "utf-8" else csv.normal_encoding
+    name = "utf-8-sig" if encoding == "utf-8" else encoding
     return codecs.getincrementaldecoder(name)(errors="strict")
 
 

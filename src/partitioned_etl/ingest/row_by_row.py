@@ -1,9 +1,10 @@
 """Row by row: judge and load a file whose rows DuckDB cannot load all at once.
 
 Takes a landed file; gives its bad rows, each with line and reason, or loads the good ones and puts
-the bad ones into table `rejected_rows`. Records are cut by `records.py` and handed to DuckDB in
-batches, which judges their values as it does in a load of whole files. It is some ten times slower
-than that, so that only files which failed there come here.
+the bad ones into table `rejected_rows`. Records are cut by `records.py` or `json_lines.py` and
+handed to DuckDB in batches, which judges their values as it does in a load of whole files; the rows
+of a Parquet file it reads itself, by their numbers. It is some ten times slower than a load of the
+whole file, so that only files which failed there come here, and JSON lines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,16 +25,31 @@ from partitioned_etl.ingest.feed import (
     SOURCE_FILE_COLUMN,
     Feed,
 )
+from partitioned_etl.ingest.formats import CsvFormat
+from partitioned_etl.ingest.json_lines import JsonRecord, read_json_lines
 from partitioned_etl.ingest.landing import LandedFile
-from partitioned_etl.ingest.opening import changed_while_read, open_landed_file, open_text
-from partitioned_etl.ingest.records import Problem, Record, read_records
-from partitioned_etl.ingest.statements import IS_BAD_SQL, KEPT, VALID, judged_sql
+from partitioned_etl.ingest.opening import (
+    changed_while_read,
+    list_changed_while_read,
+    open_landed_file,
+    open_text,
+)
+from partitioned_etl.ingest.records import CsvRecord, Problem, Record, read_records
+from partitioned_etl.ingest.statements import (
+    IS_BAD_SQL,
+    KEPT,
+    VALID,
+    judged_sql,
+    numbered_rows_sql,
+)
 
 BATCH_ROWS = 50_000
 _BATCH_NAME = "records of one batch"
 _BATCH = quote_identifier(_BATCH_NAME)
 _LINE_NAME = "line in the file"
 _LINE = quote_identifier(_LINE_NAME)
+_TEXT = quote_identifier("text of the row")
+_Row = CsvRecord | JsonRecord
 _REJECTED_COLUMNS = {
     "feed": "VARCHAR",
     "partition_key": "VARCHAR",
@@ -69,11 +85,12 @@ class _BadRow:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Records, the bad ones among them, and the good ones as a relation, if there are any."""
+    """Rows, the bad ones among them, and all of sound form as a relation, if there are any."""
 
     row_count: int
     bad_rows: list[_BadRow]
-    judged: str | None
+    judged: str = ""
+    bound: Sequence[object] = ()
 
 
 def create_rejected_rows(connection: duckdb.DuckDBPyConnection) -> None:
@@ -134,7 +151,12 @@ def judge_rows(
 
 
 def insert_good_rows(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    file: LandedFile,
+    header: Sequence[str],
+    *,
+    most_bad_rows: int,
 ) -> int:
     """Load a file's good rows, and put its bad ones into table `rejected_rows`.
 
@@ -143,6 +165,7 @@ def insert_good_rows(
         feed: The feed.
         file: The landed file.
         header: The feed's columns in the file's order.
+        most_bad_rows: How many bad rows are known of; reading stops when there are more.
 
     Returns:
         The number of bad rows.
@@ -159,10 +182,12 @@ def insert_good_rows(
                 f"({names}, {PARTITION_KEY_COLUMN}, {SOURCE_FILE_COLUMN}) "
                 f"SELECT {names}, {PARTITION_KEY_COLUMN}, ? FROM {batch.judged} "
                 f"WHERE NOT {IS_BAD_SQL} ORDER BY {_LINE}",
-                [file.name, file.partition_key],
+                [file.name, *batch.bound],
             )
         _insert_rejected(connection, feed, file, batch.bad_rows)
         rejected += len(batch.bad_rows)
+        if rejected > most_bad_rows:
+            break
     return rejected
 
 
@@ -192,39 +217,87 @@ def _insert_rejected(
 def _read_batches(
     connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
 ) -> Iterator[_Batch]:
+    if feed.format.is_text:
+        return _read_batches_of_texts(connection, feed, file, header)
+    return _read_batches_of_values(connection, feed, file)
+
+
+def _read_batches_of_texts(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
+) -> Iterator[_Batch]:
     with open_landed_file(file) as handle:
-        records = _records_below_header(feed, file, handle)
+        records = _read_rows(feed, file, handle)
         while batch := list(islice(records, BATCH_ROWS)):
             bad = [_BadRow(record, [record.problem]) for record in batch if record.problem]
             good = [record for record in batch if not record.problem]
             if not good:
-                yield _Batch(len(batch), bad, None)
+                yield _Batch(len(batch), bad)
                 continue
-            with _registered(connection, feed, good, header):
+            with _registered(connection, good, header):
                 keyed = f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {_BATCH})"
                 judged = judged_sql(feed, keyed, [_LINE])
-                bad += _find_bad_rows(connection, feed, file, judged, good)
+                by_line = {record.line: record for record in good}
+                found = connection.execute(
+                    f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL}",
+                    [file.partition_key],
+                ).fetchall()
+                bad += [
+                    _BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
+                    for line, valid, kept in found
+                ]
                 bad.sort(key=lambda row: row.record.line)
-                yield _Batch(len(batch), bad, judged)
+                yield _Batch(len(batch), bad, judged, [file.partition_key])
 
 
-def _records_below_header(feed: Feed, file: LandedFile, handle: BinaryIO) -> Iterator[Record]:
+def _read_rows(feed: Feed, file: LandedFile, handle: BinaryIO) -> Iterator[_Row]:
     try:
         text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
-        yield from islice(read_records(feed, text), int(feed.csv.header), None)
+        if isinstance(feed.format, CsvFormat):
+            records = read_records(feed.format, text, width=len(feed.columns))
+            yield from islice(records, int(feed.format.header), None)
+        else:
+            yield from read_json_lines(feed, text)
     except (ContractError, UnicodeError):  # its bytes were sound when it was surveyed
         raise changed_while_read(file) from None
+
+
+def _read_batches_of_values(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile
+) -> Iterator[_Batch]:
+    rows, bound = numbered_rows_sql(feed, file, _LINE, _TEXT)
+    judged = judged_sql(feed, rows, [_LINE, _TEXT])
+    first = 1
+    while True:
+        of_batch = [*bound, first, first + BATCH_ROWS - 1]
+        try:
+            counted = connection.execute(f"SELECT count(*) FROM {rows}", of_batch).fetchall()
+            found = connection.execute(
+                f"SELECT {_LINE}, {_TEXT}, {VALID}, {KEPT} FROM {judged} "
+                f"WHERE {IS_BAD_SQL} ORDER BY {_LINE}",
+                of_batch,
+            ).fetchall()
+        except duckdb.Error:
+            if list_changed_while_read([file]):
+                raise changed_while_read(file) from None
+            raise
+        if not counted[0][0]:
+            return
+        bad = [
+            _BadRow(Record(row, text, None), _problems_of_row(feed, row, valid, kept, "row"))
+            for row, text, valid, kept in found
+        ]
+        yield _Batch(counted[0][0], bad, judged, of_batch)
+        first += BATCH_ROWS
 
 
 @contextmanager
 def _registered(
     connection: duckdb.DuckDBPyConnection,
-    feed: Feed,
-    records: Sequence[Record],
+    records: Sequence[_Row],
     header: Sequence[str],
 ) -> Iterator[None]:
     """Let SQL see records as a relation of texts, with their lines."""
-    fields = zip(*(record.fields(feed.csv) for record in records), strict=True)
+    fields = zip(*(record.fields() for record in records), strict=True)
     frame = pd.DataFrame(
         {_LINE_NAME: [record.line for record in records]}
         | {
@@ -241,34 +314,16 @@ def _registered(
             connection.unregister(_BATCH_NAME)
 
 
-def _find_bad_rows(
-    connection: duckdb.DuckDBPyConnection,
-    feed: Feed,
-    file: LandedFile,
-    judged: str,
-    records: Sequence[Record],
-) -> list[_BadRow]:
-    by_line = {record.line: record for record in records}
-    found = connection.execute(
-        f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL} ORDER BY {_LINE}",
-        [file.partition_key],
-    ).fetchall()
-    return [
-        _BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
-        for line, valid, kept in found
-    ]
-
-
 def _problems_of_row(
-    feed: Feed, line: int, valid: list[bool], rules_kept: list[bool]
+    feed: Feed, line: int, valid: list[bool], rules_kept: list[bool], place: str = "line"
 ) -> list[Problem]:
     invalid = [
-        Problem(line, name, f"not {_article(kind)}")
+        Problem(line, name, f"not {_article(kind)}", place=place)
         for (name, kind), is_valid in zip(feed.columns.items(), valid, strict=True)
         if not is_valid
     ]
     broken = [
-        Problem(line, rule.column, rule.reason, rule.name)
+        Problem(line, rule.column, rule.reason, rule.name, place=place)
         for rule, is_kept in zip(feed.row_rules, rules_kept, strict=True)
         if not is_kept
     ]

@@ -19,6 +19,7 @@ from partitioned_etl.ingest.columns import (
     quote_text,
 )
 from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN, Feed
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.landing import LandedFile
 
 VALID = quote_identifier("which values are valid")
@@ -79,8 +80,7 @@ def preview_sql(feed: Feed) -> str:
     )
 
 
-def _read_csv(feed: Feed, header: Sequence[str], types: Mapping[str, str]) -> str:
-    csv = feed.csv
+def _read_csv(csv: CsvFormat, header: Sequence[str], types: Mapping[str, str]) -> str:
     columns = ", ".join(
         f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header
     )
@@ -106,17 +106,20 @@ def _landed_rows(
 ) -> tuple[str, list[object]]:
     """Give a relation of the files' rows, with key and file name, and what to bind.
 
-    Columns are read as texts, but for those that `types` gives a type.
+    Columns of a CSV file are read as texts, but for those that `types` gives a type.
     """
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
-    read_csv = _read_csv(feed, header, types)
+    if isinstance(feed.format, CsvFormat):
+        read = _read_csv(feed.format, header, types)
+    else:
+        read = f"read_parquet(?, hive_partitioning = false, filename = {quote_text(_PATH)})"
     if len(files) == 1:
         return (
-            f"(SELECT *, ? AS {key}, ? AS {name} FROM {read_csv})",
+            f"(SELECT *, ? AS {key}, ? AS {name} FROM {read})",
             [files[0].partition_key, files[0].name, _paths(files)],
         )
     return (
-        f"(SELECT * FROM {read_csv} "
+        f"(SELECT * FROM {read} "
         f"JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS {_LANDED_PATH}, "
         f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
         f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
@@ -157,6 +160,31 @@ def insert_sql(
         f"INSERT INTO {quote_identifier(feed.table)} ({names}, {key}, {name}) "
         f"SELECT {names}, {key}, {name} FROM {converted}{where}",
         bound,
+    )
+
+
+def numbered_rows_sql(
+    feed: Feed, file: LandedFile, number: str, text: str
+) -> tuple[str, list[object]]:
+    """Give a relation of some of a Parquet file's rows, with their numbers, and what to bind.
+
+    Args:
+        feed: The feed.
+        file: The landed file.
+        number: Name of the column that gets the rows' numbers, the first is 1.
+        text: Name of the column that gets their text.
+
+    Returns:
+        The relation, and what to bind but for the numbers of the first and the last row.
+    """
+    names = ", ".join(quote_identifier(name) for name in feed.columns)
+    values = ", ".join(f"{quote_text(name)}: {quote_identifier(name)}" for name in feed.columns)
+    return (
+        f"(SELECT {names}, CAST({{{values}}} AS VARCHAR) AS {text}, "
+        f"file_row_number + 1 AS {number}, ? AS {PARTITION_KEY_COLUMN} "
+        "FROM read_parquet(?, hive_partitioning = false, file_row_number = true) "
+        "WHERE file_row_number + 1 BETWEEN ? AND ?)",
+        [file.partition_key, glob.escape(str(file.path))],
     )
 
 

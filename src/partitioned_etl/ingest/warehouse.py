@@ -24,6 +24,7 @@ from partitioned_etl.ingest.contract import (
 from partitioned_etl.ingest.database import has_table, transaction
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.judging import explain, judge_texts, outcomes_of_changed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import (
@@ -139,9 +140,11 @@ def remove_partitions(
 
 
 def _survey(feed: Feed, file: LandedFile) -> Candidate:
-    if not is_large(file) or is_compressed(file):
+    if not feed.format.is_read_at_once:
+        return Candidate(file, survey_file(feed, file), is_row_by_row=True)
+    if not isinstance(feed.format, CsvFormat) or not is_large(file) or is_compressed(file):
         return Candidate(file, survey_file(feed, file))
-    start = survey_start(feed, file)
+    start = survey_start(feed, feed.format, file)
     if start.problems:
         return Candidate(file, survey_file(feed, file))
     return Candidate(file, start, is_surveyed=False)

@@ -1,0 +1,117 @@
+"""Parquet: what the file itself says of its columns and rows, held against the feed.
+
+Takes an opened file; gives its row count, its column names and what is wrong with it. DuckDB reads
+it in a database of its own, every value once: what breaks the reader breaks nothing else, and the
+load that follows in `loading.py` meets only values that can be read.
+"""
+
+import glob
+import os
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import duckdb
+
+from partitioned_etl.ingest.columns import quote_identifier
+from partitioned_etl.ingest.database import connect_in_memory
+from partitioned_etl.ingest.errors import ContractError
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.formats import ParquetFormat
+from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.records import Problem, compare_names
+
+_MARK, _MARK_OF_ENCRYPTED = b"PAR1", b"PARE"
+
+
+@dataclass
+class ParquetContents:
+    """What a Parquet file says of itself.
+
+    Attributes:
+        row_count: Rows, by the file's own metadata.
+        names: Its column names.
+        problems: Why it does not match its contract; empty if every value can be read.
+    """
+
+    row_count: int = 0
+    names: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_contents(
+    feed: Feed, parquet: ParquetFormat, file: LandedFile, handle: BinaryIO
+) -> ParquetContents:
+    """Hold a Parquet file's columns against the feed's, and read every value once.
+
+    Args:
+        feed: The feed.
+        parquet: Its format.
+        file: The landed file.
+        handle: The same, opened.
+
+    Raises:
+        ContractError: It is no Parquet file, or one that cannot be read.
+    """
+    _check_marks(handle)
+    contents, path = ParquetContents(), glob.escape(str(file.path))
+    with connect_in_memory(file.path.parent.resolve()) as connection:
+        try:
+            (contents.row_count,) = connection.execute(
+                "SELECT CAST(sum(num_rows) AS BIGINT) FROM parquet_file_metadata(?)", [path]
+            ).fetchall()[0]
+            described = connection.execute(
+                "DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning = false)", [path]
+            ).fetchall()
+            given = {name: kind for name, kind, *_ in described}
+            contents.names = list(given)
+            contents.problems = _compare(feed, parquet, given, _wanted_types(connection, feed))
+            if not contents.problems:
+                connection.execute(
+                    "SELECT bit_xor(hash(COLUMNS(*))) "
+                    "FROM read_parquet(?, hive_partitioning = false)",
+                    [path],
+                ).fetchall()
+        except duckdb.Error as error:
+            reason = f"the file cannot be read as Parquet ({type(error).__name__})"
+            raise ContractError(reason) from None
+    if not (contents.row_count or contents.problems or feed.allow_empty):
+        contents.problems.append(Problem(0, "", "the file has no rows", is_of_file=True))
+    return contents
+
+
+def _check_marks(handle: BinaryIO) -> None:
+    """Tell by its first and last bytes a file that is no Parquet, is cut off or encrypted."""
+    size_bytes = handle.seek(0, os.SEEK_END)
+    if not size_bytes:
+        raise ContractError("the file is empty")
+    handle.seek(0)
+    start = handle.read(4)
+    handle.seek(max(0, size_bytes - 4))
+    end = handle.read(4)
+    if _MARK_OF_ENCRYPTED in (start, end):
+        raise ContractError("the Parquet file is encrypted")
+    if start != _MARK:
+        raise ContractError("the file is no Parquet file")
+    if end != _MARK or size_bytes < 12:
+        raise ContractError("no Parquet mark at the end: cut off?")
+
+
+def _wanted_types(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, str]:
+    """Give the feed's types as DuckDB spells them."""
+    columns = ", ".join(
+        f"CAST(NULL AS {kind}) AS {quote_identifier(name)}" for name, kind in feed.columns.items()
+    )
+    described = connection.execute(f"DESCRIBE SELECT {columns}").fetchall()
+    return {name: kind for name, kind, *_ in described}
+
+
+def _compare(
+    feed: Feed, parquet: ParquetFormat, given: dict[str, str], wanted: dict[str, str]
+) -> list[Problem]:
+    reasons = compare_names(list(feed.columns), list(given), any_order=parquet.any_column_order)
+    problems = [Problem(0, "", reason, is_of_file=True) for reason in reasons]
+    return problems + [
+        Problem(0, name, f"{given[name]} in the file, {kind} in the feed", is_of_file=True)
+        for name, kind in wanted.items()
+        if given.get(name, kind) != kind
+    ]
