@@ -9,7 +9,7 @@ from ingest.workbench import CUSTOMER_DAYS, NOTES, ORDERS, PRICES
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.file_names import Partitioning
-from partitioned_etl.ingest.formats import CsvFormat
+from partitioned_etl.ingest.formats import FORMATS, CsvFormat
 
 
 def make_feed(**declared: Any) -> Feed:
@@ -269,6 +269,13 @@ def test_a_dialect_that_cannot_be_read_is_refused(declared: dict[str, str], mess
 @pytest.mark.parametrize("name", ["UTF8", "utf_8", "latin1", "ISO-8859-1", "UTF-16"])
 def test_an_encoding_may_have_any_name_that_python_knows(name: str) -> None:
     assert CsvFormat(encoding=name).normal_encoding in ("utf-8", "iso8859-1", "utf-16")
+
+
+def test_the_format_is_part_of_the_contract_and_a_csv_feed_keeps_its_fingerprint() -> None:
+    contracts = {make_feed(format=each).contract_fingerprint for each in FORMATS.values()}
+    assert len(contracts) == len(FORMATS) == 4
+    # What ledgers hold of feeds that were declared before there was another format.
+    assert PRICES.contract_fingerprint == "2546a910836dbc73"
 
 
 def test_a_feed_cannot_be_changed_after_it_was_declared() -> None:

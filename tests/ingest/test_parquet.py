@@ -113,7 +113,8 @@ def test_columns_go_by_name_in_any_order_where_the_feed_says_so(bench: Workbench
 
 
 def damage_metadata(whole: bytes) -> bytes:
-    return whole[:-40] + bytes(32) + whole[-8:]
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    return whole[:start] + bytes(32) + whole[start + 32 :]
 
 
 def damage_pages(whole: bytes) -> bytes:

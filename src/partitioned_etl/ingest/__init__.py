@@ -1,9 +1,9 @@
 """Everything that happens to a file, in plain Python and DuckDB.
 
 Nothing in here imports Dagster: behaviour is tested without it, and every front has the same. In
-the order of a file's way: `feed` (with `file_names`) declares it, `landing` finds it, `ledger` and
-`reconcile` say whether it is new, `opening` reads its bytes, `contract` (with `records` and
-`columns`) judges its text, `warehouse` (with `database`, `statements`, `loading`, `judging` and
-`row_by_row`) loads or refuses it. `sync` is the whole way in one call; `repair` finds what went
-wrong since.
+the order of a file's way: `feed` (with `file_names` and `formats`) declares it, `landing` finds it,
+`ledger` and `reconcile` say whether it is new, `opening` reads its bytes, `contract` (with
+`records`, `json_lines`, `parquet` and `columns`) judges it, `warehouse` (with `database`,
+`statements`, `loading`, `judging` and `row_by_row`) loads or refuses it. `sync` is the whole way in
+one call; `repair` finds what went wrong since.
 """
