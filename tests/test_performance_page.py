@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,7 @@ NAMES = sorted(
 def results_table(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.delitem(sys.modules, "page", raising=False)
-    from page import results_table
-
-    return results_table()
+    return import_module("page").results_table()
 
 
 @pytest.mark.parametrize("name", NAMES)
