@@ -67,7 +67,7 @@ class DevServer:
 
     def start(self) -> None:
         """Start a server and wait until it has loaded the code location."""
-        port = _find_free_port()
+        port = find_free_port()
         self.url = f"http://127.0.0.1:{port}"
         # Every setting is given, because a line of the checkout's .env would fill a gap.
         settings = DEFAULTS | {
@@ -78,7 +78,7 @@ class DevServer:
         }
         system = {name: text for name, text in os.environ.items() if "DAGSTER" not in name}
         homes = dict.fromkeys(("HOME", "TMPDIR"), str(self.folder / "tmp"))
-        with self._log.open("ab") as output, _default_interrupt():
+        with self._log.open("ab") as output, default_interrupt():
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "dagster", "dev"),
@@ -192,14 +192,15 @@ def open_folder_for_server() -> Iterator[DevServer]:
             server.kill()
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """Give a port of the loopback address that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 @contextlib.contextmanager
-def _default_interrupt() -> Iterator[None]:
+def default_interrupt() -> Iterator[None]:
     """Let a process that is started meanwhile end by SIGINT, which a background job ignores."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
