@@ -1,31 +1,53 @@
-"""The single `Definitions` object: it puts together what the modules of `defs/` declare."""
+"""The single `Definitions` object: it puts together what `defs/` declares.
 
+A module of `defs/` is a feed in Python, a folder of it is what Dagster's components make of its
+`defs.yaml`.
+"""
+
+import warnings
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 
 import dagster as dg
 
 from partitioned_etl import defs as declared
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.defs import resources
 from partitioned_etl.ingest.feed import check_feeds_are_apart
+from partitioned_etl.ingest.settings import project_dir
 
 _modules = [
     import_module(f"{declared.__name__}.{name}") for _, name, _ in iter_modules(declared.__path__)
 ]
-pipelines = [
+_in_python = [
     value
     for module in _modules
     for value in vars(module).values()
     if isinstance(value, FeedPipeline)
 ]
+_folder = Path(declared.__path__[0])
+_in_yaml = sorted({path.relative_to(_folder).parts[0] for path in _folder.rglob("defs.yaml")})
+_components = dg.ComponentTree.from_module(declared, project_dir())
+
+pipelines = [
+    *_in_python,
+    *(component.pipeline for component in _components.get_all_components(FileFeed)),
+]
 
 check_feeds_are_apart([pipeline.feed for pipeline in pipelines])
+
+with warnings.catch_warnings():
+    # Dagster marks what it makes of a YAML file by parameters of its own that are in beta.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    _of_yaml = [_components.build_defs(folder) for folder in _in_yaml]
 
 defs = dg.Definitions.merge(
     dg.Definitions(
         resources={"landing": resources.landing, "warehouse": resources.warehouse},
         executor=dg.in_process_executor,
     ),
-    *(pipeline.to_definitions() for pipeline in pipelines),
+    *(pipeline.to_definitions() for pipeline in _in_python),
+    *_of_yaml,
 )

@@ -70,19 +70,18 @@ def build_feed_schedule(
     Returns:
         The schedule; None if the partitions are no time windows, which no clock could choose.
     """
-    match partitions_def:
-        case dg.DailyPartitionsDefinition():
-            moment = {"hour_of_day": at.hour}
-            description = "Loads the day's file again at the end of the day"
-        case dg.MonthlyPartitionsDefinition():
-            moment = {"day_of_month": at.day_of_month, "hour_of_day": at.hour}
-            description = "Loads the month's file again near the end of the month"
-        case _:
-            return None
+    is_monthly = isinstance(partitions_def, dg.MonthlyPartitionsDefinition)
+    if not is_monthly and not isinstance(partitions_def, dg.DailyPartitionsDefinition):
+        return None
+    window = "month's file again near" if is_monthly else "day's file again at"
     return dg.build_schedule_from_partitioned_job(
         job,
         name=f"{feed.name}_schedule",
-        description=f"{description}; fails if none has landed.",
+        description=(
+            f"Loads the {window} the end of the {'month' if is_monthly else 'day'}; "
+            "fails if none has landed."
+        ),
+        day_of_month=at.day_of_month if is_monthly else None,
+        hour_of_day=at.hour,
         minute_of_hour=at.minute,
-        **moment,
     )

@@ -1,0 +1,288 @@
+"""FileFeed: a feed declared in a `defs.yaml`, without Python.
+
+Takes the attributes of the YAML file; gives the same pipeline that a module of `defs/` builds, by
+the same function. It holds names and values; what a feed does belongs in `builders/` and `ingest/`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import dagster as dg
+from pydantic import BaseModel, ValidationError
+
+from partitioned_etl.builders.jobs import ScheduleTime
+from partitioned_etl.builders.partitions import build_partitions_def
+from partitioned_etl.builders.pipelines import FeedPipeline, build_pipeline
+from partitioned_etl.components.scaffolding import FileFeedScaffolder
+from partitioned_etl.ingest.errors import FeedDefinitionError
+from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
+
+
+class Column(dg.Model):
+    """A column with more than a type."""
+
+    type: str
+    description: str = ""
+
+
+class Rule(dg.Model):
+    """What must be true of every row, as `RowRule` takes it."""
+
+    name: str
+    column: str
+    expression: str
+    reason: str
+
+
+class CsvDialect(dg.Model):
+    """How CSV files are written, as `CsvFormat` takes it."""
+
+    delimiter: str | None = None
+    quote: str = '"'
+    escape: str = '"'
+    encoding: str = "utf-8"
+    header: bool = True
+    any_column_order: bool = False
+
+
+class Schedule(dg.Model):
+    """When the clock starts the job, as `ScheduleTime` takes it."""
+
+    enabled: bool = True
+    hour: int = 23
+    minute: int = 30
+    day_of_month: int = 28
+
+
+def _says(description: str) -> dg.Resolver:
+    """Describe an attribute where `dg` and editors show it."""
+    return dg.Resolver.default(description=description)
+
+
+@dg.scaffold_with(FileFeedScaffolder)
+class FileFeed(dg.Component, dg.Resolvable, dg.Model):
+    """Files that keep landing in one folder, and the DuckDB table that is kept equal to them.
+
+    Gives partitions, import asset, load asset, contract checks, job, sensor, reconciliation and,
+    for partitions that are time windows, a schedule.
+    """
+
+    name: Annotated[
+        str, _says("Identifies the feed; the ledger, the job and the checks are named after it.")
+    ]
+    pattern: Annotated[
+        str,
+        _says(
+            "The file name, with one placeholder: `{date:%Y-%m-%d}.csv` for a file a day, "
+            "`{date:%Y-%m}.csv` for one a month, `{key}.csv` for one a name."
+        ),
+    ]
+    columns: Annotated[
+        dict[str, str | Column],
+        _says(
+            "Column name to DuckDB type, in the order of the file; or to `type` and `description`."
+        ),
+    ]
+    description: Annotated[
+        str, _says("What the files are and who sends them, in plain words. Default: empty.")
+    ] = ""
+    folder: Annotated[
+        str, _says("Folder of the files in the landing directory. Default: the name.")
+    ] = ""
+    table: Annotated[str, _says("The DuckDB table. Default: the name.")] = ""
+    start: Annotated[
+        str | None,
+        _says("First day of a file a day or a month, such as `2018-01-21`; needed for these."),
+    ] = None
+    end: Annotated[
+        str | None, _says("First day that has no partition any more. Default: no end.")
+    ] = None
+    timezone: Annotated[
+        str, _says("IANA name of the time zone in which days and months begin. Default: UTC.")
+    ] = "UTC"
+    dynamic_name: Annotated[
+        str | None, _says("Name of the partitions of `{key}` files. Default: the feed's name.")
+    ] = None
+    format: Annotated[
+        Literal["csv", "tsv"],
+        _says("How the files are written: `csv` with commas or `tsv` with tabs. Default: csv."),
+    ] = "csv"
+    csv: Annotated[
+        CsvDialect,
+        _says(
+            "Dialect of the files: `delimiter`, `quote`, `escape` (one character each), `encoding` "
+            "(utf-8, utf-16 or latin-1), `header`, `any_column_order`. Default: RFC 4180 in UTF-8 "
+            "with a header."
+        ),
+    ] = CsvDialect()
+    row_rules: Annotated[
+        Sequence[Rule],
+        _says(
+            "What must hold for every row, each an asset check: `name`, `column` it is reported "
+            "under, `expression` (a DuckDB condition), `reason` for the sender. Default: none."
+        ),
+    ] = ()
+    bad_rows: Annotated[
+        Literal["fail", "quarantine"],
+        _says(
+            "`fail` refuses a file with bad rows; `quarantine` loads the good ones and puts the "
+            "others into `rejected_rows`. Default: fail."
+        ),
+    ] = "fail"
+    max_rejected_rows: Annotated[
+        int,
+        _says(
+            "With quarantine: a file with more bad rows than this is refused. Default: 10000 rows."
+        ),
+    ] = Feed.max_rejected_rows
+    max_rejected_percent: Annotated[
+        float,
+        _says("With quarantine: so is one with a larger share, 0 to 100. Default: 10 percent."),
+    ] = Feed.max_rejected_percent
+    on_missing: Annotated[
+        Literal["keep", "remove"],
+        _says("What becomes of a partition whose file is deleted. Default: keep."),
+    ] = "keep"
+    done_suffix: Annotated[
+        str,
+        _says(
+            "With `.done`, `x.csv` is loaded only when `x.csv.done` lies beside it. Default: none."
+        ),
+    ] = ""
+    allow_empty: Annotated[
+        bool, _says("Whether a file without rows is an empty partition. Default: true.")
+    ] = True
+    non_finite_columns: Annotated[
+        Sequence[str],
+        _says("DOUBLE and FLOAT columns in which NaN and infinity are values. Default: none."),
+    ] = ()
+    key_pattern: Annotated[
+        str,
+        _says(
+            "Regular expression of the keys of `{key}` files. Default: letters, digits, `-`, `_` "
+            "and `.`, no leading dot, at most 128."
+        ),
+    ] = Feed.key_pattern
+    max_uncompressed_bytes: Annotated[
+        int,
+        _says(
+            "How large a `.gz` or `.zst` file may be when decompressed. Default: 10737418240 bytes."
+        ),
+    ] = Feed.max_uncompressed_bytes
+    import_asset: Annotated[
+        str, _says("Key of the import asset. Default: `import_` and the name.")
+    ] = ""
+    load_asset: Annotated[str, _says("Key of the load asset. Default: the table.")] = ""
+    sensor: Annotated[
+        str, _says("Name of the sensor. Default: the name and `_landing_sensor`.")
+    ] = ""
+    schedule: Annotated[
+        Schedule,
+        _says(
+            "When the clock loads the latest day or month again: `hour` (0 to 23), `minute`, "
+            "`day_of_month` in `timezone`; `enabled: false` for no schedule. Default: 23:30, "
+            "on day 28 if monthly, and off until someone switches it on."
+        ),
+    ] = Schedule()
+    owners: Annotated[
+        Sequence[str],
+        _says("Who answers for the assets: e-mail addresses or `team:` names. Default: nobody."),
+    ] = ()
+    tags: Annotated[dict[str, str] | None, _says("Tags of the assets. Default: none.")] = None
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> "FileFeed":
+        """Make the component of its YAML, and name file and line if its feed is refused."""
+        try:
+            feed = super().resolve_from_model(context, model)
+            assert feed.pipeline
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            attribute = wrong["loc"]
+            reason = f"{'.'.join(map(str, attribute))}: {wrong['msg']}, not {wrong['input']!r}"
+        except (FeedDefinitionError, dg.DagsterInvalidDefinitionError) as error:
+            attribute, reason = _name_attribute(cls, str(error)), str(error)
+        else:
+            return feed
+        raise FeedDefinitionError(f"{_find_line(context, attribute)}: {reason}")
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """Give the pipeline to Dagster."""
+        return self.pipeline.to_definitions()
+
+    @cached_property
+    def feed(self) -> Feed:
+        """The feed."""
+        dialect = self.csv.model_dump()
+        if self.csv.delimiter is None:
+            dialect["delimiter"] = "\t" if self.format == "tsv" else ","
+        return Feed(
+            name=self.name,
+            description=self.description,
+            folder=self.folder or self.name,
+            pattern=self.pattern,
+            columns={
+                name: column.type if isinstance(column, Column) else column
+                for name, column in self.columns.items()
+            },
+            table=self.table or self.name,
+            csv=CsvFormat(**dialect),
+            row_rules=tuple(RowRule(**rule.model_dump()) for rule in self.row_rules),
+            key_pattern=self.key_pattern,
+            non_finite_columns=tuple(self.non_finite_columns),
+            allow_empty=self.allow_empty,
+            max_uncompressed_bytes=self.max_uncompressed_bytes,
+            done_suffix=self.done_suffix,
+            on_missing=self.on_missing,
+            bad_rows=self.bad_rows,
+            max_rejected_rows=self.max_rejected_rows,
+            max_rejected_percent=self.max_rejected_percent,
+        )
+
+    @cached_property
+    def pipeline(self) -> FeedPipeline:
+        """The feed's pipeline."""
+        at = self.schedule
+        return build_pipeline(
+            self.feed,
+            partitions_def=build_partitions_def(
+                self.feed,
+                start=self.start,
+                end=self.end,
+                timezone=self.timezone,
+                dynamic_name=self.dynamic_name,
+            ),
+            import_asset=self.import_asset,
+            load_asset=self.load_asset,
+            sensor=self.sensor,
+            schedule=ScheduleTime(hour=at.hour, minute=at.minute, day_of_month=at.day_of_month)
+            if at.enabled
+            else None,
+            owners=self.owners,
+            tags=self.tags,
+        )
+
+
+_SPOKEN_OF: Mapping[str, str] = {"rule": "row_rules", "column": "columns", "CSV": "csv"}
+"""What the sentences of a feed call an attribute, where it is not the attribute's name."""
+
+
+def _name_attribute(component: type[FileFeed], sentence: str) -> tuple[str, ...]:
+    """Tell which attribute a refusal is about: the first one that its sentence names."""
+    _, _, reason = sentence.partition(": ")
+    words = (_SPOKEN_OF.get(word, word) for word in re.findall(r"\w+", reason))
+    return tuple(word for word in words if word in component.model_fields)[:1]
+
+
+def _find_line(context: dg.ResolutionContext, attribute: tuple[Any, ...]) -> str:
+    """Give file and line of an attribute, or of the nearest one that the file has."""
+    tree = context.source_position_tree
+    if tree is None:
+        return "attributes"
+    for part in (*context.path, *attribute):
+        if part not in tree.children:
+            break
+        tree = tree.children[part]
+    return f"{tree.position.filename}:{tree.position.start.line}"
