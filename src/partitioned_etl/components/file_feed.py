@@ -203,7 +203,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             attribute = wrong["loc"]
             reason = f"{'.'.join(map(str, attribute))}: {wrong['msg']}, not {wrong['input']!r}"
         except (FeedDefinitionError, dg.DagsterInvalidDefinitionError) as error:
-            attribute, reason = _name_attribute(cls, str(error)), str(error)
+            attribute, reason = _name_attribute(model, str(error)), str(error)
         else:
             return feed
         raise FeedDefinitionError(f"{_find_line(context, attribute)}: {reason}")
@@ -269,11 +269,18 @@ _SPOKEN_OF: Mapping[str, str] = {"rule": "row_rules", "column": "columns", "CSV"
 """What the sentences of a feed call an attribute, where it is not the attribute's name."""
 
 
-def _name_attribute(component: type[FileFeed], sentence: str) -> tuple[str, ...]:
-    """Tell which attribute a refusal is about: the first one that its sentence names."""
-    _, _, reason = sentence.partition(": ")
-    words = (_SPOKEN_OF.get(word, word) for word in re.findall(r"\w+", reason))
-    return tuple(word for word in words if word in component.model_fields)[:1]
+def _name_attribute(model: BaseModel, sentence: str) -> tuple[str, ...]:
+    """Tell which given attribute a refusal is about: by the value it quotes, or by its name."""
+    given = {name: getattr(model, name) for name in model.model_fields_set}
+    quoted = re.findall(r"""['"](.+?)['"]""", sentence)
+    words = re.findall(r"\w+", re.sub(r"^feed .*?: ", "", sentence))
+    by_value = (
+        name
+        for name, value in given.items()
+        if any(one in quoted for one in (value if isinstance(value, (list, tuple)) else [value]))
+    )
+    by_name = (_SPOKEN_OF.get(word, word) for word in words)
+    return tuple(name for name in (*by_value, *by_name) if name in given)[:1]
 
 
 def _find_line(context: dg.ResolutionContext, attribute: tuple[Any, ...]) -> str:

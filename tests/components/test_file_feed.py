@@ -1,0 +1,252 @@
+"""A feed in YAML: the same in everything as the feed in Python, and refused with file and line."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from conftest import price_rows
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.components import FileFeed
+from partitioned_etl.defs import resources as shipped
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
+from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS_PIPELINE
+from partitioned_etl.ingest.errors import FeedDefinitionError
+
+Query = Callable[..., list[tuple[Any, ...]]]
+
+PRICES = """
+columns:
+  date: DATE
+  share_price: {type: DOUBLE}
+  amount: DOUBLE
+  spend: DOUBLE
+  shift: DOUBLE
+  spread: DOUBLE
+row_rules:
+  - name: share_price_is_positive
+    column: share_price
+    expression: share_price > 0
+    reason: not greater than 0
+owners: ["team:data-engineering"]
+"""
+DAILY = f"""
+name: daily_prices
+description: Share prices, one file a day.
+folder: daily
+pattern: "{{date:%Y-%m-%d}}.csv"
+table: raw_partition_data
+start: 2018-01-21
+end: 2018-01-24
+import_asset: import_partition_file
+load_asset: duckdb_partition_table
+sensor: daily_landing_sensor
+{PRICES}"""
+CUSTOMERS = f"""
+name: customer_prices
+description: Share prices, one file a customer.
+folder: customers
+pattern: "{{key}}.csv"
+table: raw_dynamic_partition_data
+dynamic_name: customers
+import_asset: import_dynamic_partition_file
+load_asset: duckdb_dynamic_partition_table
+sensor: customers_landing_sensor
+{PRICES}"""
+MONTHLY = """
+name: monthly_orders
+description: Orders, one file a month.
+folder: monthly
+pattern: "{date:%Y-%m}.csv"
+columns: {id: BIGINT, user_id: BIGINT, order_date: DATE, status: VARCHAR}
+table: stg_orders
+start: 2018-01-01
+row_rules:
+  - name: order_date_is_in_file_month
+    column: order_date
+    expression: strftime(order_date, '%Y-%m-01') = partition_key
+    reason: not in the month of the file's name
+import_asset: import_monthly_file
+sensor: monthly_landing_sensor
+owners: ["team:data-engineering"]
+"""
+
+
+def with_resources(pipeline: FeedPipeline) -> dg.Definitions:
+    """Give a pipeline's definitions as the code location has them."""
+    shared = {"landing": shipped.landing, "warehouse": shipped.warehouse}
+    return dg.Definitions.merge(dg.Definitions(resources=shared), pipeline.to_definitions())
+
+
+def describe(pipeline: FeedPipeline) -> dict[str, object]:
+    """Give all that Dagster is told of a feed, in values that can be compared."""
+    defs = with_resources(pipeline)
+    sensor, reconciliation = pipeline.sensor, pipeline.reconciliation
+    graph = defs.resolve_asset_graph()
+    schedules = [one for one in (pipeline.schedule, reconciliation.schedule) if one]
+    jobs = [defs.resolve_job_def(job.name) for job in (pipeline.job, reconciliation.job)]
+    resolved = [defs.resolve_schedule_def(schedule.name) for schedule in schedules]
+    return {
+        "feed": pipeline.feed,
+        "partitions": pipeline.partitions_def,
+        "specs": {spec.key: spec for spec in pipeline.assets.specs},
+        "checks": {key: graph.get_check_spec(key) for key in graph.asset_check_keys},
+        "op": (pipeline.assets.op.name, pipeline.assets.op.pool, pipeline.assets.can_subset),
+        "backfills": pipeline.assets.backfill_policy,
+        "jobs": [
+            (job.name, job.description, job.tags, sorted(job.graph.node_dict)) for job in jobs
+        ],
+        "selected": [job.asset_layer.selected_asset_keys for job in jobs],
+        "sensor": (
+            *(sensor.name, sensor.description, sensor.default_status),
+            *(sensor.minimum_interval_seconds, [target.job_name for target in sensor.targets]),
+        ),
+        "schedules": [
+            (one.name, one.description, one.cron_schedule, one.execution_timezone, one.job_name)
+            for one in resolved
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "pipeline"),
+    [(DAILY, DAILY_PRICES_PIPELINE), (CUSTOMERS, CUSTOMER_PRICES_PIPELINE)],
+    ids=["daily", "dynamic"],
+)
+def test_a_feed_in_yaml_is_the_feed_in_python(text: str, pipeline: FeedPipeline) -> None:
+    assert describe(FileFeed.resolve_from_yaml(text).pipeline) == describe(pipeline)
+
+
+def test_a_monthly_feed_in_yaml_is_the_feed_in_python_without_its_roll_up() -> None:
+    alone = replace(MONTHLY_ORDERS_PIPELINE, rollups=(), rollup_job=None, rollup_sensor=None)
+    assert describe(FileFeed.resolve_from_yaml(MONTHLY).pipeline) == describe(alone)
+
+
+def test_both_load_the_same_rows(
+    landing_dir: Path, resources: dict[str, object], query: Query
+) -> None:
+    (landing_dir / "daily" / "2018-01-22.csv").write_text(price_rows(1.5, 2.5))
+    tables = []
+    for pipeline in (DAILY_PRICES_PIPELINE, FileFeed.resolve_from_yaml(DAILY).pipeline):
+        result = dg.materialize([pipeline.assets], partition_key="2018-01-22", resources=resources)
+        assert result.success
+        tables.append(query("FROM raw_partition_data"))
+        assert query("SELECT count(*) FROM file_loads") == [(1,)]
+        query("DROP TABLE raw_partition_data")
+        query("DROP TABLE file_loads")
+    assert len(tables[0]) == 2
+    assert tables[0] == tables[1]
+
+
+def test_names_follow_the_feed_where_none_are_given() -> None:
+    feed = FileFeed.resolve_from_yaml("{name: stock, pattern: '{key}.csv', columns: {a: DATE}}")
+    pipeline = feed.pipeline
+    assert (feed.feed.folder, feed.feed.table) == ("stock", "stock")
+    assert {key.to_user_string() for key in pipeline.assets.keys} == {"import_stock", "stock"}
+    assert (pipeline.job.name, pipeline.sensor.name) == ("stock_job", "stock_landing_sensor")
+    assert pipeline.partitions_def == dg.DynamicPartitionsDefinition(name="stock")
+    assert pipeline.schedule is None
+
+
+def test_every_policy_reaches_the_feed() -> None:
+    feed = FileFeed.resolve_from_yaml(
+        """
+        name: stock
+        pattern: "{key}.tsv"
+        columns: {a: DOUBLE}
+        format: tsv
+        csv: {quote: "'", escape: "'", encoding: latin-1, header: false}
+        on_missing: remove
+        bad_rows: quarantine
+        max_rejected_rows: 3
+        max_rejected_percent: 2.5
+        done_suffix: .done
+        allow_empty: false
+        non_finite_columns: [a]
+        key_pattern: "[a-z]+"
+        max_uncompressed_bytes: 1000
+        """
+    ).feed
+    assert (feed.csv.delimiter, feed.csv.quote, feed.csv.header) == ("\t", "'", False)
+    assert feed.csv.normal_encoding == "iso8859-1"
+    assert (feed.on_missing, feed.bad_rows) == ("remove", "quarantine")
+    assert (feed.max_rejected_rows, feed.max_rejected_percent) == (3, 2.5)
+    assert (feed.done_suffix, feed.allow_empty, feed.non_finite_columns) == (".done", False, ("a",))
+    assert (feed.key_pattern, feed.max_uncompressed_bytes) == ("[a-z]+", 1000)
+
+
+def test_the_clock_can_be_set_and_left_out() -> None:
+    at = FileFeed.resolve_from_yaml(f"{DAILY}\nschedule: {{hour: 6, minute: 5}}").pipeline
+    defs = with_resources(at)
+    assert defs.resolve_schedule_def("daily_prices_schedule").cron_schedule == "5 6 * * *"
+    none = FileFeed.resolve_from_yaml(f"{DAILY}\nschedule: {{enabled: false}}").pipeline
+    assert none.schedule is None
+
+
+def test_tags_are_on_every_asset() -> None:
+    pipeline = FileFeed.resolve_from_yaml(f"{DAILY}\ntags: {{domain: prices}}").pipeline
+    assert [spec.tags["domain"] for spec in pipeline.assets.specs] == ["prices", "prices"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "reason"),
+    [
+        (("{key}.csv", "{nokey}.csv"), 5, "needs exactly one placeholder"),
+        (("bad_rows: fail", "bad_rows: fial"), 12, "should be 'fail' or 'quarantine', not 'fial'"),
+        (("column: amount", "column: amuont"), 8, "the feed does not have"),
+        (("amount: DOUBLE", "amount: DUOBLE"), 6, "no file can be read into a column of type"),
+        (("bad_rows: fail", "start: 2018-01-21"), 12, "start"),
+        (("bad_rows: fail", "done_suffix: .csv"), 12, "done_suffix"),
+        (("bad_rows: fail", "max_rejected_percent: 101"), 12, "max_rejected_percent"),
+        (("bad_rows: fail", "max_rejected_rows: many"), 12, "valid integer"),
+        (("bad_rows: fail", "table: file_loads"), 12, "this package's own"),
+        (("bad_rows: fail", "csv: {encoding: ebcdic}"), 12, "ebcdic"),
+        (("bad_rows: fail", "load_asset: 'a b'"), 12, "a b"),
+        (("bad_rows: fail", "owners: [nobody]"), 12, "nobody"),
+        (("bad_rows: fail", "colunms: {}"), 12, "Extra inputs are not permitted"),
+        (("{key}.csv", "{date:%Y-%m-%d}.csv"), 2, "start is needed"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_and_line(
+    change: tuple[str, str],
+    line: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = """type: partitioned_etl.components.FileFeed
+attributes:
+  name: stock
+  description: Stock levels.
+  pattern: "{key}.csv"
+  columns:
+    amount: DOUBLE
+  row_rules:
+    - {name: amount_is_positive, column: amount, expression: amount > 0, reason: too small}
+  # The lines below are what the feed leaves to its defaults.
+
+  bad_rows: fail
+"""
+    assert change[0] in text
+    name = f"wrong_{tmp_path.name}"
+    folder = tmp_path / name / "stock"
+    folder.mkdir(parents=True)
+    (tmp_path / name / "__init__.py").touch()
+    (folder / "defs.yaml").write_text(text.replace(*change), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    tree = dg.ComponentTree.from_module(import_module(name), tmp_path)
+    with pytest.raises(Exception, match="stock") as failure:
+        tree.build_defs("stock")
+    cause = failure.value.__cause__
+    assert f"{folder / 'defs.yaml'}:{line}" in str(cause)
+    assert reason in str(cause)
+
+
+def test_a_wrong_value_without_a_file_is_refused_all_the_same() -> None:
+    with pytest.raises(FeedDefinitionError, match="needs exactly one placeholder"):
+        FileFeed.resolve_from_yaml("{name: stock, pattern: x.csv, columns: {a: DATE}}")
