@@ -48,7 +48,12 @@ def import_spec(
 
 def column_schema(feed: Feed) -> dg.TableSchema:
     """Give the columns of a feed's file as Dagster shows them."""
-    return dg.TableSchema([dg.TableColumn(name, kind) for name, kind in feed.columns.items()])
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, kind, description=feed.column_descriptions.get(name))
+            for name, kind in feed.columns.items()
+        ]
+    )
 
 
 def import_metadata(feed: Feed, file: LandedFile, survey: Survey) -> Mapping[str, dg.MetadataValue]:

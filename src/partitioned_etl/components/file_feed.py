@@ -17,7 +17,8 @@ from partitioned_etl.builders.partitions import build_partitions_def
 from partitioned_etl.builders.pipelines import FeedPipeline, build_pipeline
 from partitioned_etl.components.scaffolding import FileFeedScaffolder
 from partitioned_etl.ingest.errors import FeedDefinitionError
-from partitioned_etl.ingest.feed import CsvFormat, Feed, RowRule
+from partitioned_etl.ingest.feed import Feed, RowRule
+from partitioned_etl.ingest.formats import CsvFormat, Format, JsonLinesFormat, ParquetFormat
 
 
 class Column(dg.Model):
@@ -92,6 +93,13 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str, _says("Folder of the files in the landing directory. Default: the name.")
     ] = ""
     table: Annotated[str, _says("The DuckDB table. Default: the name.")] = ""
+    partitioning: Annotated[
+        str | None,
+        _says("What the keys are, where it is not what the pattern implies, such as `static`."),
+    ] = None
+    keys: Annotated[
+        Sequence[str], _says("The names that a static feed takes. Default: any name.")
+    ] = ()
     start: Annotated[
         str | None,
         _says("First day of a file a day or a month, such as `2018-01-21`; needed for these."),
@@ -106,8 +114,8 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str | None, _says("Name of the partitions of `{key}` files. Default: the feed's name.")
     ] = None
     format: Annotated[
-        Literal["csv", "tsv"],
-        _says("How the files are written: `csv` with commas or `tsv` with tabs. Default: csv."),
+        Literal["csv", "tsv", "json_lines", "parquet"],
+        _says("What the files are: `csv`, `tsv`, `json_lines` or `parquet`. Default: csv."),
     ] = "csv"
     csv: Annotated[
         CsvDialect,
@@ -215,9 +223,6 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     @cached_property
     def feed(self) -> Feed:
         """The feed."""
-        dialect = self.csv.model_dump()
-        if self.csv.delimiter is None:
-            dialect["delimiter"] = "\t" if self.format == "tsv" else ","
         return Feed(
             name=self.name,
             description=self.description,
@@ -227,8 +232,14 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
                 name: column.type if isinstance(column, Column) else column
                 for name, column in self.columns.items()
             },
+            column_descriptions={
+                name: column.description
+                for name, column in self.columns.items()
+                if isinstance(column, Column) and column.description
+            },
             table=self.table or self.name,
-            csv=CsvFormat(**dialect),
+            format=self._format,
+            partitioning=self.partitioning,
             row_rules=tuple(RowRule(**rule.model_dump()) for rule in self.row_rules),
             key_pattern=self.key_pattern,
             non_finite_columns=tuple(self.non_finite_columns),
@@ -241,6 +252,16 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             max_rejected_percent=self.max_rejected_percent,
         )
 
+    @property
+    def _format(self) -> Format:
+        if self.format == "json_lines":
+            return JsonLinesFormat()
+        if self.format == "parquet":
+            return ParquetFormat(any_column_order=self.csv.any_column_order)
+        dialect = self.csv.model_dump()
+        dialect["delimiter"] = self.csv.delimiter or ("\t" if self.format == "tsv" else ",")
+        return CsvFormat(**dialect)
+
     @cached_property
     def pipeline(self) -> FeedPipeline:
         """The feed's pipeline."""
@@ -252,6 +273,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
                 start=self.start,
                 end=self.end,
                 timezone=self.timezone,
+                keys=self.keys,
                 dynamic_name=self.dynamic_name,
             ),
             import_asset=self.import_asset,

@@ -6,7 +6,7 @@ feed's folder. Reading a file, SQL and Dagster do not belong here.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -97,6 +97,7 @@ class Feed:
         max_rejected_rows: With quarantine: a file with more bad rows than this is refused.
         max_rejected_percent: With quarantine: so is one with a larger share, 0 to 100.
         description: What the files are and who sends them, in plain words.
+        column_descriptions: What columns mean, by name, for those that say so.
 
     Raises:
         FeedDefinitionError: The declaration contradicts itself.
@@ -120,6 +121,7 @@ class Feed:
     max_rejected_rows: int = 10_000
     max_rejected_percent: float = 10.0
     description: str = ""
+    column_descriptions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
@@ -157,6 +159,9 @@ class Feed:
                 raise self._wrong(f"column {reserved} is added by a load")
         if not self.format.is_text and "file_row_number" in names:
             raise self._wrong("column file_row_number is what DuckDB calls the number of a row")
+        for name in self.column_descriptions:
+            if name not in self.columns:
+                raise self._wrong(f"column_descriptions: there is no column {name}")
         for name in self.non_finite_columns:
             if self.columns.get(name, "").upper() not in ("DOUBLE", "FLOAT", "REAL"):
                 raise self._wrong(f"non_finite_columns: {name} is no DOUBLE or FLOAT column")
