@@ -37,7 +37,7 @@ def _hypothesis_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 def landing_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty landing directory with the folders of the shipped feeds, set as LANDING_DIR."""
     folder = tmp_path / "landing"
-    for feed_folder in ("daily", "customers", "monthly"):
+    for feed_folder in ("daily", "customers", "monthly", "stock"):
         (folder / feed_folder).mkdir(parents=True)
     monkeypatch.setenv("LANDING_DIR", str(folder))
     monkeypatch.setenv("SETTLE_SECONDS", "0")

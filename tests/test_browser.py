@@ -118,7 +118,7 @@ def test_the_automation_page_lists_the_landing_sensors_as_running(
     page: Page, tmp_path: Path
 ) -> None:
     page.goto("/automation")
-    for feed_folder in ("daily", "customers", "monthly"):
+    for feed_folder in ("daily", "customers", "monthly", "stock"):
         name = page.get_by_text(f"{feed_folder}_landing_sensor", exact=True)
         row = page.locator("div", has=name).filter(has=page.get_by_role("checkbox")).last
         # The first is for selecting the row, the other is the switch.

@@ -18,6 +18,8 @@ def test_the_code_location_holds_exactly_these() -> None:
         "import_monthly_file",
         "stg_orders",
         "monthly_orders",
+        "import_supplier_stock",
+        "supplier_stock",
     }
     assert {key.to_user_string() for key in graph.asset_check_keys} == {
         "duckdb_partition_table:daily_prices_match_contract",
@@ -32,6 +34,10 @@ def test_the_code_location_holds_exactly_these() -> None:
         "stg_orders:order_date_is_in_file_month",
         "stg_orders:monthly_orders_rows_add_up",
         "stg_orders:monthly_orders_table_equals_directory",
+        "supplier_stock:supplier_stock_match_contract",
+        "supplier_stock:pieces_are_counted",
+        "supplier_stock:supplier_stock_rows_add_up",
+        "supplier_stock:supplier_stock_table_equals_directory",
     }
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {
         "daily_prices_job",
@@ -41,12 +47,15 @@ def test_the_code_location_holds_exactly_these() -> None:
         "customer_prices_reconcile_job",
         "monthly_orders_reconcile_job",
         "monthly_rollup_job",
+        "supplier_stock_job",
+        "supplier_stock_reconcile_job",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "daily_landing_sensor",
         "customers_landing_sensor",
         "monthly_landing_sensor",
         "monthly_rollup_sensor",
+        "supplier_stock_landing_sensor",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "daily_prices_schedule",
@@ -54,6 +63,8 @@ def test_the_code_location_holds_exactly_these() -> None:
         "daily_prices_reconcile_schedule",
         "customer_prices_reconcile_schedule",
         "monthly_orders_reconcile_schedule",
+        "supplier_stock_schedule",
+        "supplier_stock_reconcile_schedule",
     }
 
 
@@ -63,6 +74,7 @@ def test_each_asset_comes_after_the_one_before_it_in_its_chain() -> None:
         ["import_partition_file", "duckdb_partition_table"],
         ["import_dynamic_partition_file", "duckdb_dynamic_partition_table"],
         ["import_monthly_file", "stg_orders", "monthly_orders"],
+        ["import_supplier_stock", "supplier_stock"],
     ]
     for chain in chains:
         for upstream, downstream in itertools.pairwise(chain):

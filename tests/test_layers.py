@@ -54,10 +54,11 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
 def test_the_tree_is_the_documented_one() -> None:
     tree = {
         folder: {path.stem for path in (PACKAGE / folder).glob("*.py")} - {"__init__"}
-        for folder in ("ingest", "builders", "defs")
+        for folder in ("ingest", "builders", "defs", "components")
     }
     assert {"feed", "landing", "contract", "warehouse", "reconcile", "sync"} <= tree["ingest"]
     assert {"imports", "checks", "loads", "jobs", "sensors"} <= tree["builders"]
+    assert tree["components"] == {"file_feed", "scaffolding"}
     assert tree["defs"] == {
         "partitions",
         "daily_prices",

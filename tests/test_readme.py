@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from partitioned_etl.components import FileFeed
 from partitioned_etl.definitions import defs
 from partitioned_etl.ingest.settings import DEFAULTS, project_dir
 
@@ -59,8 +60,17 @@ def test_the_example_lists_every_setting_with_its_default() -> None:
 def test_every_asset_of_the_table_of_feeds_exists() -> None:
     named = set(re.findall(r"`(import_\w+)` → `(\w+)`", README))
     keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
-    assert len(named) == 3
+    assert len(named) == 4
     assert {name for pair in named for name in pair} | {"monthly_orders"} == keys
+
+
+def test_the_page_of_feeds_lists_every_attribute_as_dg_does_and_the_example_as_it_is() -> None:
+    page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
+    fields = FileFeed.get_model_cls().model_fields  # type: ignore[union-attr]
+    listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    assert listed == [(name, field.description) for name, field in fields.items()]
+    example = PROJECT / "src" / "partitioned_etl" / "defs" / "supplier_stock" / "defs.yaml"
+    assert re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) == [example.read_text("utf-8")]
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ class Site:
 
     def prepare(self) -> None:
         """Fill the folder, with the first files landed."""
-        for name in ("daily", "customers", "monthly"):
+        for name in ("daily", "customers", "monthly", "stock"):
             (self.landing_dir / name).mkdir(parents=True)
         shutil.copy(PROJECT / "dagster.yaml", self.folder)
         with (self.folder / "dagster.yaml").open("a", encoding="utf-8") as config:

@@ -73,13 +73,12 @@ def build_feed_schedule(
     is_monthly = isinstance(partitions_def, dg.MonthlyPartitionsDefinition)
     if not is_monthly and not isinstance(partitions_def, dg.DailyPartitionsDefinition):
         return None
-    window = "month's file again near" if is_monthly else "day's file again at"
+    window = f"month's file again on day {at.day_of_month}" if is_monthly else "day's file again"
     return dg.build_schedule_from_partitioned_job(
         job,
         name=f"{feed.name}_schedule",
         description=(
-            f"Loads the {window} the end of the {'month' if is_monthly else 'day'}; "
-            "fails if none has landed."
+            f"Loads the {window} at {at.hour:02}:{at.minute:02}; fails if none has landed."
         ),
         day_of_month=at.day_of_month if is_monthly else None,
         hour_of_day=at.hour,
