@@ -208,6 +208,7 @@ def test_tags_are_on_every_asset() -> None:
         (("bad_rows: fail", "csv: {encoding: ebcdic}"), 12, "ebcdic"),
         (("bad_rows: fail", "load_asset: 'a b'"), 12, "a b"),
         (("bad_rows: fail", "owners: [nobody]"), 12, "nobody"),
+        (("bad_rows: fail", "schedule: {hour: 25}"), 12, "hour is 0 to 23"),
         (("bad_rows: fail", "colunms: {}"), 12, "Extra inputs are not permitted"),
         (("{key}.csv", "{date:%Y-%m-%d}.csv"), 2, "start is needed"),
     ],
@@ -245,6 +246,39 @@ attributes:
     cause = failure.value.__cause__
     assert f"{folder / 'defs.yaml'}:{line}" in str(cause)
     assert reason in str(cause)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [("start: soon", "'soon' does not match"), ("timezone: Mars/Base\nstart: 2018-01-21", "Mars")],
+)
+def test_a_wrong_window_is_refused_with_its_line(wrong: str, reason: str) -> None:
+    feed = "name: stock\npattern: '{date:%Y-%m-%d}.csv'\ncolumns: {a: DATE}\n"
+    with pytest.raises(FeedDefinitionError, match=rf":4: .*{reason}"):
+        FileFeed.resolve_from_yaml(f"{feed}{wrong}")
+
+
+def test_post_processing_reaches_the_assets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"post_{tmp_path.name}"
+    folder = tmp_path / name / "stock"
+    folder.mkdir(parents=True)
+    (tmp_path / name / "__init__.py").touch()
+    (folder / "defs.yaml").write_text(
+        """type: partitioned_etl.components.FileFeed
+attributes: {name: stock, pattern: "{key}.csv", columns: {a: DATE}}
+post_processing:
+  assets: [{target: "*", attributes: {tags: {domain: prices}}}]
+""",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    defs = dg.ComponentTree.from_module(import_module(name), tmp_path).build_defs("stock")
+    assets = [one for one in defs.assets or [] if isinstance(one, dg.AssetsDefinition)]
+    specs = [spec for one in assets for spec in one.specs]
+    assert {spec.tags.get("domain") for spec in specs} == {"prices"}
+    assert len(specs) == 2
 
 
 def test_a_wrong_value_without_a_file_is_refused_all_the_same() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from partitioned_etl.ingest.errors import FeedDefinitionError
 from partitioned_etl.ingest.feed import Feed
 
 AssetJob: TypeAlias = Any
@@ -45,11 +46,24 @@ class ScheduleTime:
         hour: Hour of the day, 0 to 23.
         minute: Minute of the hour, 0 to 59.
         day_of_month: Day of the month for a monthly feed, 1 to 28.
+
+    Raises:
+        FeedDefinitionError: There is no such time on every day, or day in every month.
     """
 
     hour: int = 23
     minute: int = 30
     day_of_month: int = 28
+
+    def __post_init__(self) -> None:
+        if (
+            self.hour not in range(24)
+            or self.minute not in range(60)
+            or self.day_of_month not in range(1, 29)
+        ):
+            raise FeedDefinitionError(
+                "schedule: hour is 0 to 23, minute 0 to 59, day_of_month 1 to 28"
+            )
 
 
 END_OF_WINDOW = ScheduleTime()

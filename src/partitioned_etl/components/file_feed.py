@@ -210,7 +210,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             wrong = error.errors()[0]
             attribute = wrong["loc"]
             reason = f"{'.'.join(map(str, attribute))}: {wrong['msg']}, not {wrong['input']!r}"
-        except (FeedDefinitionError, dg.DagsterInvalidDefinitionError) as error:
+        except (FeedDefinitionError, dg.DagsterError, ValueError, LookupError) as error:
             attribute, reason = _name_attribute(model, str(error)), str(error)
         else:
             return feed
@@ -287,7 +287,12 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         )
 
 
-_SPOKEN_OF: Mapping[str, str] = {"rule": "row_rules", "column": "columns", "CSV": "csv"}
+_SPOKEN_OF: Mapping[str, str] = {
+    "rule": "row_rules",
+    "column": "columns",
+    "CSV": "csv",
+    "zone": "timezone",
+}
 """What the sentences of a feed call an attribute, where it is not the attribute's name."""
 
 
