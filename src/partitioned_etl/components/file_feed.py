@@ -67,7 +67,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     """Files that keep landing in one folder, and the DuckDB table that is kept equal to them.
 
     Gives partitions, import asset, load asset, contract checks, job, sensor, reconciliation and,
-    for partitions that are time windows, a schedule.
+    for daily and monthly files, a schedule.
     """
 
     name: Annotated[
@@ -76,8 +76,8 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     pattern: Annotated[
         str,
         _says(
-            "The file name, with one placeholder: `{date:%Y-%m-%d}.csv` for a file a day, "
-            "`{date:%Y-%m}.csv` for one a month, `{key}.csv` for one a name."
+            "The file name, with a placeholder: `{date:%Y-%m-%d}.csv` for a file a day, "
+            "`{key}.csv` for one a name, `{key}/{date:%Y-%m}.csv` for a folder a name."
         ),
     ]
     columns: Annotated[
@@ -102,7 +102,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     ] = ()
     start: Annotated[
         str | None,
-        _says("First day of a file a day or a month, such as `2018-01-21`; needed for these."),
+        _says("First day of files with a date, such as `2018-01-21`; needed for these."),
     ] = None
     end: Annotated[
         str | None, _says("First day that has no partition any more. Default: no end.")
