@@ -8,7 +8,7 @@ import pytest
 from partitioned_etl import definitions
 
 PACKAGE = Path(definitions.__file__).parent
-LAYERS = ["ingest", "builders", "components", "defs", "definitions", "run_once", "__main__"]
+LAYERS = ["ingest", "builders", "components", "defs", "definitions", "cli", "__main__"]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -34,7 +34,14 @@ from partitioned_etl.builders.runs import (
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, PassedOver
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, Removal, find_removable
+from partitioned_etl.ingest.reconcile import (
+    MAX_ATTEMPTS,
+    Action,
+    Plan,
+    Removal,
+    choose_files,
+    find_removable,
+)
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
@@ -160,15 +167,14 @@ def build_landing_sensor(
         candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
         pending = {*plan.keys(Action.UNSETTLED), *(file.partition_key for file in candidates)}
         cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
-        wanted = _choose(context, feed, candidates, cursor, in_flight, settings.max_files_per_run)
-        unknown = []
-        if dynamic:
-            landed, asked, registered = (
-                list_names(partitions_def, keys) for keys in (listing.files, wanted, known)
-            )
-            unknown = _list_unknown(landed, registered, asked, settings.max_files_per_run)
-        ordered = add_names(partitions_def, known, unknown)
-        requests = _request_runs(feed, job, wanted, ordered, cursor, settings.max_files_per_run)
+        most = settings.max_files_per_run
+        choice = choose_files(candidates, cursor.attempts, in_flight=in_flight, most=most)
+        for file in choice.given_up:
+            context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
+        unknown, ranges = list_ranges_of_tick(
+            partitions_def, listing.files, known, choice.wanted, most
+        )
+        requests = _request_runs(feed, job, choice.wanted, ranges, cursor)
         removal = find_removable(feed, plan)
         requests += _request_removal(context, feed, reconciliation.job, removal, cursor)
         message = _describe(feed, plan, in_flight, requests, removal.brake)
@@ -186,58 +192,60 @@ def build_landing_sensor(
     return landing_sensor
 
 
-def _choose(
-    context: dg.SensorEvaluationContext,
-    feed: Feed,
-    candidates: Sequence[LandedFile],
-    cursor: Cursor,
-    in_flight: set[str],
+def describe_given_up(file: LandedFile) -> str:
+    """Say that a file was tried as often as a file is."""
+    return (
+        f"{file.name} was asked for {MAX_ATTEMPTS} times and neither loaded nor refused; it is not "
+        "asked for again until it changes. See the failed runs for the reason."
+    )
+
+
+def list_ranges_of_tick(
+    partitions_def: dg.PartitionsDefinition,
+    landed: Iterable[str],
+    known: Sequence[str],
+    wanted: Iterable[LandedFile],
     most: int,
-) -> dict[str, LandedFile]:
-    """Choose what to ask for now, by partition key."""
-    chosen: dict[str, LandedFile] = {}
-    for file in candidates:
-        key = file.partition_key
-        if len(in_flight) + len(chosen) >= most:
-            break
-        if key in in_flight:
-            continue
-        if cursor.attempts(file) >= MAX_ATTEMPTS:
-            context.log.error(
-                f"feed {feed.name}: {file.name} was asked for {MAX_ATTEMPTS} times and neither "
-                "loaded nor refused; it is not asked for again until it changes. See the failed "
-                "runs for the reason."
-            )
-            continue
-        chosen[key] = file
-    return chosen
+) -> tuple[list[str], list[list[str]]]:
+    """Give what one tick registers and asks for.
 
+    Args:
+        partitions_def: The feed's partitions.
+        landed: All partition keys that have a file.
+        known: All keys that Dagster knows, in the order that ranges follow.
+        wanted: The files to load.
+        most: Most keys in one range.
 
-def _list_unknown(
-    landed: Iterable[str], known: Sequence[str], wanted: Iterable[str], most: int
-) -> list[str]:
-    """Give the names to register: those that are wanted, and others that landed and are loaded."""
-    registered = set(known)
-    needed = sorted(set(wanted) - registered)
-    others = sorted(set(landed) - registered - set(needed))
-    return needed + others[: max(0, most - len(needed))]
+    Returns:
+        The keys to register: those that are wanted, and others that landed and are loaded. And the
+        keys of each run to ask for; what a tick does not come to, the next one asks for.
+    """
+    keys = [file.partition_key for file in wanted]
+    unknown: list[str] = []
+    if find_dynamic(partitions_def):
+        registered = set(list_names(partitions_def, known))
+        needed = sorted(set(list_names(partitions_def, keys)) - registered)
+        others = sorted(set(list_names(partitions_def, landed)) - registered - set(needed))
+        unknown = needed + others[: max(0, most - len(needed))]
+    ordered = add_names(partitions_def, known, unknown)
+    return unknown, group_into_ranges(keys, ordered, most)[:MAX_RUNS_PER_TICK]
 
 
 def _request_runs(
     feed: Feed,
     job: AssetJob,
-    wanted: dict[str, LandedFile],
-    ordered: Sequence[str],
+    wanted: Sequence[LandedFile],
+    ranges: Sequence[Sequence[str]],
     cursor: Cursor,
-    most: int,
 ) -> list[dg.RunRequest]:
-    """Make one run request per range of wanted keys, and note in the cursor what was asked for."""
+    """Make one run request per range of wanted files, and note in the cursor what was asked for."""
     requests = []
+    by_key = {file.partition_key: file for file in wanted}
     # A cursor that was reset must not repeat run keys: Dagster never runs one twice.
     cursor.requests = cursor.requests or int(time.time())
-    for keys in group_into_ranges(wanted, ordered, most)[:MAX_RUNS_PER_TICK]:
+    for keys in ranges:
         for key in keys:
-            cursor.note(wanted[key])
+            cursor.note(by_key[key])
         cursor.requests += 1
         requests.append(
             dg.RunRequest(

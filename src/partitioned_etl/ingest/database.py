@@ -1,7 +1,7 @@
 """Database: open the DuckDB file for one piece of work, sandboxed, and always close it.
 
-Takes the path and the one directory that may be read; gives a connection. What is done with it is
-in `ledger.py` and `warehouse.py`. Another kind of database would be opened here.
+Takes the path and the one directory that may be read, or none; gives a connection. What is done
+with it is in `ledger.py` and `warehouse.py`. Another kind of database would be opened here.
 """
 
 import logging
@@ -14,7 +14,11 @@ from pathlib import Path
 
 import duckdb
 
-from partitioned_etl.ingest.errors import WarehouseError, WarehouseLockedError
+from partitioned_etl.ingest.errors import (
+    NoDatabaseError,
+    WarehouseError,
+    WarehouseLockedError,
+)
 
 DEFAULT_LOCK_WAIT_SECONDS = 60.0
 
@@ -89,6 +93,42 @@ def connect_in_memory(readable_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]
 
 
 @contextmanager
+def connect_read_only(
+    database: Path,
+    *,
+    lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    log: logging.Logger = logger,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the database to be read, by any statement and without a way out of it.
+
+    It waits for a writer as `connect` does. The connection changes nothing, reads no file but the
+    database, has no network and shows times in UTC.
+
+    Args:
+        database: Path of the database file.
+        lock_wait_seconds: How long to wait for another process to let go of the file.
+        log: Where to say that it waits.
+
+    Yields:
+        The connection.
+
+    Raises:
+        NoDatabaseError: The file is not there.
+        WarehouseLockedError: Another process held the file for longer than the wait.
+        WarehouseError: The file cannot be opened.
+    """
+    if not database.exists():
+        raise NoDatabaseError(f"there is no database yet: {database}; the first load makes it")
+    connection = _open(database, lock_wait_seconds, log, read_only=True)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        _shut_off(connection)
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Run statements as one transaction: all of them, or, after any exception, none."""
     connection.execute("BEGIN")
@@ -111,12 +151,12 @@ def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 
 def _open(
-    database: Path, lock_wait_seconds: float, log: logging.Logger
+    database: Path, lock_wait_seconds: float, log: logging.Logger, *, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
     deadline, pause, waiting = time.monotonic() + lock_wait_seconds, 0.05, False
     while True:
         try:
-            return duckdb.connect(str(database), config=dict(_CONFIG))
+            return duckdb.connect(str(database), read_only, dict(_CONFIG))
         except duckdb.Error as error:
             if not any(sign in str(error) for sign in _SIGNS_OF_USE):
                 advice = _WAL_ADVICE.format(database) if "WAL" in str(error) else ""
@@ -152,6 +192,11 @@ def _enter_sandbox(connection: duckdb.DuckDBPyConnection, landing_dir: Path) -> 
     connection.execute("SET preserve_insertion_order = false")
     directory = str(landing_dir).replace("'", "''")
     connection.execute(f"SET allowed_directories = ['{directory}']")
+    _shut_off(connection)
+
+
+def _shut_off(connection: duckdb.DuckDBPyConnection) -> None:
+    """Take network, extensions and all files that were not allowed before, for good."""
     for setting in (
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",

@@ -32,5 +32,9 @@ class WarehouseError(PartitionedEtlError):
     """The DuckDB database cannot be used as asked."""
 
 
+class NoDatabaseError(WarehouseError):
+    """There is no DuckDB database to read: nothing was ever loaded."""
+
+
 class WarehouseLockedError(WarehouseError):
     """Another process held the DuckDB database for longer than the lock wait."""

@@ -1,14 +1,17 @@
-"""Progress: a line in the log every few seconds of a long batch."""
+"""Progress: a line in the log every few seconds of a long batch, or whatever a terminal shows."""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile
 
 PROGRESS_SECONDS = 5.0
+
+listener: "Callable[[Progress, str], None] | None" = None
+"""What is called with every file that is done, and what was done to it, instead of the log."""
 
 
 @dataclass
@@ -32,19 +35,26 @@ class Progress:
     done_files: int = 0
     done_bytes: int = 0
 
+    @property
+    def all_bytes(self) -> int:
+        """Size of all files of the batch."""
+        return sum(file.signature.size_bytes for file in self.files)
+
     def done(self, what: str, file: LandedFile) -> None:
         """Count a file as done, and say how far the batch is if it is time to."""
         self.done_files += 1
         self.done_bytes += file.signature.size_bytes
+        if listener is not None:
+            listener(self, what)
+            return
         now = time.monotonic()
         if now - self.said < PROGRESS_SECONDS:
             return
         self.said = now
-        all_bytes = sum(file.signature.size_bytes for file in self.files)
         speed = self.done_bytes / (now - self.started)
-        left = (all_bytes - self.done_bytes) / speed if speed else 0
+        left = (self.all_bytes - self.done_bytes) / speed if speed else 0
         self.log.info(
             f"feed {self.feed.name}: {what} {self.done_files} of {len(self.files)} files, "
-            f"{self.done_bytes / 1e6:,.0f} of {all_bytes / 1e6:,.0f} MB, "
+            f"{self.done_bytes / 1e6:,.0f} of {self.all_bytes / 1e6:,.0f} MB, "
             f"{speed / 1e6:,.0f} MB/s, about {left:,.0f} s left"
         )

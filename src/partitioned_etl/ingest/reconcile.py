@@ -5,7 +5,8 @@ the sensor asks for a run, or `sync.py` loads at once. It opens no database, and
 to tell a changed content from a touched file.
 """
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -53,6 +54,36 @@ class Step:
     action: Action
     file: LandedFile | None = None
     ledger_row: LedgerRow | None = None
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether the file has the content that the ledger knows under another signature."""
+        judged = self.action in (Action.IDENTICAL, Action.REJECTED)
+        return bool(
+            judged
+            and self.file
+            and self.ledger_row
+            and self.file.signature != self.ledger_row.signature
+        )
+
+    def explain(self, removal: "Removal") -> str:
+        """Say why nothing is loaded for the key; empty if there is nothing to explain.
+
+        Args:
+            removal: Which partitions the feed's policy has removed.
+        """
+        if self.action is Action.MISSING:
+            if self.partition_key in removal.keys:
+                return "the file is gone"
+            kept = "the file is gone; rows are kept"
+            return f"{kept}: {removal.brake}" if removal.brake else kept
+        if self.action is Action.UNUSABLE:
+            return "its file cannot be used; rows are kept"
+        if self.action is Action.REJECTED and self.ledger_row:
+            return self.ledger_row.error or ""
+        if self.action is Action.UNSETTLED and self.file:
+            return self.file.why_not_ready(math.inf)
+        return ""
 
 
 @dataclass
@@ -142,6 +173,51 @@ def _is_judged(row: LedgerRow, file: LandedFile, contract: str) -> bool:
 def _stands(row: LedgerRow, contract: str) -> bool:
     """Tell whether the ledger's verdict on a content is the one that the contract gives."""
     return row.status == LoadStatus.LOADED or row.contract == contract
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the files that want loading are loaded next.
+
+    Attributes:
+        wanted: These are.
+        in_flight: A run is loading these.
+        later: There are too many at once; these follow.
+        given_up: These were tried as often as a file is, and neither loaded nor refused.
+    """
+
+    wanted: list[LandedFile] = field(default_factory=list)
+    in_flight: list[LandedFile] = field(default_factory=list)
+    later: list[LandedFile] = field(default_factory=list)
+    given_up: list[LandedFile] = field(default_factory=list)
+
+
+def choose_files(
+    candidates: Sequence[LandedFile],
+    count_attempts: Callable[[LandedFile], int],
+    *,
+    in_flight: Collection[str] = (),
+    most: int | None = None,
+) -> Choice:
+    """Choose which files to load next.
+
+    Args:
+        candidates: The files that want loading, in the order in which they are taken.
+        count_attempts: Tells how often a file was tried.
+        in_flight: Partition keys that a run is loading.
+        most: Most files at once, with those in flight; None for no limit.
+    """
+    choice = Choice()
+    for file in candidates:
+        if file.partition_key in in_flight:
+            choice.in_flight.append(file)
+        elif count_attempts(file) >= MAX_ATTEMPTS:
+            choice.given_up.append(file)
+        elif most is not None and len(in_flight) + len(choice.wanted) >= most:
+            choice.later.append(file)
+        else:
+            choice.wanted.append(file)
+    return choice
 
 
 @dataclass(frozen=True)

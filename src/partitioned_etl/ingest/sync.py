@@ -5,23 +5,27 @@ functions as the assets and sensors, for tests, notebooks and benchmarks.
 """
 
 import logging
-import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from partitioned_etl.ingest.database import DEFAULT_LOCK_WAIT_SECONDS, connect, has_table
+from partitioned_etl.ingest.database import (
+    DEFAULT_LOCK_WAIT_SECONDS,
+    connect,
+    connect_read_only,
+    has_table,
+)
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, Listing, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.reconcile import (
-    MAX_ATTEMPTS,
     Action,
     Plan,
     Removal,
+    choose_files,
     find_removable,
     find_touched,
     reconcile,
@@ -79,6 +83,7 @@ def plan_feed(
     settle_seconds: float = DEFAULT_SETTLE_SECONDS,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
     touched_max_bytes: int = _TOUCHED_MAX_BYTES,
+    read_only: bool = False,
     log: logging.Logger = logger,
 ) -> Plan:
     """Compare a feed's folder with the ledger, and record files that were only touched.
@@ -91,6 +96,7 @@ def plan_feed(
         settle_seconds: How long a file must have been left alone before it is loaded.
         lock_wait_seconds: How long to wait for another process that has the database open.
         touched_max_bytes: How much to read at most to tell touched files from changed ones.
+        read_only: Whether to change nothing: touched files are told, and not recorded.
         log: Where to say that it waits.
 
     Returns:
@@ -102,14 +108,18 @@ def plan_feed(
     ledger: dict[str, LedgerRow] = {}
     wait = {"lock_wait_seconds": lock_wait_seconds}
     if database.exists():
-        with connect(database, landing_dir, log=log, **wait) as connection:
+        with (
+            connect_read_only(database, log=log, **wait)
+            if read_only
+            else connect(database, landing_dir, log=log, **wait)
+        ) as connection:
             if has_table(connection, feed.table):
                 ledger = read_ledger(connection, feed)
     plan = reconcile(
         listing, ledger, contract=feed.contract_fingerprint, settle_seconds=settle_seconds
     )
     touched = find_touched(plan, max_bytes=touched_max_bytes, contract=feed.contract_fingerprint)
-    if touched:
+    if touched and not read_only:
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]
         with connect(database, landing_dir, log=log, **wait) as connection:
@@ -162,8 +172,8 @@ def sync_feed(
             lock_wait_seconds=lock_wait_seconds,
             log=log,
         )
-        wanted = plan.files(Action.NEW, Action.CHANGED)
-        files = [file for file in wanted if attempts[file] < MAX_ATTEMPTS]
+        candidates = plan.files(Action.NEW, Action.CHANGED)
+        files = choose_files(candidates, lambda file: attempts[file]).wanted
         if files:
             with connect(
                 database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
@@ -200,20 +210,17 @@ def _finish_report(
         row = step.ledger_row
         name = step.file.name if step.file else row.source_file if row else ""
         rows = row.row_count if row else 0
+        why = step.explain(removal)
         if step.action is Action.IDENTICAL and key not in loaded:
             report.unchanged.append(SyncRecord(key, name, rows))
         elif key in removal.keys:
-            report.removed.append(SyncRecord(key, name, rows, "the file is gone"))
-        elif step.action is Action.MISSING:
-            kept = "the file is gone; rows are kept"
-            reason = f"{kept}: {removal.brake}" if removal.brake else kept
-            report.unchanged.append(SyncRecord(key, name, rows, reason))
-        elif step.action is Action.UNUSABLE:
-            report.unchanged.append(SyncRecord(key, name, rows, "its file cannot be used"))
+            report.removed.append(SyncRecord(key, name, rows, why))
+        elif step.action in (Action.MISSING, Action.UNUSABLE):
+            report.unchanged.append(SyncRecord(key, name, rows, why))
         elif step.action is Action.REJECTED:
-            report.rejected.append(SyncRecord(key, name, rows, (row.error or "") if row else ""))
-        elif step.action is Action.UNSETTLED and step.file:
-            report.ignored.append(SyncRecord(key, name, rows, step.file.why_not_ready(math.inf)))
+            report.rejected.append(SyncRecord(key, name, rows, why))
+        elif step.action is Action.UNSETTLED:
+            report.ignored.append(SyncRecord(key, name, rows, why))
         elif step.action in (Action.NEW, Action.CHANGED):
             report.rejected.append(SyncRecord(key, name, rows, reasons.get(key, "")))
     for passed_over in plan.refused:

@@ -1,21 +1,19 @@
-"""Run once: bring every feed level with the landing directory through Dagster, without its daemon.
+"""Sync: bring every feed level with the landing directory through Dagster, without its daemon.
 
 It plans as the sensors do, executes the feeds' jobs in this process on the same Dagster instance as
-`dagster dev`, refreshes what is made from them, and prints what every table holds. It is a front,
-like the UI: it decides nothing about files.
+`dagster dev`, and refreshes what is made from them. What came of it is printed in `report.py`.
 """
 
-import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import nullcontext, redirect_stdout
 
+import click
 import dagster as dg
-from dotenv import load_dotenv
-from tabulate import tabulate
 
+from partitioned_etl import definitions
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import (
     add_names,
@@ -32,62 +30,53 @@ from partitioned_etl.builders.runs import (
     list_keys_in_flight,
     list_unreported_keys,
 )
-from partitioned_etl.definitions import defs, pipelines
+from partitioned_etl.cli.location import choose_pipelines, open_instance
+from partitioned_etl.cli.progress_bar import show_progress
+from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.ingest.errors import PartitionedEtlError
 from partitioned_etl.ingest.ledger import LoadStatus
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Action, Plan, Step, find_removable
-from partitioned_etl.ingest.settings import Settings, project_dir, read_settings
+from partitioned_etl.ingest.reconcile import Action, Plan, Step, choose_files, find_removable
+from partitioned_etl.ingest.settings import Settings, read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Runs report by their events; what a person needs of them is printed here, as one line."""
-_HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
 
 
-@dataclass
-class FeedResult:
-    """What one feed came to.
+def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
+    """Bring the feeds level and print what every table holds.
 
-    Attributes:
-        pipeline: The feed's pipeline.
-        plan: The plan after the last load: what is loaded, refused or not loaded.
-        loaded_keys: Partition keys that this call loaded.
-        failures: What was to be done after the loads and failed, one sentence each.
-    """
-
-    pipeline: FeedPipeline
-    plan: Plan
-    loaded_keys: list[str]
-    failures: list[str]
-
-
-def main() -> int:
-    """Bring every feed level, print a table, and give the exit code.
+    Args:
+        feed_name: The one feed to load; None for all.
+        as_json: Whether to print JSON instead of a table; what is done meanwhile then goes to
+            standard error.
 
     Returns:
-        0 if all that landed is loaded, 1 if a file was refused or could not be loaded, 2 if
-        nothing could be tried, such as for a setting that cannot be used.
+        0 if all that landed is loaded, 1 if a file was refused or could not be loaded, 2 if a feed
+        could not be tried.
+
+    Raises:
+        SettingError: A setting cannot be used.
+        FeedDefinitionError: There is no such feed.
     """
-    load_dotenv(project_dir() / ".env", encoding="utf-8")
-    if "DAGSTER_HOME" not in os.environ and (project_dir() / "dagster.yaml").is_file():
-        # The folders that dagster.yaml names are relative to the working directory.
-        os.chdir(project_dir())
-        os.environ["DAGSTER_HOME"] = str(project_dir())
-    has_home = "DAGSTER_HOME" in os.environ
     settings = read_settings()
+    chosen = choose_pipelines(feed_name)
     results: list[FeedResult] = []
-    with dg.DagsterInstance.get() if has_home else dg.DagsterInstance.ephemeral() as instance:
+    errors: list[str] = []
+    with (
+        open_instance() as instance,
+        redirect_stdout(sys.stderr) if as_json else nullcontext(),
+        show_progress(),
+    ):
         for run_id in fail_runs_without_worker(instance):
-            print(f"run {run_id} was left behind by a process that is gone; marked as failed")
-        failed = False
-        for pipeline in pipelines:
+            click.echo(f"run {run_id} was left behind by a process that is gone; marked as failed")
+        for pipeline in chosen:
             try:
                 results.append(bring_level(instance, pipeline, settings))
             except PartitionedEtlError as error:
-                print(f"error: {error}", file=sys.stderr)
-                failed = True
-    code = print_report(results, settings) if results else 0
-    return 2 if failed else code
+                errors.append(f"error: {error}")
+    code = print_report(results, errors, settings, as_json=as_json)
+    return 2 if errors else code
 
 
 def bring_level(
@@ -102,7 +91,7 @@ def bring_level(
         pipeline: The feed's pipeline.
         settings: The settings.
     """
-    attempts: dict[str, int] = {}
+    attempts: Counter[str] = Counter()
     run_ids: list[str] = []
     loaded: set[str] = set()
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
@@ -117,14 +106,16 @@ def bring_level(
             instance, pipeline.reconciliation.load_key, plan.ledger_rows
         )
         candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
-        wanted = [
-            key
-            for key in (file.partition_key for file in candidates)
-            if key not in in_flight and attempts.get(key, 0) < MAX_ATTEMPTS
-        ][: settings.max_files_per_run]
+        choice = choose_files(
+            candidates,
+            lambda file: attempts[file.partition_key],
+            in_flight=in_flight,
+            most=settings.max_files_per_run,
+        )
+        wanted = [file.partition_key for file in choice.wanted]
         if wanted:
             run_ids += _execute(instance, pipeline, pipeline.job, wanted, known, settings)
-            attempts |= {key: attempts.get(key, 0) + 1 for key in wanted}
+            attempts.update(wanted)
         elif (in_flight or plan.is_settling) and time.monotonic() < deadline:
             time.sleep(min(settings.settle_seconds, 0.2))
         else:
@@ -132,7 +123,7 @@ def bring_level(
     name, later_runs = pipeline.feed.name, {}
     removal = find_removable(pipeline.feed, plan)
     if removal.keys:
-        print(f"{pipeline.reconciliation.job.name}: removing what has no file any more", flush=True)
+        click.echo(f"{pipeline.reconciliation.job.name}: removing what has no file any more")
         run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
         plan = _plan(pipeline, known, settings)
@@ -205,7 +196,7 @@ def _execute(
     run_ids = []
     for group in group_into_ranges(keys, known, settings.max_files_per_run):
         span = f"{group[0]} to {group[-1]}, {len(group)} partitions" if group[1:] else group[0]
-        print(f"{job.name}: {span}", flush=True)
+        click.echo(f"{job.name}: {span}")
         partition_key = None if group[1:] else group[0]
         result = _execute_job(instance, job, partition_key, range_tags(group))
         run_ids.append(result.run_id)
@@ -218,72 +209,10 @@ def _execute_job(
     partition_key: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    return defs.resolve_job_def(job.name).execute_in_process(
+    return definitions.defs.resolve_job_def(job.name).execute_in_process(
         instance=instance,
         partition_key=partition_key,
         tags=dict(tags or {}),
         run_config=_QUIET,
         raise_on_error=False,
     )
-
-
-def print_report(results: list[FeedResult], settings: Settings) -> int:
-    """Print what every table holds and why something is not loaded, and give the exit code."""
-    rows, problems = [], []
-    for result in results:
-        feed, plan = result.pipeline.feed, result.plan
-        for key, step in plan.steps.items():
-            row = step.ledger_row
-            name = step.file.name if step.file else row.source_file if row else ""
-            status = _status(step)
-            loaded_at = (
-                row.loaded_at.strftime("%Y-%m-%d %H:%M:%S %Z") if row and row.loaded_at else ""
-            )
-            rows.append((feed.name, key, name, row.row_count if row else 0, status, loaded_at))
-            if step.action is Action.REJECTED and row:
-                problems.append(f"refused: {feed.name}, partition {key}: {row.error}")
-            elif status == "not loaded":
-                problems.append(
-                    f"not loaded: {feed.name}, partition {key}: {name}: still being written, or "
-                    "its run failed; the failed run in the web UI says why"
-                )
-        problems += result.failures
-        for entry in plan.refused:
-            rows.append((feed.name, entry.partition_key, entry.name, 0, "refused", ""))
-            problems.append(f"refused: {feed.name}: {entry.name}: {entry.reason}")
-    rows = [tuple(_printable(cell) for cell in row) for row in rows]
-    if rows:
-        print(f"\n{tabulate(rows, _HEADERS, tablefmt='simple', disable_numparse=[1, 2])}\n")
-    loaded = sum(len(result.loaded_keys) for result in results)
-    if loaded:
-        print(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")
-    elif not rows:
-        print(f"Nothing has landed in {settings.landing_dir}.")
-    else:
-        print("Nothing to load: every landed file was loaded or refused before.")
-    for problem in problems:
-        print(_printable(problem), file=sys.stderr)
-    return 1 if problems else 0
-
-
-def _status(step: Step) -> str:
-    if step.action is Action.MISSING and step.ledger_row:
-        return f"{_name_status(step.ledger_row.status)}, file gone"
-    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REJECTED):
-        return _name_status(step.ledger_row.status)
-    return "not loaded"
-
-
-def _name_status(status: LoadStatus) -> str:
-    return "loaded" if status == LoadStatus.LOADED else "refused"
-
-
-def _from_project(path: Path) -> Path:
-    inside = path.is_relative_to(project_dir())
-    return path.relative_to(project_dir()) if inside else path
-
-
-def _printable(cell: object) -> object:
-    if not isinstance(cell, str):
-        return cell
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cell)

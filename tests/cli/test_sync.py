@@ -1,4 +1,4 @@
-"""`python -m partitioned_etl`, in a process and an instance of its own."""
+"""`partitioned-etl sync`, in a process and an instance of its own."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from conftest import order_rows, price_rows
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Query = Callable[..., list[tuple[Any, ...]]]
 
-MAIN = "import sys\nfrom partitioned_etl.run_once import main\nsys.exit(main())\n"
+MAIN = "from partitioned_etl.cli.main import commands\ncommands(['sync'])\n"
 DIE = """
 import os
 import signal
@@ -30,8 +30,8 @@ from partitioned_etl.ingest import failpoints
 failpoints.listener = lambda name: die() if name == failpoints.AFTER_COMMIT else None
 {MAIN}"""
 KILLED_BEFORE_ROLLUP = f"""{DIE}
-from partitioned_etl import run_once
-run_once._list_stale_rollup_keys = lambda _, pipeline: die() if pipeline.rollups else set()
+from partitioned_etl.cli import sync
+sync._list_stale_rollup_keys = lambda _, pipeline: die() if pipeline.rollups else set()
 {MAIN}"""
 FAIL = """
 def fail(*_, **__):
@@ -44,9 +44,9 @@ assets.replace_partitions = fail
 {MAIN}"""
 REMOVING = f"""
 import removing_location
-from partitioned_etl import run_once
-run_once.pipelines = [removing_location.CUSTOMERS, removing_location.DAYS, removing_location.MONTHS]
-run_once.defs = removing_location.define(*run_once.pipelines)
+from partitioned_etl import definitions as location
+location.pipelines = [removing_location.CUSTOMERS, removing_location.DAYS, removing_location.MONTHS]
+location.defs = removing_location.define(*location.pipelines)
 {MAIN}"""
 TWO_DIMENSIONAL = f"""
 import partitioned_location
@@ -69,10 +69,10 @@ def run(landing_dir: Path, database: Path, tmp_path: Path) -> Run:
     elsewhere.mkdir()
 
     def run_command(code: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | environment
         return subprocess.run(
-            [sys.executable, *(("-c", code) if code else ("-m", "partitioned_etl"))],
+            [sys.executable, *(("-c", code) if code else ("-m", "partitioned_etl", "sync"))],
             cwd=elsewhere,
             env={**os.environ, "DAGSTER_HOME": str(home), **environment},
             capture_output=True,

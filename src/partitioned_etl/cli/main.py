@@ -1,0 +1,148 @@
+"""The commands of `partitioned-etl`, their options, and what their exit codes mean.
+
+Takes the arguments; hands over to the module of the command, which is imported only then: settings
+that cannot be used are told in one sentence, and help and queries need not wait for Dagster.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from partitioned_etl.ingest.errors import PartitionedEtlError
+
+EXIT_CODES = {
+    0: "done, and nothing is wrong",
+    1: "sync: a file was refused or something failed; query: the statement was refused",
+    2: "it could not be tried: settings, arguments, landing directory, database",
+    130: "interrupted by Ctrl-C; what was not loaded whole is not loaded",
+    141: "whoever read the output has stopped reading",
+}
+
+
+class ExitCodeGroup(click.Group):
+    """Commands that end with the exit codes that are promised, and never with a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the command, and turn how it ended into its exit code and at most one line."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except PartitionedEtlError as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            code = 2
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            code = 130
+        except BrokenPipeError:
+            # Python would flush what is left once more, and say that it cannot.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 141
+        ctx.exit(code or 0)
+
+
+def _list_exit_codes() -> str:
+    lines = "\n".join(f"  {code:<4} {meaning}" for code, meaning in EXIT_CODES.items())
+    return f"\b\nExit codes:\n{lines}"
+
+
+Command = Callable[..., int]
+
+
+def _takes_feed(command: Command) -> Command:
+    return click.option("--feed", metavar="NAME", help="Only the feed of this name.")(command)
+
+
+def _takes_json(command: Command) -> Command:
+    text = "Print one JSON document; whatever else there is to say goes to standard error."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+@click.group(
+    cls=ExitCodeGroup,
+    epilog=_list_exit_codes(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="partitioned-etl")
+def commands() -> None:
+    """Keep DuckDB tables equal to the files in a landing directory, partition by partition.
+
+    Settings are environment variables, or lines in `.env`.
+    """
+
+
+@commands.command()
+@_takes_feed
+@_takes_json
+def plan(feed: str | None, as_json: bool) -> int:
+    """Tell what would happen to every file, and why.
+
+    It changes nothing. What it tells is what the feed's sensor does at its next tick, and `sync`
+    at once.
+    """
+    from partitioned_etl.cli.plan import show_plan
+
+    return show_plan(feed, as_json=as_json)
+
+
+@commands.command()
+@_takes_feed
+@_takes_json
+def sync(feed: str | None, as_json: bool) -> int:
+    """Load every landed file that is new or changed.
+
+    Then it prints what the tables hold. It loads through Dagster, in this process: the web UI
+    tells of it.
+    """
+    from partitioned_etl.cli.sync import sync_feeds
+
+    return sync_feeds(feed, as_json=as_json)
+
+
+@commands.command()
+@_takes_feed
+@_takes_json
+def status(feed: str | None, as_json: bool) -> int:
+    """Tell what the tables hold, what waits, what is refused.
+
+    Waiting is what has landed and is not loaded. It changes nothing.
+    """
+    from partitioned_etl.cli.status import show_status
+
+    return show_status(feed, as_json=as_json)
+
+
+@commands.command()
+@click.argument("sql")
+@_takes_json
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")
+def query(sql: str, as_json: bool, as_csv: bool) -> int:
+    """Run one SELECT on the database.
+
+    It prints the rows, changes nothing and reads no file but the database. A table ends after
+    1,000 rows and says so; JSON and CSV have all. In JSON, what is no JSON number, such as a
+    decimal, a day, NaN or infinity, is a string.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv are two forms of one output: choose one")
+    from partitioned_etl.cli.query import run_query
+
+    return run_query(sql, "json" if as_json else "csv" if as_csv else "table")
+
+
+@commands.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="The feed's name; by default the name of the file's folder.")
+@_takes_json
+def infer(file: Path, name: str | None, as_json: bool) -> int:
+    """Propose a feed from a sample file.
+
+    It prints the `defs.yaml` of a component, and changes nothing. This is the one place where
+    something is guessed. The comments say what, and what to check.
+    """
+    from partitioned_etl.cli.infer import propose_feed
+
+    return propose_feed(file, name, as_json=as_json)

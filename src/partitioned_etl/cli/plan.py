@@ -1,0 +1,151 @@
+"""Plan: what would happen to every landed file, and why, without doing it.
+
+Takes feeds, the landing directory, the ledger and Dagster's unfinished runs; prints one line per
+file. It asks the very functions that the sensors ask; what they decide does not belong here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import click
+import dagster as dg
+
+from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.runs import list_keys_in_flight, list_unreported_keys
+from partitioned_etl.builders.sensors import Cursor, describe_given_up, list_ranges_of_tick
+from partitioned_etl.cli.location import choose_pipelines, open_instance
+from partitioned_etl.cli.output import print_json, print_table
+from partitioned_etl.ingest.reconcile import Action, Removal, Step, choose_files, find_removable
+from partitioned_etl.ingest.settings import Settings, read_settings
+from partitioned_etl.ingest.sync import plan_feed
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """What would happen to one file or partition.
+
+    Attributes:
+        feed: The feed.
+        partition_key: The partition, as far as the file name gives one.
+        file: The file's name.
+        state: How it compares with the ledger.
+        next: What would happen: nothing, load, load later, wait, refuse, remove or keep.
+        reason: Why, where that needs saying.
+        run: The number of the run that would load it, from 1; None for none.
+        size_bytes: The file's size; None if it is gone or was passed over.
+    """
+
+    feed: str
+    partition_key: str
+    file: str
+    state: str
+    next: str
+    reason: str = ""
+    run: int | None = None
+    size_bytes: int | None = None
+
+
+def show_plan(feed_name: str | None, *, as_json: bool) -> int:
+    """Print what would happen to every file.
+
+    Args:
+        feed_name: The one feed to look at; None for all.
+        as_json: Whether to print JSON instead of a table.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        PartitionedEtlError: A folder cannot be listed, or the database cannot be opened.
+    """
+    settings = read_settings()
+    pipelines = choose_pipelines(feed_name)
+    with open_instance() as instance:
+        planned = [file for each in pipelines for file in _plan(instance, each, settings)]
+    if as_json:
+        print_json([asdict(file) for file in planned])
+        return 0
+    if not planned:
+        click.echo(f"Nothing has landed in {settings.landing_dir}.")
+        return 0
+    rows = [
+        (file.feed, file.partition_key, file.file, file.state, file.next, file.reason)
+        for file in planned
+    ]
+    print_table(rows, ("feed", "partition key", "file", "state", "next", "reason"))
+    loads = sum(file.next == "load" for file in planned)
+    runs = len({(file.feed, file.run) for file in planned if file.run})
+    click.echo(f"\n{loads} file(s) to load in {runs} run(s); nothing was changed.")
+    return 0
+
+
+def _plan(
+    instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
+) -> Iterator[PlannedFile]:
+    feed, most = pipeline.feed, settings.max_files_per_run
+    known = list_partition_keys(pipeline.partitions_def, instance)
+    listing = list_files_in_window(feed, settings.landing_dir, pipeline.partitions_def, known)
+    plan = plan_feed(
+        feed,
+        listing,
+        settings.landing_dir,
+        settings.database,
+        settle_seconds=settings.settle_seconds,
+        lock_wait_seconds=settings.lock_wait_seconds,
+        read_only=True,
+    )
+    in_flight = list_keys_in_flight(instance, feed, known)
+    unreported, _ = list_unreported_keys(
+        instance, pipeline.reconciliation.load_key, plan.ledger_rows
+    )
+    candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
+    cursor = _read_cursor(instance, pipeline.sensor)
+    choice = choose_files(candidates, cursor.attempts, in_flight=in_flight, most=most)
+    _, ranges = list_ranges_of_tick(
+        pipeline.partitions_def, listing.files, known, choice.wanted, most
+    )
+    run_of = {key: number for number, keys in enumerate(ranges, 1) for key in keys}
+    nexts = {
+        file.partition_key: ("load later", f"at most {most} files at once; the next tick goes on")
+        for file in (*choice.wanted, *choice.later)
+    }
+    nexts |= dict.fromkeys(run_of, ("load", ""))
+    untold = ("load", "a run loaded it and was ended before it told Dagster")
+    nexts |= dict.fromkeys(unreported & run_of.keys(), untold)
+    nexts |= {file.partition_key: ("wait", "a run is loading it") for file in choice.in_flight}
+    nexts |= {
+        file.partition_key: ("nothing", f"{describe_given_up(file)} sync tries it again.")
+        for file in choice.given_up
+    }
+    removal = find_removable(feed, plan)
+    for key, step in plan.steps.items():
+        what, why = nexts.get(key) or _describe(step, removal)
+        row, file = step.ledger_row, step.file
+        name = file.name if file else row.source_file if row else ""
+        state = f"{step.action}, touched" if step.is_touched else str(step.action)
+        size = file.signature.size_bytes if file else None
+        yield PlannedFile(feed.name, key, name, state, what, why, run_of.get(key), size)
+    for entry in plan.refused:
+        key, name, why = entry.partition_key, entry.name, entry.reason
+        yield PlannedFile(feed.name, key, name, "refused", "refuse", why)
+    for entry in plan.ignored:
+        yield PlannedFile(feed.name, "", entry.name, "ignored", "nothing", entry.reason)
+
+
+def _describe(step: Step, removal: Removal) -> tuple[str, str]:
+    """Give what happens to a file that wants no loading, and why."""
+    why = step.explain(removal)
+    if step.action is Action.UNSETTLED:
+        return "wait", why
+    if step.action is Action.MISSING:
+        return ("remove" if step.partition_key in removal.keys else "keep"), why
+    return ("keep" if step.action is Action.UNUSABLE else "nothing"), why
+
+
+def _read_cursor(instance: dg.DagsterInstance, sensor: dg.SensorDefinition) -> Cursor:
+    """Give what the feed's sensor remembers; nothing if it never ran."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name == sensor.name:
+            return Cursor.parse(getattr(state.instigator_data, "cursor", None))
+    return Cursor()

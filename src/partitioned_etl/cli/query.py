@@ -1,0 +1,93 @@
+"""Query: one SELECT on the database, which can neither change it nor leave it.
+
+Takes SQL; prints its rows. What keeps the statement in is `connect_read_only`.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Literal
+
+import click
+import duckdb
+
+from partitioned_etl.cli.output import print_json, print_table, show, to_json
+from partitioned_etl.ingest.database import connect_read_only
+from partitioned_etl.ingest.settings import read_settings
+
+Form = Literal["table", "json", "csv"]
+
+TABLE_ROWS = 1000
+_ROWS_PER_FETCH = 10_000
+_QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+def run_query(sql: str, form: Form) -> int:
+    """Run a query and print its rows.
+
+    Args:
+        sql: One statement that reads.
+        form: How to print the rows; a table is cut after `TABLE_ROWS`, and says so.
+
+    Returns:
+        The exit code: 1 if DuckDB refused the statement.
+
+    Raises:
+        WarehouseError: The database is not there or cannot be opened.
+    """
+    settings = read_settings()
+    wait = settings.lock_wait_seconds
+    with connect_read_only(settings.database, lock_wait_seconds=wait) as connection:
+        try:
+            refusal = _why_no_query(connection.extract_statements(sql))
+            if not refusal:
+                connection.execute(sql)
+                names = [column[0] for column in connection.description]
+                refusal = _print_rows(names, _fetch_rows(connection), form)
+        except duckdb.Error as error:
+            refusal = _explain(error)
+    if refusal:
+        click.echo(f"error: {refusal}", err=True)
+    return 1 if refusal else 0
+
+
+def _fetch_rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[object, ...]]:
+    while rows := connection.fetchmany(_ROWS_PER_FETCH):
+        yield from rows
+
+
+def _print_rows(names: Sequence[str], rows: Iterator[tuple[object, ...]], form: Form) -> str:
+    """Print rows; give why they cannot be, if so."""
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([None if c is None else to_json(c) for c in row] for row in rows)
+    elif form == "json":
+        if len(set(names)) < len(names):
+            return "two columns have the same name, and a JSON object needs two: use AS"
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        print_table(list(islice(rows, TABLE_ROWS)), names)
+        if next(rows, None) is not None:
+            more = f"These are the first {TABLE_ROWS:,} rows; --csv and --json print all."
+            click.echo(more, err=True)
+    return ""
+
+
+def _why_no_query(statements: Sequence[duckdb.Statement]) -> str:
+    if len(statements) != 1:
+        return f"one statement at a time: these are {len(statements)}"
+    if statements[0].type not in _QUERIES:
+        return f"query only reads, and {statements[0].type.name} is no statement that reads"
+    return ""
+
+
+def _explain(error: duckdb.Error) -> str:
+    """Give DuckDB's reason as one sentence, without its drawing of the place."""
+    reason = str(error).partition("\n\nLINE ")[0]
+    if "read-only mode" in reason:
+        return "query only reads, and this statement would change the database"
+    if "disabled by configuration" in reason:
+        return "query reads the database only, and this statement asks for a file or the network"
+    return show(" ".join(reason.split()))

@@ -1,0 +1,116 @@
+"""Report: what every table holds after a sync, and why something is not loaded.
+
+Takes what each feed came to; prints it, and gives the exit code.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.cli.output import print_json, print_table, show
+from partitioned_etl.cli.status import describe_refusal
+from partitioned_etl.ingest.ledger import LoadStatus
+from partitioned_etl.ingest.reconcile import Action, Plan, Step
+from partitioned_etl.ingest.settings import Settings, project_dir
+
+_HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
+_NOT_LOADED = "not loaded"
+
+
+@dataclass
+class FeedResult:
+    """What one feed came to.
+
+    Attributes:
+        pipeline: The feed's pipeline.
+        plan: The plan after the last load: what is loaded, refused or not loaded.
+        loaded_keys: Partition keys that this call loaded.
+        failures: What was to be done after the loads and failed, one sentence each.
+    """
+
+    pipeline: FeedPipeline
+    plan: Plan
+    loaded_keys: list[str]
+    failures: list[str]
+
+
+def print_report(
+    results: list[FeedResult], errors: list[str], settings: Settings, *, as_json: bool
+) -> int:
+    """Print what every table holds and why something is not loaded.
+
+    Args:
+        results: What the feeds came to that could be tried.
+        errors: Why the others could not.
+        settings: The settings.
+        as_json: Whether to print JSON instead of a table.
+
+    Returns:
+        0 if all that landed is loaded, 1 otherwise.
+    """
+    rows: list[tuple[object, ...]] = []
+    problems: list[str] = []
+    for result in results:
+        name, plan = result.pipeline.feed.name, result.plan
+        for key, step in plan.steps.items():
+            row = step.ledger_row
+            file = step.file.name if step.file else row.source_file if row else ""
+            status = _status(step)
+            loaded_at = row.loaded_at if row else None
+            rows.append((name, key, file, row.row_count if row else 0, status, loaded_at))
+            if step.action is Action.REJECTED and row:
+                problems.append(describe_refusal(name, key, row.error or ""))
+            elif status == _NOT_LOADED:
+                problems.append(
+                    f"not loaded: {name}, partition {key}: {file}: still being written, or "
+                    "its run failed; the failed run in the web UI says why"
+                )
+        problems += result.failures
+        for entry in plan.refused:
+            key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"
+            rows.append((name, key, entry.name, 0, "refused", None))
+            problems.append(describe_refusal(name, key, reason))
+    loaded = sum(len(result.loaded_keys) for result in results)
+    if as_json:
+        files = [
+            dict(zip((name.replace(" ", "_") for name in _HEADERS), row, strict=True))
+            for row in rows
+        ]
+        print_json({"loaded": loaded, "files": files, "problems": [*errors, *problems]})
+    elif results:
+        _print_tables(rows, loaded, settings)
+    for problem in (*errors, *problems):
+        click.echo(show(problem), err=True)
+    return 1 if problems else 0
+
+
+def _print_tables(rows: list[tuple[object, ...]], loaded: int, settings: Settings) -> None:
+    if rows:
+        click.echo()
+        print_table(rows, _HEADERS)
+        click.echo()
+    if loaded:
+        click.echo(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")
+    elif not rows:
+        click.echo(f"Nothing has landed in {settings.landing_dir}.")
+    else:
+        click.echo("Nothing to load: every landed file was loaded or refused before.")
+
+
+def _status(step: Step) -> str:
+    if step.action is Action.MISSING and step.ledger_row:
+        return f"{_name_status(step.ledger_row.status)}, file gone"
+    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REJECTED):
+        return _name_status(step.ledger_row.status)
+    return _NOT_LOADED
+
+
+def _name_status(status: LoadStatus) -> str:
+    return "loaded" if status == LoadStatus.LOADED else "refused"
+
+
+def _from_project(path: Path) -> Path:
+    inside = path.is_relative_to(project_dir())
+    return path.relative_to(project_dir()) if inside else path

@@ -1,0 +1,157 @@
+"""Status: what each feed's table holds, what waits to be loaded, and what was refused.
+
+Takes feeds, the landing directory and the ledger, which is only read; prints one line per feed.
+What would be done about it, `plan.py` tells.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import click
+import dagster as dg
+
+from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.cli.location import choose_pipelines
+from partitioned_etl.cli.output import print_json, print_table, show
+from partitioned_etl.ingest.reconcile import Action
+from partitioned_etl.ingest.settings import Settings, read_settings
+from partitioned_etl.ingest.sync import plan_feed
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that is refused.
+
+    Attributes:
+        partition_key: The partition, as far as the file name gives one.
+        file: The file's name.
+        reason: Why.
+    """
+
+    partition_key: str
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FeedStatus:
+    """Where one feed stands.
+
+    Attributes:
+        feed: The feed.
+        table: Its table.
+        partitions: How many partitions the table holds.
+        rows: How many rows they hold.
+        last_load: When one was loaded last, in UTC; None for never.
+        waiting: How many files have landed and are not loaded, the refused ones aside.
+        oldest_waiting_seconds: For how long the oldest of them has waited; None if none does.
+        rejected_rows: How many rows of loaded files were put aside.
+        refused: The files that are refused.
+    """
+
+    feed: str
+    table: str
+    partitions: int
+    rows: int
+    last_load: datetime | None
+    waiting: int
+    oldest_waiting_seconds: int | None
+    rejected_rows: int
+    refused: list[Refusal]
+
+
+def show_status(feed_name: str | None, *, as_json: bool) -> int:
+    """Print where the feeds stand.
+
+    Args:
+        feed_name: The one feed to look at; None for all.
+        as_json: Whether to print JSON instead of a table.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        PartitionedEtlError: A folder cannot be listed, or the database cannot be opened.
+    """
+    settings = read_settings()
+    pipelines = choose_pipelines(feed_name)
+    statuses = [_find_status(pipeline, settings) for pipeline in pipelines]
+    has_database = settings.database.exists()
+    if as_json:
+        feeds = [asdict(status) for status in statuses]
+        print_json({"database": str(settings.database), "exists": has_database, "feeds": feeds})
+        return 0
+    rows = [
+        (
+            *(status.feed, status.table, status.partitions, status.rows, status.last_load),
+            *(status.waiting, _show_age(status.oldest_waiting_seconds)),
+            *(len(status.refused), status.rejected_rows),
+        )
+        for status in statuses
+    ]
+    headers = ("feed", "table", "partitions", "rows", "last load", "waiting", "oldest")
+    print_table(rows, (*headers, "refused", "rejected rows"))
+    if not has_database:
+        click.echo(f"\nThere is no database yet: {settings.database}; the first load makes it.")
+    for status in statuses:
+        for refusal in status.refused:
+            click.echo(describe_refusal(status.feed, refusal.partition_key, refusal.reason))
+    return 0
+
+
+def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
+    """Say that a file is refused, and why, as one printable line."""
+    where = f"{feed_name}, partition {partition_key}" if partition_key else feed_name
+    return show(f"refused: {where}: {reason}")
+
+
+def _find_status(pipeline: FeedPipeline, settings: Settings) -> FeedStatus:
+    feed, partitions_def = pipeline.feed, pipeline.partitions_def
+    # Which keys are registered matters to no time window: an instance that knows none will do.
+    with dg.DagsterInstance.ephemeral() as instance:
+        known = list_partition_keys(partitions_def, instance)
+    plan = plan_feed(
+        feed,
+        list_files_in_window(feed, settings.landing_dir, partitions_def, known),
+        settings.landing_dir,
+        settings.database,
+        settle_seconds=settings.settle_seconds,
+        lock_wait_seconds=settings.lock_wait_seconds,
+        read_only=True,
+    )
+    loaded = [row for row in plan.ledger_rows if row.loaded_at]
+    waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
+    since_ns = min((file.signature.ctime_ns for file in waiting), default=None)
+    refused = [
+        Refusal(key, step.file.name, step.ledger_row.error or "")
+        for key, step in plan.steps.items()
+        if step.action is Action.REJECTED and step.file and step.ledger_row
+    ]
+    refused += [
+        Refusal(entry.partition_key, entry.name, f"{entry.name}: {entry.reason}")
+        for entry in plan.refused
+    ]
+    return FeedStatus(
+        feed=feed.name,
+        table=feed.table,
+        partitions=len(loaded),
+        rows=sum(row.row_count for row in loaded),
+        last_load=max((row.loaded_at for row in loaded if row.loaded_at), default=None),
+        waiting=len(waiting),
+        oldest_waiting_seconds=None
+        if since_ns is None
+        else max(0, (time.time_ns() - since_ns) // 1_000_000_000),
+        rejected_rows=sum(row.rejected_count for row in loaded),
+        refused=refused,
+    )
+
+
+def _show_age(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,263 @@
+"""Inference: what kind of file a sample is, as the declaration of a feed that a person then checks.
+
+Takes one file; gives a proposal: name, pattern, columns with their types, dialect, and for each
+what was guessed. It is the one place that sniffs; what loads files only knows declarations.
+"""
+
+import glob
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from partitioned_etl.ingest.columns import columns_of
+from partitioned_etl.ingest.database import connect
+from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, PartitionedEtlError
+from partitioned_etl.ingest.feed import CsvFormat, Feed
+from partitioned_etl.ingest.file_names import COMPRESSED_SUFFIXES
+from partitioned_etl.ingest.landing import list_landed_files
+from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.warehouse import replace_partitions
+
+_DATES = {
+    r"\d{4}-\d{2}-\d{2}": "%Y-%m-%d",
+    r"\d{4}_\d{2}_\d{2}": "%Y_%m_%d",
+    r"\d{4}\.\d{2}\.\d{2}": "%Y.%m.%d",
+    r"\d{8}": "%Y%m%d",
+    r"\d{4}-\d{2}": "%Y-%m",
+    r"\d{4}_\d{2}": "%Y_%m",
+    r"\d{6}": "%Y%m",
+}
+_YEAR_FIRST = re.compile(r"%Y([-/])%m\1%d([ T]%H:%M(:%S(\.%f)?)?)?")
+_FORMATS = {
+    ".jsonl": "json_lines",
+    ".ndjson": "json_lines",
+    ".json": "json_lines",
+    ".parquet": "parquet",
+}
+_TRIAL_NAME = "trial"
+_HEAD_BYTES = 1 << 20
+
+
+@dataclass
+class Proposal:
+    """A feed as a sample suggests it.
+
+    Attributes:
+        name: The feed's name.
+        pattern: The file name with its placeholder.
+        format: `csv`, `tsv`, `json_lines` or `parquet`.
+        columns: Column name to DuckDB type, in the order of the file.
+        dialect: What differs from the default dialect of CSV, by its name in `CsvFormat`.
+        start: The day or the month of the sample, `2018-01-22`; empty for a dynamic feed.
+        verdict: What became of the sample when it was loaded by this very declaration.
+        doubts: What was guessed and is to be checked, per attribute, such as `start` or
+            `columns.amount`.
+    """
+
+    name: str
+    pattern: str
+    format: str = "csv"
+    columns: dict[str, str] = field(default_factory=dict)
+    dialect: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+    verdict: str = ""
+    doubts: dict[str, str] = field(default_factory=dict)
+
+    def to_feed(self, folder: str) -> Feed:
+        """Give the feed of a CSV file.
+
+        Args:
+            folder: The feed's folder.
+
+        Raises:
+            FeedDefinitionError: The proposal needs a person's hand first.
+        """
+        dialect = {"delimiter": "\t"} if self.format == "tsv" else {}
+        return Feed(
+            name=self.name,
+            folder=folder,
+            pattern=self.pattern,
+            columns=self.columns,
+            table=self.name,
+            csv=CsvFormat(**{**dialect, **self.dialect}),
+        )
+
+
+def infer_feed(sample: Path, name: str | None = None) -> Proposal:
+    """Propose a feed from a sample file.
+
+    Args:
+        sample: The file.
+        name: The feed's name; by default what the file name holds beside a date, or its folder's.
+
+    Returns:
+        The proposal. A sample of CSV was loaded by it, into a database that is gone again.
+
+    Raises:
+        LandedFileError: The file cannot be read as what its name says it is.
+    """
+    sample = sample.resolve()
+    if not sample.is_file() or not sample.stat().st_size:
+        raise LandedFileError(f"{sample.name}: nothing can be inferred: it is no file, or empty")
+    proposal = _propose_name_and_pattern(sample, name)
+    with TemporaryDirectory() as folder:
+        try:
+            with connect(Path(folder) / "trial.duckdb", sample.parent) as connection:
+                if proposal.format == "csv":
+                    _sniff_csv(connection, sample, proposal)
+                else:
+                    _describe_rows(connection, sample, proposal)
+                _keep_to_known_types(proposal)
+                if proposal.format in ("csv", "tsv"):
+                    proposal.verdict = _load_on_trial(connection, sample, proposal)
+        except duckdb.Error as error:
+            reason = " ".join(str(error).splitlines()[0].split())
+            raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}") from error
+    return proposal
+
+
+def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
+    file_name = sample.name
+    for suffix in COMPRESSED_SUFFIXES:
+        file_name = file_name.removesuffix(suffix)
+    ending = Path(file_name).suffix
+    stem = file_name.removesuffix(ending)
+    pattern, start, rest = f"{{key}}{ending}", "", ""
+    doubt = "no date in the name: one file for each name, such as a customer's"
+    if found := _find_date(stem):
+        where, date_format, day = found
+        before, after = stem[: where.start()], stem[where.end() :]
+        pattern, rest = f"{before}{{date:{date_format}}}{after}{ending}", f"{before} {after}"
+        start = day.strftime("%Y-%m-%d")
+        kind = "day" if "%d" in date_format else "month"
+        doubt = f"one file a {kind}, whose date is in its name"
+    name = name or _to_name(rest) or _to_name(sample.parent.name) or "feed"
+    proposal = Proposal(name, pattern, _FORMATS.get(ending.lower(), "csv"), start=start)
+    proposal.doubts["pattern"] = doubt
+    if start:
+        proposal.doubts["start"] = "the sample's; an earlier file is refused"
+    return proposal
+
+
+def _find_date(stem: str) -> tuple[re.Match[str], str, datetime] | None:
+    """Find a possible date in a name: where, how it is written, and its first day."""
+    for digits, date_format in _DATES.items():
+        for where in re.finditer(rf"(?<!\d){digits}(?!\d)", stem, re.ASCII):
+            with suppress(ValueError):
+                return where, date_format, datetime.strptime(where[0], date_format)
+    return None
+
+
+def _to_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def _sniff_csv(connection: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> None:
+    encoding = _detect_encoding(sample)
+    found = connection.execute(
+        "SELECT Delimiter, Quote, Escape, HasHeader, Columns, DateFormat, TimestampFormat "
+        "FROM sniff_csv(?, encoding = ?)",
+        [glob.escape(str(sample)), encoding],
+    ).fetchone()
+    assert found is not None, "a file is sniffed, or an error"
+    delimiter, quote, escape, has_header, columns, date_format, timestamp_format = found
+    given = {"delimiter": delimiter, "quote": quote, "escape": escape, "encoding": encoding}
+    default = CsvFormat()
+    proposal.dialect = {
+        option: value
+        for option, value in given.items()
+        if value not in (None, "", "(empty)", getattr(default, option))
+    }
+    if proposal.dialect.get("delimiter") == "\t":
+        proposal.format = "tsv"
+        del proposal.dialect["delimiter"]
+    if not has_header:
+        proposal.dialect["header"] = False
+        proposal.doubts["csv.header"] = "the first line looks like data; name the columns"
+    if encoding == "latin-1":
+        proposal.doubts["csv.encoding"] = "it is not UTF-8; which else, nothing in the file says"
+    formats = {"DATE": date_format, "TIMESTAMP": timestamp_format}
+    for column in columns:
+        name, type_name = column["name"], column["type"]
+        written = formats.get(type_name)
+        if written and not _YEAR_FIRST.fullmatch(written):
+            doubt = f"{type_name} as {written}, which is not year first"
+            proposal.doubts[f"columns.{name}"] = doubt
+            type_name = "VARCHAR"
+        proposal.columns[name] = type_name
+
+
+def _describe_rows(connection: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> None:
+    reader = (
+        "read_parquet(?)"
+        if proposal.format == "parquet"
+        else "read_json(?, format = 'newline_delimited')"
+    )
+    rows = connection.execute(
+        f"DESCRIBE SELECT * FROM {reader}", [glob.escape(str(sample))]
+    ).fetchall()
+    proposal.columns = {name: type_name for name, type_name, *_ in rows}
+
+
+def _detect_encoding(sample: Path) -> str:
+    """Give the encoding that the first bytes are in, of those that a feed may have."""
+    if sample.suffix in COMPRESSED_SUFFIXES:
+        return "utf-8"
+    with sample.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    # What is cut off at the end of the head may be half a character.
+    whole = head if len(head) < _HEAD_BYTES else head[: head.rfind(b"\n") + 1]
+    try:
+        whole.decode("utf-8")
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def _keep_to_known_types(proposal: Proposal) -> None:
+    """Make texts of what no feed's column can be, and say which numbers are inexact."""
+    for name, type_name in proposal.columns.items():
+        about = f"columns.{name}"
+        try:
+            columns_of(_feed_of_column(name, type_name))
+        except FeedDefinitionError:
+            proposal.doubts[about] = f"{_shorten(type_name)}, of which no column can be"
+            proposal.columns[name] = "VARCHAR"
+        else:
+            if type_name == "DOUBLE":
+                proposal.doubts.setdefault(about, "inexact; DECIMAL(18, 2) for money")
+
+
+def _feed_of_column(name: str, type_name: str) -> Feed:
+    columns = {name: type_name}
+    return Feed(name=_TRIAL_NAME, folder="", pattern="{key}", columns=columns, table=_TRIAL_NAME)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _load_on_trial(connection: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> str:
+    """Load the sample by the proposal, and say what became of it."""
+    try:
+        feed = proposal.to_feed(sample.parent.name)
+        listing = list_landed_files(feed, sample.parent.parent)
+        files = [file for file in listing.files.values() if file.name == sample.name]
+        if not files:
+            passed_over = [*listing.refused, *listing.ignored]
+            reasons = [entry.reason for entry in passed_over if entry.name == sample.name]
+            return f"the sample would not be loaded: {''.join(reasons)}"
+        [outcome] = replace_partitions(connection, feed, files)
+    except PartitionedEtlError as error:
+        return f"the sample would not be loaded: {error}"
+    if outcome.status is OutcomeStatus.LOADED:
+        return f"the sample loads by it: {outcome.row_count:,} rows"
+    return f"the sample would be refused: {outcome.reason}"
