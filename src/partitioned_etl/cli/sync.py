@@ -6,9 +6,11 @@ It plans as the sensors do, executes the feeds' jobs in this process on the same
 
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext, redirect_stdout
+from uuid import uuid4
 
 import click
 import dagster as dg
@@ -30,6 +32,7 @@ from partitioned_etl.builders.runs import (
     list_keys_in_flight,
     list_unreported_keys,
 )
+from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.cli.location import choose_pipelines, open_instance
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
@@ -63,6 +66,8 @@ def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
     chosen = choose_pipelines(feed_name)
     results: list[FeedResult] = []
     errors: list[str] = []
+    # What of Dagster is in beta is no news to whoever calls this.
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
     with (
         open_instance() as instance,
         redirect_stdout(sys.stderr) if as_json else nullcontext(),
@@ -209,10 +214,22 @@ def _execute_job(
     partition_key: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    return definitions.defs.resolve_job_def(job.name).execute_in_process(
-        instance=instance,
-        partition_key=partition_key,
-        tags=dict(tags or {}),
-        run_config=_QUIET,
-        raise_on_error=False,
-    )
+    run_id = str(uuid4())
+    try:
+        with watch_interrupts() as raise_interrupt:
+            result = definitions.defs.resolve_job_def(job.name).execute_in_process(
+                instance=instance,
+                partition_key=partition_key,
+                tags=dict(tags or {}),
+                run_config=_QUIET,
+                raise_on_error=False,
+                run_id=run_id,
+            )
+            raise_interrupt()
+    except KeyboardInterrupt:
+        # A run that was made and never started would keep its partitions from everyone else.
+        run = instance.get_run_by_id(run_id)
+        if run and not run.is_finished:
+            instance.report_run_failed(run, "The run was interrupted on the command line.")
+        raise
+    return result
