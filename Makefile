@@ -56,7 +56,7 @@ help: ## Print this page
 	@echo 'to dev, test, test-duckdb15 and lock.'
 
 run: .venv/.installed ## Load every landed file that changed, once; fail if a file was refused
-	@.venv/bin/python -m partitioned_etl
+	@.venv/bin/partitioned-etl sync
 
 dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops it
 	$(if $(lost),$(error $(lost): .env says otherwise, and Dagster prefers .env: change it there))

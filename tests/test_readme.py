@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from partitioned_etl.components import FileFeed
+from partitioned_etl.cli.main import EXIT_CODES, commands
 from partitioned_etl.definitions import defs
 from partitioned_etl.ingest.settings import DEFAULTS, project_dir
 
@@ -55,6 +56,20 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_the_example_lists_every_setting_with_its_default() -> None:
     example = (PROJECT / ".env.example").read_text(encoding="utf-8")
     assert dict(re.findall(r"^# ([A-Z_]+)=(.*)$", example, re.MULTILINE)) == DEFAULTS
+
+
+def test_every_command_and_exit_code_is_documented() -> None:
+    rows = re.findall(r"^\| `partitioned-etl (\w+)[^`]*` \|", README, re.MULTILINE)
+    assert sorted(rows) == sorted(commands.commands)
+    codes = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE))
+    assert codes == {str(code): meaning for code, meaning in EXIT_CODES.items()}
+    options = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in commands.commands.items()
+    }
+    assert all("--json" in of for of in options.values())
+    assert {name for name, of in options.items() if "--feed" in of} == {"plan", "sync", "status"}
+    assert "--csv" in options["query"]
 
 
 def test_every_asset_of_the_table_of_feeds_exists() -> None:

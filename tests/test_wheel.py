@@ -175,6 +175,21 @@ def test_definitions_validate_from_an_empty_folder(
     )
 
 
+def test_the_command_loads_and_queries_from_an_empty_folder(
+    wheel_bin: Path, empty_folder: Path, settings: dict[str, str]
+) -> None:
+    sample = Path(settings["LANDING_DIR"]) / "customers" / "acme.csv"
+    sample.parent.mkdir()
+    shutil.copy(PROJECT / "data" / "source" / "customers" / "acme.csv", sample)
+    settings = settings | {"SETTLE_SECONDS": "0"}
+    command = wheel_bin / "partitioned-etl"
+    assert "plan" in run(command, "--help", cwd=empty_folder, env=settings)
+    assert "Loaded 1 file(s)" in run(command, "sync", cwd=empty_folder, env=settings)
+    sql = "SELECT partition_key FROM file_loads"
+    told = json.loads(run(command, "query", sql, "--json", cwd=empty_folder, env=settings))
+    assert told == [{"partition_key": "acme"}]
+
+
 def test_dagster_dev_serves_the_assets_from_an_empty_folder(
     dev_server: tuple[int, subprocess.Popen[bytes], Path],
 ) -> None:

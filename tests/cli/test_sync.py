@@ -1,5 +1,6 @@
 """`partitioned-etl sync`, in a process and an instance of its own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -32,6 +33,12 @@ failpoints.listener = lambda name: die() if name == failpoints.AFTER_COMMIT else
 KILLED_BEFORE_ROLLUP = f"""{DIE}
 from partitioned_etl.cli import sync
 sync._list_stale_rollup_keys = lambda _, pipeline: die() if pipeline.rollups else set()
+{MAIN}"""
+INTERRUPTED_LOAD = f"""
+import os
+import signal
+from partitioned_etl.ingest import failpoints
+failpoints.listener = lambda name: os.kill(os.getpid(), signal.SIGINT)
 {MAIN}"""
 FAIL = """
 def fail(*_, **__):
@@ -353,5 +360,33 @@ def test_a_load_that_fails_is_a_failure_and_is_done_by_the_next_call(
     assert result.returncode == 1
     for name in ("2018-01-22.csv", "acme.csv", "2018-02.csv"):
         assert f"{name}: still being written, or its run failed" in result.stderr
+    assert run().returncode == 0
+    assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]
+
+
+def test_json_is_all_that_is_printed_and_one_feed_is_all_that_is_loaded(
+    landed: Path, run: Run, query: Query
+) -> None:
+    (landed / "customers" / "bad.csv").write_text(price_rows(-1))
+    result = run(MAIN.replace("'sync'", "'sync', '--json', '--feed', 'customer_prices'"))
+    assert result.returncode == 1
+    told = json.loads(result.stdout)
+    assert told["loaded"] == 1
+    assert [file["status"] for file in told["files"]] == ["loaded", "refused"]
+    assert [problem in result.stderr for problem in told["problems"]] == [True]
+    assert "customer_prices_job: acme to bad, 2 partitions" in result.stderr
+    assert query("SELECT DISTINCT feed FROM file_loads") == [("customer_prices",)]
+
+
+def test_an_interrupt_ends_it_and_leaves_no_run_and_no_half_load(
+    landed: Path, run: Run, query: Query, tmp_path: Path
+) -> None:
+    result = run(INTERRUPTED_LOAD)
+    assert result.returncode == 130, result.stderr
+    assert result.stderr.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in result.stderr
+    assert result.stdout.count("_job") == 1
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
+        assert [one.status for one in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
     assert run().returncode == 0
     assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]

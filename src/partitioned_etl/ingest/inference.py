@@ -18,8 +18,9 @@ import duckdb
 from partitioned_etl.ingest.columns import columns_of
 from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, PartitionedEtlError
-from partitioned_etl.ingest.feed import CsvFormat, Feed
+from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.file_names import COMPRESSED_SUFFIXES
+from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import replace_partitions
@@ -85,7 +86,7 @@ class Proposal:
             pattern=self.pattern,
             columns=self.columns,
             table=self.name,
-            csv=CsvFormat(**{**dialect, **self.dialect}),
+            format=CsvFormat(**{**dialect, **self.dialect}),
         )
 
 

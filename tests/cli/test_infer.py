@@ -1,0 +1,133 @@
+"""`partitioned-etl infer`: what it proposes loads, and what it guessed it says."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+from click.testing import Result
+
+from conftest import order_rows, price_rows
+from partitioned_etl.ingest.inference import infer_feed
+from partitioned_etl.ingest.sync import sync_feed
+
+Call = Callable[..., Result]
+
+
+def infer(call: Call, sample: Path, *options: str) -> dict[str, object]:
+    """Give the attributes of the component that is printed for a sample."""
+    result = call("infer", sample, *options)
+    assert result.exit_code == 0, result.output
+    component = yaml.safe_load(result.stdout)
+    assert component["type"] == "partitioned_etl.components.FileFeed"
+    assert (
+        component["attributes"]
+        == json.loads(call("infer", sample, *options, "--json").stdout)["attributes"]
+    )
+    return component["attributes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "daily/2018-01-22.csv",
+            price_rows(1, 2),
+            {"name": "daily", "pattern": "{date:%Y-%m-%d}.csv", "start": "2018-01-22"},
+        ),
+        (
+            "sales/orders_201802.csv",
+            order_rows("2018-02", "placed"),
+            {
+                "name": "orders",
+                "pattern": "orders_{date:%Y%m}.csv",
+                "start": "2018-02-01",
+                "columns": {
+                    "id": "BIGINT",
+                    "user_id": "BIGINT",
+                    "order_date": "DATE",
+                    "status": "VARCHAR",
+                },
+            },
+        ),
+        ("customers/acme.csv", price_rows(1.5), {"name": "customers", "pattern": "{key}.csv"}),
+        (
+            "x/k.csv",
+            "id;Tag;yes\n007;22.01.2018;a\n008;23.01.2018;b\n",
+            {
+                "csv": {"delimiter": ";"},
+                "columns": {"id": "VARCHAR", "Tag": "VARCHAR", "yes": "VARCHAR"},
+            },
+        ),
+        ("x/k.tsv", "id\tname\n1\ta\n2\tb\n", {"format": "tsv", "pattern": "{key}.tsv"}),
+    ],
+)
+def test_a_sample_of_csv_becomes_a_feed_that_loads_it(
+    name: str, text: str, expected: dict[str, object], call: Call, tmp_path: Path
+) -> None:
+    sample = tmp_path / "samples" / name
+    sample.parent.mkdir(parents=True)
+    sample.write_text(text)
+    attributes = infer(call, sample)
+    assert {key: attributes.get(key) for key in expected} == expected
+    assert "the sample loads by it" in call("infer", sample).stdout
+    feed = infer_feed(sample).to_feed(sample.parent.name)
+    report = sync_feed(feed, tmp_path / "samples", tmp_path / "trial.duckdb", settle_seconds=0)
+    assert [record.rows for record in report.loaded] == [text.count("\n") - 1]
+
+
+def test_the_name_is_taken_and_what_no_name_can_be_is_refused(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "2018-01-22.csv"
+    sample.write_text(price_rows(1))
+    assert infer(call, sample, "--name", "prices")["name"] == "prices"
+    assert call("infer", sample, "--name", "a b").exit_code == 2
+
+
+def test_a_compressed_sample_stands_for_plain_names(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "2018-01-22.csv.gz"
+    sample.write_bytes(gzip.compress(price_rows(1).encode()))
+    assert infer(call, sample)["pattern"] == "{date:%Y-%m-%d}.csv"
+
+
+def test_a_sample_in_the_landing_directory_gives_the_folder(landing_dir: Path, call: Call) -> None:
+    sample = landing_dir / "daily" / "2018-01-22.csv"
+    sample.write_text(price_rows(1))
+    assert infer(call, sample, "--name", "prices")["folder"] == "daily"
+
+
+def test_other_formats_are_described_and_nested_columns_become_texts(
+    call: Call, tmp_path: Path
+) -> None:
+    lines = tmp_path / "events-2018-01.jsonl"
+    lines.write_text('{"id": 1, "day": "2018-01-02", "of": {"a": 1}}\n')
+    attributes = infer(call, lines)
+    assert attributes["format"] == "json_lines"
+    assert attributes["columns"] == {"id": "BIGINT", "day": "DATE", "of": "VARCHAR"}
+    assert "of: VARCHAR  # STRUCT" in call("infer", lines).stdout
+    parquet = tmp_path / "acme.parquet"
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a, 1.5::DECIMAL(9, 2) AS b")
+        connection.execute(f"COPY t TO '{parquet}'")
+    attributes = infer(call, parquet)
+    assert attributes["format"] == "parquet"
+    assert attributes["columns"] == {"a": "INTEGER", "b": "DECIMAL(9,2)"}
+
+
+def test_what_the_contract_would_refuse_is_said(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "k.csv"
+    sample.write_text("a,b\n1,2")
+    assert "the sample would be refused" in call("infer", sample).stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet"])
+def test_what_cannot_be_read_ends_with_two_and_one_line(
+    content: bytes, call: Call, tmp_path: Path
+) -> None:
+    sample = tmp_path / "k.parquet"
+    sample.write_bytes(content)
+    result = call("infer", sample)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "k.parquet: nothing can be inferred" in result.stderr

@@ -1,0 +1,132 @@
+"""`partitioned-etl plan` and `status`: they tell what is and what would be, and change nothing."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from conftest import price_rows
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
+from partitioned_etl.ingest.sync import sync_feed
+
+Call = Callable[..., Result]
+Query = Callable[..., list[tuple[object, ...]]]
+
+
+def read_plan(result: Result) -> dict[str, tuple[str, str, str]]:
+    """Give state, next step and reason per file of a plan."""
+    assert result.exit_code == 0, result.output
+    return {
+        file["file"]: (file["state"], file["next"], file["reason"])
+        for file in json.loads(result.stdout)
+    }
+
+
+@pytest.fixture
+def customers(landing_dir: Path, database: Path) -> Path:
+    """The customers' folder with two loaded files, one refused file and what came after them."""
+    folder = landing_dir / "customers"
+    for name in ("same", "touched", "changed", "gone"):
+        (folder / f"{name}.csv").write_text(price_rows(1, 2))
+    (folder / "bad.csv").write_text(price_rows(1, -7))
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
+    os.utime(folder / "touched.csv", ns=(1, 1))
+    (folder / "changed.csv").write_text(price_rows(3))
+    (folder / "gone.csv").unlink()
+    (folder / "new.csv").write_text(price_rows(4))
+    for name in ("Twice.csv", "twice.csv"):
+        (folder / name).write_text(price_rows(5))
+    (folder / "half.csv.part").write_text(price_rows(6))
+    return folder
+
+
+def test_every_file_is_told_with_what_happens_to_it_and_why(
+    customers: Path, landing_dir: Path, call: Call
+) -> None:
+    (landing_dir / "daily" / "2001-01-01.csv").write_text(price_rows(1))
+    told = read_plan(call("plan", "--json"))
+    collision = "several files stand for one partition key: Twice.csv, twice.csv"
+    assert told.pop("2001-01-01.csv")[2].startswith("partition key 2001-01-01 is outside the win")
+    assert told == {
+        "same.csv": ("identical", "nothing", ""),
+        "touched.csv": ("identical, touched", "nothing", ""),
+        "changed.csv": ("changed", "load", ""),
+        "new.csv": ("new", "load", ""),
+        "gone.csv": ("missing", "keep", "the file is gone; rows are kept"),
+        "bad.csv": (
+            "rejected",
+            "nothing",
+            "bad.csv: line 3, column share_price: not greater than 0 (share_price_is_positive)",
+        ),
+        "Twice.csv": ("refused", "refuse", collision),
+        "twice.csv": ("refused", "refuse", collision),
+        "half.csv.part": ("ignored", "nothing", "temporary file"),
+    }
+
+
+def test_a_plan_changes_nothing(customers: Path, call: Call, query: Query) -> None:
+    before = query("SELECT * FROM file_loads ORDER BY partition_key")
+    assert "2 file(s) to load in 1 run(s); nothing was changed." in call("plan").output
+    assert query("SELECT * FROM file_loads ORDER BY partition_key") == before
+
+
+def test_neither_plan_nor_status_makes_a_database(
+    landing_dir: Path, database: Path, call: Call
+) -> None:
+    assert "Nothing has landed" in call("plan").stdout
+    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
+    assert read_plan(call("plan", "--json")) == {"acme.csv": ("new", "load", "")}
+    assert f"There is no database yet: {database}" in call("status").stdout
+    assert not database.exists()
+
+
+def test_what_one_run_does_not_take_is_for_later(
+    landing_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (landing_dir / "customers" / f"{name}.csv").write_text(price_rows(1))
+    monkeypatch.setenv("MAX_FILES_PER_RUN", "2")
+    told = read_plan(call("plan", "--feed", "customer_prices", "--json"))
+    assert [told[f"{name}.csv"][1] for name in "abc"] == ["load", "load", "load later"]
+
+
+def test_a_file_that_is_being_written_is_waited_for(
+    landing_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
+    monkeypatch.setenv("SETTLE_SECONDS", "600")
+    told = read_plan(call("plan", "--json"))
+    assert told == {"acme.csv": ("unsettled", "wait", "it is still being written")}
+
+
+def test_status_tells_what_is_loaded_what_waits_and_what_was_refused(
+    customers: Path, call: Call
+) -> None:
+    result = call("status", "--feed", "customer_prices", "--json")
+    [status] = json.loads(result.stdout)["feeds"]
+    assert (status["partitions"], status["rows"], status["waiting"]) == (4, 8, 2)
+    assert status["last_load"].endswith("+00:00")
+    assert 0 <= status["oldest_waiting_seconds"] < 600
+    assert [refusal["file"] for refusal in status["refused"]] == [
+        "bad.csv",
+        "Twice.csv",
+        "twice.csv",
+    ]
+    sentence = "refused: customer_prices, partition bad: bad.csv: line 3, column share_price"
+    assert sentence in call("status").stdout
+
+
+@pytest.mark.parametrize("command", ["plan", "sync", "status"])
+def test_an_unknown_feed_and_a_missing_directory_end_with_two_and_one_line(
+    command: str, landing_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = call(command, "--feed", "nope")
+    assert (unknown.exit_code, unknown.stderr.count("\n")) == (2, 1)
+    assert "there is no feed 'nope'; there are customer_prices" in unknown.stderr
+    monkeypatch.setenv("LANDING_DIR", "/nowhere/at/all")
+    missing = call(command, "--feed", "daily_prices")
+    assert (missing.exit_code, missing.stderr.count("\n")) == (2, 1)
+    assert "error: the landing directory /nowhere/at/all does not exist" in missing.stderr
