@@ -7,9 +7,11 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
+from click.testing import CliRunner, Result
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.cli.main import commands
 
 PRICE_HEADER = "date,share_price,amount,spend,shift,spread\n"
 ORDER_HEADER = "id,user_id,order_date,status\n"
@@ -86,3 +88,19 @@ def instance_on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     home.mkdir()
     with dg.instance_for_test(temp_dir=str(home)) as instance:
         yield instance
+
+
+@pytest.fixture
+def call(
+    landing_dir: Path, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """Call the command line with arguments, in this process."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(commands, [str(argument) for argument in arguments])
+
+    return run
