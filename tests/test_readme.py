@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from partitioned_etl.components import FileFeed
 from partitioned_etl.cli.main import EXIT_CODES, commands
+from partitioned_etl.components import FileFeed
 from partitioned_etl.definitions import defs
 from partitioned_etl.ingest.settings import DEFAULTS, project_dir
 
