@@ -28,8 +28,8 @@ class ProgressBars:
         self._bar = None
         self._shown_bytes = 0
 
-    def show(self, batch: Progress, what: str) -> None:
-        """Show that one more file of a batch is done."""
+    def show(self, batch: Progress, what: str, done_bytes: float) -> None:
+        """Show how many bytes of a batch are done."""
         if self._bar is None or batch is not self._batch:
             self.finish()
             self._batch, self._shown_bytes = batch, 0
@@ -39,8 +39,8 @@ class ProgressBars:
                 item_show_func=lambda _: f"{batch.done_files} of {len(batch.files)} files",
                 file=self._terminal,
             )
-        self._bar.update(batch.done_bytes - self._shown_bytes, batch)
-        self._shown_bytes = batch.done_bytes
+        self._bar.update(max(0, int(done_bytes) - self._shown_bytes), batch)
+        self._shown_bytes = max(self._shown_bytes, int(done_bytes))
         if batch.done_files == len(batch.files):
             self.finish()
 

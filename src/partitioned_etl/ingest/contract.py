@@ -12,6 +12,7 @@ what a Parquet file is, `parquet.py` says.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -32,6 +33,7 @@ from partitioned_etl.ingest.opening import (
     open_text,
 )
 from partitioned_etl.ingest.parquet import read_contents
+from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import (
     Problem,
     chunks_and_end,
@@ -86,12 +88,13 @@ class Survey:
     problems: list[Problem] = field(default_factory=list)
 
 
-def survey_file(feed: Feed, file: LandedFile) -> Survey:
+def survey_file(feed: Feed, file: LandedFile, progress: Progress | None = None) -> Survey:
     """Read a landed file once and hold its text against the feed's contract.
 
     Args:
         feed: The feed, which gives dialect and columns.
         file: The file.
+        progress: Where to say how far it is, if it may take long.
 
     Returns:
         The survey; a file that breaks the contract has problems in it.
@@ -102,7 +105,10 @@ def survey_file(feed: Feed, file: LandedFile) -> Survey:
     survey = Survey()
     if is_compressed(file):
         survey.sha256 = hash_landed_file(file)
-    with open_landed_file(file) as handle:
+    with (
+        open_landed_file(file) as handle,
+        progress.watch("checked", handle.tell) if progress else nullcontext(),
+    ):
         try:
             if isinstance(feed.format, ParquetFormat):
                 contents = read_contents(feed, feed.format, file, handle)

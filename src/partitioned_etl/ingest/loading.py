@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -116,7 +117,8 @@ def load_candidates(
         failpoints.reach(failpoints.AFTER_DELETE)
         for group in _in_statements(candidates):
             known_later = [candidate for candidate in group if not candidate.is_surveyed]
-            insert(connection, feed, group)
+            with progress.watch("loaded", partial(_count_read_bytes, connection, group)):
+                insert(connection, feed, group)
             write_ledger(known_later)
             failpoints.reach(failpoints.MID_INSERT)
             for candidate in group:
@@ -125,6 +127,16 @@ def load_candidates(
             raise FilesChangedError(changed)
         failpoints.reach(failpoints.BEFORE_COMMIT)
     failpoints.reach(failpoints.AFTER_COMMIT)
+
+
+def _count_read_bytes(
+    connection: duckdb.DuckDBPyConnection, candidates: Sequence[Candidate]
+) -> float:
+    """Give how many bytes the statement for candidates has read; 0 where DuckDB cannot tell."""
+    if candidates[0].is_row_by_row:
+        return 0
+    group_bytes = sum(candidate.file.signature.size_bytes for candidate in candidates)
+    return group_bytes * max(0.0, connection.query_progress()) / 100
 
 
 def _now_after_earlier_loads(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datetime:

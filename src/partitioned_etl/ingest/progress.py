@@ -1,8 +1,10 @@
 """Progress: a line in the log every few seconds of a long batch, or whatever a terminal shows."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from partitioned_etl.ingest.feed import Feed
@@ -10,8 +12,9 @@ from partitioned_etl.ingest.landing import LandedFile
 
 PROGRESS_SECONDS = 5.0
 
-listener: "Callable[[Progress, str], None] | None" = None
-"""What is called with every file that is done, and what was done to it, instead of the log."""
+listener: "Callable[[Progress, str, float], None] | None" = None
+"""What is called in place of the log, with what is done and the bytes that are: after every file,
+and every few seconds of a long one, then from another thread."""
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Progress:
         files: The files of the batch.
         started: When it began, on the monotonic clock; so is `said`, the time of the last line.
         done_files: Files done.
-        done_bytes: Bytes done.
+        done_bytes: Bytes of these.
     """
 
     log: logging.Logger
@@ -44,17 +47,41 @@ class Progress:
         """Count a file as done, and say how far the batch is if it is time to."""
         self.done_files += 1
         self.done_bytes += file.signature.size_bytes
+        if listener is not None or time.monotonic() - self.said >= PROGRESS_SECONDS:
+            self._say(what, 0)
+
+    @contextmanager
+    def watch(self, what: str, read_bytes: Callable[[], float]) -> Iterator[None]:
+        """Say every few seconds how far the batch is, while one long step goes on.
+
+        Args:
+            what: What the step does.
+            read_bytes: Gives how many bytes the step has read; it is called from another thread.
+        """
+        ended = threading.Event()
+
+        def say() -> None:
+            while not ended.wait(PROGRESS_SECONDS):
+                self._say(what, read_bytes())
+
+        thread = threading.Thread(target=say, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _say(self, what: str, read_bytes: float) -> None:
+        self.said = time.monotonic()
+        done_bytes = self.done_bytes + read_bytes
         if listener is not None:
-            listener(self, what)
+            listener(self, what, done_bytes)
             return
-        now = time.monotonic()
-        if now - self.said < PROGRESS_SECONDS:
-            return
-        self.said = now
-        speed = self.done_bytes / (now - self.started)
-        left = (self.all_bytes - self.done_bytes) / speed if speed else 0
+        speed = done_bytes / (self.said - self.started)
+        left = f", about {(self.all_bytes - done_bytes) / speed:,.0f} s left" if speed else ""
         self.log.info(
             f"feed {self.feed.name}: {what} {self.done_files} of {len(self.files)} files, "
-            f"{self.done_bytes / 1e6:,.0f} of {self.all_bytes / 1e6:,.0f} MB, "
-            f"{speed / 1e6:,.0f} MB/s, about {left:,.0f} s left"
+            f"{done_bytes / 1e6:,.0f} of {self.all_bytes / 1e6:,.0f} MB, "
+            f"{speed / 1e6:,.0f} MB/s{left}"
         )

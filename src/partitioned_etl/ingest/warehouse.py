@@ -104,7 +104,7 @@ def replace_partitions(
     progress = Progress(log, feed, files)
     for file in files:
         try:
-            pending.append(_survey(feed, file))
+            pending.append(_survey(feed, file, progress))
         except LandedFileError as error:
             outcomes[file.partition_key] = Outcome.changed(file, str(error))
         progress.done("checked", file)
@@ -139,15 +139,13 @@ def remove_partitions(
         delete_rejected_rows(connection, feed, keys)
 
 
-def _survey(feed: Feed, file: LandedFile) -> Candidate:
-    if not feed.format.is_read_at_once:
-        return Candidate(file, survey_file(feed, file), is_row_by_row=True)
-    if not isinstance(feed.format, CsvFormat) or not is_large(file) or is_compressed(file):
-        return Candidate(file, survey_file(feed, file))
-    start = survey_start(feed, feed.format, file)
-    if start.problems:
-        return Candidate(file, survey_file(feed, file))
-    return Candidate(file, start, is_surveyed=False)
+def _survey(feed: Feed, file: LandedFile, progress: Progress) -> Candidate:
+    if isinstance(feed.format, CsvFormat) and is_large(file) and not is_compressed(file):
+        start = survey_start(feed, feed.format, file)
+        if not start.problems:
+            return Candidate(file, start, is_surveyed=False)
+    survey = survey_file(feed, file, progress if is_large(file) else None)
+    return Candidate(file, survey, is_row_by_row=not feed.format.is_read_at_once)
 
 
 def _load_or_explain(
