@@ -24,7 +24,7 @@ _PATTERN_CHARACTERS = "*?[\\"
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signature:
     """What `stat` says of a file: cheap to read, and different when the file may have changed.
 
@@ -59,7 +59,7 @@ class Signature:
         return abs(age_ns) >= settle_seconds * 1e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LandedFile:
     """A regular file in a feed's folder whose name matches the feed's pattern.
 

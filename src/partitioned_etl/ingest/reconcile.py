@@ -39,7 +39,7 @@ class Action(StrEnum):
     """The ledger's file is not there any more; the feed's policy says what becomes of its rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """What has to be done for one partition key.
 
