@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from ingest.workbench import NOTES, ORDERS, Workbench, land_numbers
+from partitioned_etl.ingest.database import connect
 
 READS_OUTSIDE = [
     "SELECT * FROM read_csv('{root}/secret.csv')",
@@ -125,4 +126,20 @@ def test_a_load_leaves_the_landing_directory_as_it_was(bench: Workbench) -> None
     assert [status.st_mtime_ns for status in after.values()] == [
         status.st_mtime_ns for status in before.values()
     ]
+    assert sorted(path.name for path in bench.root.iterdir()) == ["landing", "warehouse.duckdb"]
+
+
+def test_within_its_memory_limit_a_connection_works_on_in_a_folder_beside_the_database(
+    bench: Workbench,
+) -> None:
+    bench.landing_dir.mkdir()
+    folder = bench.root / "warehouse.duckdb.tmp"
+    with connect(bench.database, bench.landing_dir, memory_limit="64MB") as connection:
+        sorted_rows = connection.execute(
+            "SELECT n, repeat('x', 50) FROM range(3_000_000) AS numbers(n) ORDER BY hash(n)"
+        )
+        assert folder.is_dir()
+        assert len(sorted_rows.fetchmany(10)) == 10
+        with pytest.raises(duckdb.InvalidInputException):
+            connection.execute("SET memory_limit = '1GB'")
     assert sorted(path.name for path in bench.root.iterdir()) == ["landing", "warehouse.duckdb"]

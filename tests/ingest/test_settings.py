@@ -38,6 +38,7 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
         settle_seconds=2.0,
         max_files_per_run=1000,
         lock_wait_seconds=60.0,
+        memory_limit="",
     )
 
 
@@ -83,6 +84,7 @@ def test_every_setting_can_be_set(project: Path) -> None:
         "SETTLE_SECONDS": "0",
         "MAX_FILES_PER_RUN": "1",
         "LOCK_WAIT_SECONDS": "1.5",
+        "DUCKDB_MEMORY_LIMIT": "1.5 GiB",
     }
     assert list(given) == list(DEFAULTS)
     assert read_settings(given) == Settings(
@@ -95,6 +97,7 @@ def test_every_setting_can_be_set(project: Path) -> None:
         settle_seconds=0.0,
         max_files_per_run=1,
         lock_wait_seconds=1.5,
+        memory_limit="1.5 GiB",
     )
 
 
@@ -134,6 +137,8 @@ def test_any_other_empty_setting_means_its_default(project: Path, name: str) -> 
         ("MAX_FILES_PER_RUN", "-5"),
         ("MAX_FILES_PER_RUN", "many"),
         ("LOCK_WAIT_SECONDS", "a minute"),
+        ("DUCKDB_MEMORY_LIMIT", "much"),
+        ("DUCKDB_MEMORY_LIMIT", "1GB'"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(project: Path, name: str, value: str) -> None:

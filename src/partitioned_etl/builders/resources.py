@@ -56,6 +56,10 @@ class Warehouse(DuckDBResource):
         default=None,
         description="How long to wait for another process; by default LOCK_WAIT_SECONDS.",
     )
+    memory_limit: str | None = Field(
+        default=None,
+        description="How much memory DuckDB may take, such as 1GB; by default DUCKDB_MEMORY_LIMIT.",
+    )
     landing: dg.ResourceDependency[LandingDirectory]
 
     @property
@@ -69,6 +73,12 @@ class Warehouse(DuckDBResource):
         wait = self.lock_wait_seconds
         return read_settings().lock_wait_seconds if wait is None else wait
 
+    @property
+    def most_memory(self) -> str:
+        """How much memory DuckDB may take; empty for its own default."""
+        limit = self.memory_limit
+        return read_settings().memory_limit if limit is None else limit
+
     @contextmanager
     def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the database for one piece of work.
@@ -80,6 +90,7 @@ class Warehouse(DuckDBResource):
             self.path,
             self.landing.directory,
             lock_wait_seconds=self.lock_wait,
+            memory_limit=self.most_memory,
             log=logging.getLogger(__name__),
         ) as connection:
             yield connection

@@ -155,6 +155,7 @@ def build_landing_sensor(
                 warehouse.path,
                 settle_seconds=landing.settle_time,
                 lock_wait_seconds=TICK_LOCK_WAIT_SECONDS,
+                memory_limit=warehouse.most_memory,
                 touched_max_bytes=TICK_TOUCHED_BYTES,
             )
         except (WarehouseLockedError, LandedFileError) as error:

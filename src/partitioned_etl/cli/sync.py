@@ -178,6 +178,7 @@ def _plan(pipeline: FeedPipeline, known: list[str], settings: Settings) -> Plan:
         settings.database,
         settle_seconds=settings.settle_seconds,
         lock_wait_seconds=settings.lock_wait_seconds,
+        memory_limit=settings.memory_limit,
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from partitioned_etl.ingest.columns import quote_text
 from partitioned_etl.ingest.errors import (
     NoDatabaseError,
     WarehouseError,
@@ -44,6 +45,7 @@ def connect(
     landing_dir: Path,
     *,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    memory_limit: str = "",
     log: logging.Logger = logger,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the database for one piece of work, and close it whatever happens.
@@ -57,6 +59,9 @@ def connect(
         database: Path of the database file; it and its folder are made if they are not there.
         landing_dir: The one directory that statements may read files from.
         lock_wait_seconds: How long to wait for another process to let go of the file.
+        memory_limit: How much memory DuckDB may take, such as `1GB`, before it puts what it works
+            on into the folder `<database>.tmp`; empty for DuckDB's own default. It holds for the
+            process while the database is open, as the first connection has it.
         log: Where to say that it waits.
 
     Yields:
@@ -71,7 +76,7 @@ def connect(
     connection = _open(database, lock_wait_seconds, log)
     try:
         with _sandbox_lock:
-            _enter_sandbox(connection, landing_dir.resolve())
+            _enter_sandbox(connection, landing_dir.resolve(), memory_limit)
         yield connection
     finally:
         connection.close()
@@ -174,7 +179,9 @@ def _open(
         pause = min(pause * 2, 1.0)
 
 
-def _enter_sandbox(connection: duckdb.DuckDBPyConnection, landing_dir: Path) -> None:
+def _enter_sandbox(
+    connection: duckdb.DuckDBPyConnection, landing_dir: Path, memory_limit: str
+) -> None:
     current = connection.execute(
         "SELECT current_setting('lock_configuration'), current_setting('allowed_directories')"
     ).fetchone()
@@ -188,10 +195,14 @@ def _enter_sandbox(connection: duckdb.DuckDBPyConnection, landing_dir: Path) -> 
                 f"{landing_dir}"
             )
         return
+    # They let another thread ask how far a statement is, and nothing is printed.
+    connection.execute("SET enable_progress_bar = true")
+    connection.execute("SET enable_progress_bar_print = false")
     # Rows of a large file then go in as fast as they are read; tables have no order to keep.
     connection.execute("SET preserve_insertion_order = false")
-    directory = str(landing_dir).replace("'", "''")
-    connection.execute(f"SET allowed_directories = ['{directory}']")
+    if memory_limit:
+        connection.execute(f"SET memory_limit = {quote_text(memory_limit)}")
+    connection.execute(f"SET allowed_directories = [{quote_text(str(landing_dir))}]")
     _shut_off(connection)
 
 

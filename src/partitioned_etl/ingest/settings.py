@@ -5,6 +5,7 @@ working directory. Values that belong to one feed do not belong here, but in its
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, str] = {
     "SETTLE_SECONDS": "2",
     "MAX_FILES_PER_RUN": "1000",
     "LOCK_WAIT_SECONDS": "60",
+    "DUCKDB_MEMORY_LIMIT": "",
 }
 
 
@@ -44,6 +46,7 @@ class Settings:
         settle_seconds: How long a file must have been left alone before it is loaded.
         max_files_per_run: Most files that one run loads, and that one tick asks for.
         lock_wait_seconds: How long a load waits for another process that has the database open.
+        memory_limit: How much memory DuckDB may take, such as `1GB`; empty for its own default.
     """
 
     landing_dir: Path
@@ -55,6 +58,7 @@ class Settings:
     settle_seconds: float
     max_files_per_run: int
     lock_wait_seconds: float
+    memory_limit: str
 
 
 def project_dir() -> Path:
@@ -104,6 +108,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         settle_seconds=read("SETTLE_SECONDS", _seconds),
         max_files_per_run=read("MAX_FILES_PER_RUN", _whole_number),
         lock_wait_seconds=read("LOCK_WAIT_SECONDS", _seconds),
+        memory_limit=read("DUCKDB_MEMORY_LIMIT", _memory_size),
     )
 
 
@@ -117,3 +122,9 @@ def _seconds(text: str) -> float:
     if not 0 <= (seconds := float(text)) < float("inf"):
         raise ValueError(f"must be a number of seconds: {text}")
     return seconds
+
+
+def _memory_size(text: str) -> str:
+    if text and not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", text, re.ASCII):
+        raise ValueError(f"must be a size such as 1GB or 512MiB: {text}")
+    return text

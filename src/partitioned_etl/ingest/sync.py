@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from partitioned_etl.ingest.database import (
@@ -20,7 +21,7 @@ from partitioned_etl.ingest.database import (
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, Listing, list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger, record_signatures
-from partitioned_etl.ingest.outcomes import OutcomeStatus
+from partitioned_etl.ingest.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.ingest.reconcile import (
     Action,
     Plan,
@@ -82,6 +83,7 @@ def plan_feed(
     *,
     settle_seconds: float = DEFAULT_SETTLE_SECONDS,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    memory_limit: str = "",
     touched_max_bytes: int = _TOUCHED_MAX_BYTES,
     read_only: bool = False,
     log: logging.Logger = logger,
@@ -95,6 +97,7 @@ def plan_feed(
         database: Path of the database; it is not made if it is not there.
         settle_seconds: How long a file must have been left alone before it is loaded.
         lock_wait_seconds: How long to wait for another process that has the database open.
+        memory_limit: DuckDB's `memory_limit`; empty for its own default.
         touched_max_bytes: How much to read at most to tell touched files from changed ones.
         read_only: Whether to change nothing: touched files are told, and not recorded.
         log: Where to say that it waits.
@@ -106,12 +109,19 @@ def plan_feed(
         WarehouseLockedError: The database was in use for longer than the wait.
     """
     ledger: dict[str, LedgerRow] = {}
-    wait = {"lock_wait_seconds": lock_wait_seconds}
+    opened = partial(
+        connect,
+        database,
+        landing_dir,
+        lock_wait_seconds=lock_wait_seconds,
+        memory_limit=memory_limit,
+        log=log,
+    )
     if database.exists():
         with (
-            connect_read_only(database, log=log, **wait)
+            connect_read_only(database, lock_wait_seconds=lock_wait_seconds, log=log)
             if read_only
-            else connect(database, landing_dir, log=log, **wait)
+            else opened()
         ) as connection:
             if has_table(connection, feed.table):
                 ledger = read_ledger(connection, feed)
@@ -122,7 +132,7 @@ def plan_feed(
     if touched and not read_only:
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]
-        with connect(database, landing_dir, log=log, **wait) as connection:
+        with opened() as connection:
             record_signatures(connection, rows, files)
     return plan
 
@@ -134,11 +144,13 @@ def sync_feed(
     *,
     settle_seconds: float = DEFAULT_SETTLE_SECONDS,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    memory_limit: str = "",
     log: logging.Logger = logger,
 ) -> SyncReport:
     """Bring one feed's table level with its folder.
 
-    Files that are still settling are waited for. A bad file is refused and changes no row. Where
+    Files that are still settling, or change while they are read, are waited for; what lands
+    meanwhile may be left to the next call. A bad file is refused and changes no row. Where
     the feed's policy is to remove partitions whose files are gone, that is done at the end.
 
     Args:
@@ -147,6 +159,7 @@ def sync_feed(
         database: Path of the DuckDB database; it is made if it is not there.
         settle_seconds: How long a file must have been left alone before it is loaded.
         lock_wait_seconds: How long to wait for another process that has the database open.
+        memory_limit: DuckDB's `memory_limit`; empty for its own default.
         log: Where progress goes.
 
     Returns:
@@ -157,9 +170,17 @@ def sync_feed(
         WarehouseError: The database cannot be used.
     """
     landing_dir, database = Path(landing_dir), Path(database)
+    opened = partial(
+        connect,
+        database,
+        landing_dir,
+        lock_wait_seconds=lock_wait_seconds,
+        memory_limit=memory_limit,
+        log=log,
+    )
     report = SyncReport()
     attempts: dict[LandedFile, int] = defaultdict(int)
-    reasons: dict[str, str] = {}
+    outcomes: dict[str, Outcome] = {}
     deadline = time.monotonic() + 5 + 10 * settle_seconds
     while True:
         listing = list_landed_files(feed, landing_dir)
@@ -170,40 +191,40 @@ def sync_feed(
             database,
             settle_seconds=settle_seconds,
             lock_wait_seconds=lock_wait_seconds,
+            memory_limit=memory_limit,
             log=log,
         )
         candidates = plan.files(Action.NEW, Action.CHANGED)
         files = choose_files(candidates, lambda file: attempts[file]).wanted
         if files:
-            with connect(
-                database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
-            ) as connection:
-                outcomes = replace_partitions(connection, feed, files, log=log)
-            for outcome in outcomes:
+            with opened() as connection:
+                tried = replace_partitions(connection, feed, files, log=log)
+            for outcome in tried:
                 key, name = outcome.file.partition_key, outcome.file.name
                 attempts[outcome.file] += 1
-                reasons[key] = outcome.reason
+                outcomes[key] = outcome
                 if outcome.status is OutcomeStatus.LOADED:
                     report.loaded.append(SyncRecord(key, name, outcome.row_count, outcome.warning))
-        elif not plan.is_settling or time.monotonic() > deadline:
+            has_changed = any(outcome.status is OutcomeStatus.CHANGED for outcome in tried)
+            if has_changed or find_removable(feed, plan) != Removal():
+                continue
+        if not plan.is_settling or time.monotonic() > deadline:
             removal = find_removable(feed, plan)
             if removal.keys:
-                with connect(
-                    database, landing_dir, lock_wait_seconds=lock_wait_seconds, log=log
-                ) as connection:
+                with opened() as connection:
                     # Whoever had the database open may have loaded a file that came back.
                     ledger = read_ledger(connection, feed)
                     latest = reconcile(list_landed_files(feed, landing_dir), ledger)
                     still = find_removable(feed, latest).keys
                     removal = Removal([key for key in removal.keys if key in still])
                     remove_partitions(connection, feed, removal.keys)
-            return _finish_report(report, plan, reasons, removal)
-        else:
+            return _finish_report(report, plan, outcomes, removal)
+        if not files:
             time.sleep(min(settle_seconds, 0.2))
 
 
 def _finish_report(
-    report: SyncReport, plan: Plan, reasons: Mapping[str, str], removal: Removal
+    report: SyncReport, plan: Plan, outcomes: Mapping[str, Outcome], removal: Removal
 ) -> SyncReport:
     loaded = {record.partition_key for record in report.loaded}
     for key, step in plan.steps.items():
@@ -222,7 +243,9 @@ def _finish_report(
         elif step.action is Action.UNSETTLED:
             report.ignored.append(SyncRecord(key, name, rows, why))
         elif step.action in (Action.NEW, Action.CHANGED):
-            report.rejected.append(SyncRecord(key, name, rows, reasons.get(key, "")))
+            outcome = outcomes[key]
+            if outcome.status is not OutcomeStatus.LOADED:
+                report.rejected.append(SyncRecord(key, name, rows, outcome.reason))
     for passed_over in plan.refused:
         reason = f"{passed_over.name}: {passed_over.reason}"
         report.rejected.append(SyncRecord(passed_over.partition_key, passed_over.name, 0, reason))
