@@ -25,6 +25,7 @@ pip := -m pip --disable-pip-version-check --quiet --quiet install
 # A file of tests shares what is slow to start, such as a server, in one process.
 pytest := -m pytest -n auto --dist loadfile
 benchmarks = $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
+dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
 # Dagster's own word on the two commands that are used here is no news to whoever calls make.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster
@@ -75,7 +76,7 @@ check: .venv/.installed ## Check format, lint, types and definitions
 	@$(dagster) definitions validate --log-level warning
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
 
-bench: .venv/.installed ## Measure against DuckDB alone; NAME=large_file chooses one benchmark
+bench: .venv/.installed $(dlt) ## Measure against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
 	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
 		.venv/bin/python benchmarks/$$name.py || failed=1; echo; done; test -z "$$failed"
 
@@ -91,6 +92,13 @@ clean: ## Remove environments, caches, Dagster's storage and the database; lande
 	@rm -rf .venv .venv-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
 	@rm -rf build dist data/staging/*.duckdb*
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# dlt wants DuckDB 1.5, so it has an environment of its own.
+.venv-dlt/.installed: benchmarks/children/dlt.requirements
+	@echo 'Making .venv-dlt from $<'
+	@"$(python)" -m venv --clear .venv-dlt
+	@.venv-dlt/bin/python $(pip) --requirement $<
+	@echo "$(CURDIR)" > $@
 
 # The stamp comes last: an environment without one was broken off or has moved, and is made anew.
 %/.installed: requirements.lock pyproject.toml

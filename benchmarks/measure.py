@@ -87,7 +87,11 @@ class Lines:
 
 
 def take_turns(
-    ways: Mapping[str, Callable[[], None]], *, runs: int = 5, warm_ups: int = 1
+    ways: Mapping[str, Callable[[], None]],
+    *,
+    runs: int = 5,
+    warm_ups: int = 1,
+    prepare: Mapping[str, Callable[[], None]] | None = None,
 ) -> dict[str, Figures]:
     """Run ways by turns and time them.
 
@@ -95,6 +99,7 @@ def take_turns(
         ways: What to run, by name.
         runs: How often each one counts.
         warm_ups: How often each one runs before that.
+        prepare: What goes before each run of a way and is not timed, by the way's name.
 
     Returns:
         The seconds that each one took.
@@ -102,6 +107,8 @@ def take_turns(
     took: dict[str, list[float]] = {name: [] for name in ways}
     for run in range(warm_ups + runs):
         for name, way in ways.items():
+            if prepare and name in prepare:
+                prepare[name]()
             started = time.perf_counter()
             way()
             if run >= warm_ups:
