@@ -178,6 +178,44 @@ def test_checks_fail_until_the_refused_file_is_corrected(
     assert passed(load_all(instance, resources)) == dict.fromkeys(both, True) | total
 
 
+def test_a_refused_partition_and_no_other_gets_an_observation_with_the_reason(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    load_all(instance, resources)
+    (customers / "b.csv").write_text(price_rows(1, -1))
+    (customers / "c.csv").unlink()
+    load_all(instance, resources)
+
+    def observed(asset: dg.AssetKey) -> dict[str | None, tuple[object, object]]:
+        found = instance.fetch_observations(asset, limit=10).records
+        events = [record.asset_observation for record in found]
+        return {
+            event.partition: (event.metadata["reason"].value, event.metadata["rows_kept"].value)
+            for event in events
+            if event
+        }
+
+    refused = observed(LOAD)
+    assert set(refused) == {"b", "c"}
+    reason, rows_kept = refused["b"]
+    assert "b.csv: line 3, column share_price: not greater than 0" in str(reason)
+    assert rows_kept == 2
+    # The file of b is there and described; it is refused by the table alone.
+    assert set(observed(IMPORT)) == {"c"}
+
+
+def test_each_column_of_the_table_says_what_it_holds_and_which_column_it_is_made_from() -> None:
+    metadata = customer_assets.specs_by_key[LOAD].metadata
+    schema = metadata["dagster/column_schema"]
+    assert all(column.description for column in schema.columns)
+    lineage = metadata["dagster/column_lineage"].deps_by_column
+    assert lineage["amount"] == [dg.TableColumnDep(IMPORT, "amount")]
+    assert set(lineage) == {column.name for column in schema.columns} - {
+        "partition_key",
+        "source_file",
+    }
+
+
 def test_a_refused_file_that_is_gone_fails_no_check(
     customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
 ) -> None:

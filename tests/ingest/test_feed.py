@@ -239,6 +239,7 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
             {"row_rules": (RowRule(name="r", column="b", expression="true", reason=""),)},
             "rule r is about column b",
         ),
+        ({"column_descriptions": {"b": "Not there."}}, "column_descriptions: there is no column b"),
     ],
 )
 def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], message: str) -> None:

@@ -8,12 +8,18 @@ bad one, fails alone while all others of the run are loaded and shown green.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import dagster as dg
 
 from partitioned_etl.builders.checks import contract_check_specs, judge_checks
 from partitioned_etl.builders.imports import import_spec, materialize_import
-from partitioned_etl.builders.loads import load_metadata, load_spec, read_previews
+from partitioned_etl.builders.loads import (
+    load_metadata,
+    load_spec,
+    observe_refusal,
+    read_previews,
+)
 from partitioned_etl.builders.partitions import check_partitions_fit
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.contract import survey_file
@@ -32,6 +38,11 @@ from partitioned_etl.ingest.warehouse import replace_partitions
 DUCKDB_POOL = "duckdb"
 """Dagster pool of every step that opens the database; `dagster.yaml` limits it to one."""
 _MAX_REASONS = 20
+
+FeedEvent: TypeAlias = (
+    dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult
+)
+"""What a feed's step tells Dagster."""
 
 
 def build_feed_assets(
@@ -74,7 +85,7 @@ def build_feed_assets(
     )
     def feed_assets(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
-    ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult | dg.AssetCheckResult]:
+    ) -> Iterator[FeedEvent]:
         keys = context.partition_keys
         if not keys:
             raise dg.Failure(
@@ -86,11 +97,16 @@ def build_feed_assets(
         checks = context.selected_asset_check_keys
         loads = load_key in context.selected_asset_keys or bool(checks)
         batch = _load(context, feed, files, warehouse) if loads else _survey(feed, files)
+        imported = set()
         for outcome in batch.outcomes:
             if outcome.reason:
                 reasons[outcome.file.partition_key] = outcome.reason
             if outcome.survey and import_key in context.selected_asset_keys:
+                imported.add(outcome.file.partition_key)
                 yield materialize_import(feed, import_key, outcome.file, outcome.survey)
+        for asset_key in context.selected_asset_keys:
+            for key in reasons.keys() - (imported if asset_key == import_key else set()):
+                yield observe_refusal(asset_key, key, reasons[key], batch.ledger.get(key))
         if load_key in context.selected_asset_keys:
             yield from _report_load(context, load_key, batch, is_whole=not reasons)
         yield from judge_checks(feed, checks, batch.ledger, listing.files)

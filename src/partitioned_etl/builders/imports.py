@@ -36,6 +36,7 @@ def import_spec(
         ),
         kinds={feed.format.kind},
         group_name=feed.name,
+        tags=feed_tags(feed),
         owners=owners,
         partitions_def=partitions_def,
         metadata={
@@ -48,12 +49,15 @@ def import_spec(
 
 def column_schema(feed: Feed) -> dg.TableSchema:
     """Give the columns of a feed's file as Dagster shows them."""
+    described = feed.column_descriptions
     return dg.TableSchema(
-        [
-            dg.TableColumn(name, kind, description=feed.column_descriptions.get(name))
-            for name, kind in feed.columns.items()
-        ]
+        [dg.TableColumn(name, kind, described.get(name)) for name, kind in feed.columns.items()]
     )
+
+
+def feed_tags(feed: Feed) -> dict[str, str]:
+    """Give the tags by which the asset catalog finds what belongs to a feed."""
+    return {"feed": feed.name, "partitioning": str(feed.partitioning)}
 
 
 def import_metadata(feed: Feed, file: LandedFile, survey: Survey) -> Mapping[str, dg.MetadataValue]:

@@ -12,8 +12,9 @@ import dagster as dg
 import duckdb
 import pandas as pd
 
-from partitioned_etl.builders.imports import column_schema
+from partitioned_etl.builders.imports import column_schema, feed_tags
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.ledger import LedgerRow
 from partitioned_etl.ingest.outcomes import Outcome
 from partitioned_etl.ingest.statements import preview_sql
 
@@ -49,13 +50,21 @@ def load_spec(
         ),
         kinds={"duckdb", "table"},
         group_name=feed.name,
+        tags=feed_tags(feed),
         owners=owners,
         partitions_def=partitions_def,
         metadata={
             "dagster/column_schema": table_schema(feed),
+            "dagster/column_lineage": column_lineage(feed, import_key),
             "dagster/table_name": feed.table,
         },
     )
+
+
+def column_lineage(feed: Feed, import_key: str) -> dg.TableColumnLineage:
+    """Tell Dagster which column of the file each column of the table is made from."""
+    key = dg.AssetKey(import_key)
+    return dg.TableColumnLineage({name: [dg.TableColumnDep(key, name)] for name in feed.columns})
 
 
 def table_schema(feed: Feed) -> dg.TableSchema:
@@ -92,6 +101,30 @@ def load_metadata(
         "dagster/column_schema": dg.MetadataValue.table_schema(table_schema(feed)),
         "dagster/uri": dg.MetadataValue.text(f"{database.resolve().as_uri()}#{feed.table}"),
     }
+
+
+def observe_refusal(
+    asset_key: dg.AssetKey, partition_key: str, reason: str, row: LedgerRow | None
+) -> dg.AssetObservation:
+    """Tell Dagster why a partition was not loaded, on the partition's own page.
+
+    Args:
+        asset_key: The asset whose partition it is.
+        partition_key: The partition.
+        reason: Why its file was refused, or that there is none.
+        row: What the ledger says of it, if anything.
+    """
+    rows = row.row_count if row else 0
+    kept = f"its {rows:,} rows stay as they were" if row and row.loaded_at else "it has no rows yet"
+    return dg.AssetObservation(
+        asset_key,
+        partition=partition_key,
+        description=f"Not loaded; {kept}.",
+        metadata={
+            "reason": dg.MetadataValue.text(reason),
+            "rows_kept": dg.MetadataValue.int(rows),
+        },
+    )
 
 
 def read_previews(

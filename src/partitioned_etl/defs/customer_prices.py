@@ -13,6 +13,7 @@ CUSTOMER_PRICES = Feed(
     columns=DAILY_PRICES.columns,
     table="raw_dynamic_partition_data",
     row_rules=(SHARE_PRICE_IS_POSITIVE,),
+    column_descriptions=DAILY_PRICES.column_descriptions,
 )
 
 CUSTOMER_PRICES_PIPELINE = build_pipeline(

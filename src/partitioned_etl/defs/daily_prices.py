@@ -26,6 +26,14 @@ DAILY_PRICES = Feed(
     },
     table="raw_partition_data",
     row_rules=(SHARE_PRICE_IS_POSITIVE,),
+    column_descriptions={
+        "date": "Day of the quotation; it need not be the day of the file.",
+        "share_price": "Price of one share; more than 0.",
+        "amount": "Number of shares that changed hands.",
+        "spend": "What was paid for them, in thousands.",
+        "shift": "Change of the price since the quotation before.",
+        "spread": "Difference between the prices asked and offered.",
+    },
 )
 
 DAILY_PRICES_PIPELINE = build_pipeline(

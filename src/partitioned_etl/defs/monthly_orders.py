@@ -3,6 +3,7 @@
 import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
+from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.defs.partitions import monthly_partitions
@@ -24,6 +25,12 @@ MONTHLY_ORDERS = Feed(
             reason="not in the month of the file's name",
         ),
     ),
+    column_descriptions={
+        "id": "Number of the order.",
+        "user_id": "Who ordered.",
+        "order_date": "Day of the order, in the month of the file.",
+        "status": "How far the order has come, such as `placed` or `returned`.",
+    },
 )
 
 
@@ -37,9 +44,17 @@ MONTHLY_ORDERS = Feed(
     pool=DUCKDB_POOL,
     kinds={"duckdb", "table"},
     group_name=MONTHLY_ORDERS.name,
+    tags=feed_tags(MONTHLY_ORDERS),
     owners=["team:data-engineering"],
     metadata={
         "dagster/table_name": "monthly_orders",
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                "partition_date": [dg.TableColumnDep(dg.AssetKey("stg_orders"), "partition_key")],
+                "status": [dg.TableColumnDep(dg.AssetKey("stg_orders"), "status")],
+                "order_num": [dg.TableColumnDep(dg.AssetKey("stg_orders"), "id")],
+            }
+        ),
         "dagster/column_schema": dg.TableSchema(
             [
                 dg.TableColumn("partition_date", "VARCHAR", description="The month: `2018-01`."),
