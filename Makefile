@@ -88,9 +88,9 @@ lock: ## Write requirements.lock anew; ARGS=--upgrade takes newer versions
 		--output-file requirements.lock $(ARGS)
 	@rm -rf .venv-lock
 
-clean: ## Remove environments, caches, Dagster's storage and the database; landed files stay
+clean: ## Remove environments, caches, storage, database and what is made from it; landed files stay
 	@rm -rf .venv .venv-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
-	@rm -rf build dist data/staging/*.duckdb*
+	@rm -rf build dist data/staging/*.duckdb* data/archive data/reports
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # dlt wants DuckDB 1.5, so it has an environment of its own.

@@ -35,6 +35,16 @@ def _hypothesis_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _output_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made from the tables lies with the test's files, and not in the checkout."""
+    folder = tmp_path_factory.mktemp("output")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("archive", "reports"):
+            monkeypatch.setenv(f"{name.upper()}_DIR", str(folder / name))
+        yield
+
+
 @pytest.fixture
 def landing_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty landing directory with the folders of the shipped feeds, set as LANDING_DIR."""

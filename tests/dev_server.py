@@ -73,6 +73,8 @@ class DevServer:
         settings = DEFAULTS | {
             "LANDING_DIR": str(self.landing_dir),
             "DUCKDB_DATABASE": str(self.database),
+            "ARCHIVE_DIR": str(self.folder / "archive"),
+            "REPORTS_DIR": str(self.folder / "reports"),
             "SENSOR_INTERVAL_SECONDS": "1",
             "SETTLE_SECONDS": "0.5",
         }

@@ -20,6 +20,7 @@ def test_the_code_location_holds_exactly_these() -> None:
         "monthly_orders",
         "import_supplier_stock",
         "supplier_stock",
+        "arrivals",
     }
     assert {key.to_user_string() for key in graph.asset_check_keys} == {
         "duckdb_partition_table:daily_prices_match_contract",
@@ -56,6 +57,7 @@ def test_the_code_location_holds_exactly_these() -> None:
         "monthly_landing_sensor",
         "monthly_rollup_sensor",
         "supplier_stock_landing_sensor",
+        "arrivals_sensor",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "daily_prices_schedule",

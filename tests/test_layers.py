@@ -8,7 +8,10 @@ import pytest
 from partitioned_etl import definitions
 
 PACKAGE = Path(definitions.__file__).parent
-LAYERS = ["ingest", "builders", "components", "defs", "definitions", "cli", "__main__"]
+LAYERS = [
+    *("ingest", "reports", "builders", "components", "defs", "definitions"),
+    *("cli", "__main__"),
+]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
@@ -42,8 +45,18 @@ def test_a_module_imports_only_its_own_layer_and_those_below(path: Path) -> None
 def test_no_module_uses_private_modules_of_dagster_and_ingest_uses_none(path: Path) -> None:
     dagster = {name for name in imported_by(path) if name.split(".")[0].startswith("dagster")}
     assert not {name for name in dagster if "._" in name}
-    if layer_of(path) == "ingest":
+    if layer_of(path) in ("ingest", "reports"):
         assert not dagster
+
+
+def test_the_plotting_library_is_imported_by_the_function_that_draws() -> None:
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {name for node in at_import for name in ast.unparse(node).split()}
+        assert not {name for name in names if name.split(".")[0] == "matplotlib"}, path
+        if layer_of(path) != "reports":
+            assert not {name for name in imported_by(path) if name.startswith("matplotlib")}, path
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

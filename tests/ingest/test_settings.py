@@ -31,6 +31,8 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
     assert read_settings() == Settings(
         landing_dir=project / "data/source",
         database=project / "data/staging/partitioned_etl.duckdb",
+        archive_dir=project / "data/archive",
+        reports_dir=project / "data/reports",
         daily_start_date=date(2018, 1, 21),
         daily_end_date=date(2018, 1, 24),
         monthly_start_date=date(2018, 1, 1),
@@ -77,6 +79,8 @@ def test_every_setting_can_be_set(project: Path) -> None:
     given = {
         "LANDING_DIR": "in",
         "DUCKDB_DATABASE": "/db/x.duckdb",
+        "ARCHIVE_DIR": "copies",
+        "REPORTS_DIR": "/pages",
         "DAILY_START_DATE": "2020-02-03",
         "DAILY_END_DATE": "2020-03-04",
         "MONTHLY_START_DATE": "2020-04-01",
@@ -90,6 +94,8 @@ def test_every_setting_can_be_set(project: Path) -> None:
     assert read_settings(given) == Settings(
         landing_dir=project / "in",
         database=Path("/db/x.duckdb"),
+        archive_dir=project / "copies",
+        reports_dir=Path("/pages"),
         daily_start_date=date(2020, 2, 3),
         daily_end_date=date(2020, 3, 4),
         monthly_start_date=date(2020, 4, 1),

@@ -7,6 +7,7 @@ feed's folder. Reading a file, SQL and Dagster do not belong here.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -96,6 +97,10 @@ class Feed:
         bad_rows: What becomes of a file with rows that break the contract.
         max_rejected_rows: With quarantine: a file with more bad rows than this is refused.
         max_rejected_percent: With quarantine: so is one with a larger share, 0 to 100.
+        due_after: How long after the end of a partition's day or month, in UTC, its file is due:
+            `timedelta(hours=7)` is 07:00 of the next day. None if it may come at any time.
+        short_below_percent: A partition with fewer rows than this share of the usual number is
+            pointed out; 0 for none. The usual number is the median of the partitions before it.
         description: What the files are and who sends them, in plain words.
         column_descriptions: What columns mean, by name, for those that say so.
 
@@ -120,6 +125,8 @@ class Feed:
     bad_rows: BadRows | str = BadRows.FAIL
     max_rejected_rows: int = 10_000
     max_rejected_percent: float = 10.0
+    due_after: timedelta | None = None
+    short_below_percent: float = 50.0
     description: str = ""
     column_descriptions: Mapping[str, str] = field(default_factory=dict)
 
@@ -149,6 +156,13 @@ class Feed:
             raise self._wrong(f"done_suffix {self.done_suffix!r} is how landed files end, too")
         if self.max_rejected_rows < 0 or not 0 <= self.max_rejected_percent <= 100:
             raise self._wrong("max_rejected_rows and max_rejected_percent are limits of 0 or more")
+        if self.due_after is not None:
+            if implied is Partitioning.DYNAMIC:
+                raise self._wrong("due_after: a file that may have any name is due at no time")
+            if not timedelta() <= self.due_after < timedelta(days=28):
+                raise self._wrong("due_after is a time of 0 to 28 days after a day or month ends")
+        if not 0 <= self.short_below_percent <= 100:
+            raise self._wrong("short_below_percent is a share of 0 to 100")
 
     def _check_columns(self) -> None:
         names = [name.casefold() for name in self.columns]

@@ -21,6 +21,8 @@ Value = TypeVar("Value")
 DEFAULTS: dict[str, str] = {
     "LANDING_DIR": "data/source",
     "DUCKDB_DATABASE": "data/staging/partitioned_etl.duckdb",
+    "ARCHIVE_DIR": "data/archive",
+    "REPORTS_DIR": "data/reports",
     "DAILY_START_DATE": "2018-01-21",
     "DAILY_END_DATE": "2018-01-24",
     "MONTHLY_START_DATE": "2018-01-01",
@@ -39,6 +41,8 @@ class Settings:
     Attributes:
         landing_dir: Folder that holds one folder per feed.
         database: The DuckDB database file.
+        archive_dir: Folder of the compressed copies of partitions, with one folder per feed.
+        reports_dir: Folder of the pages that are made for people.
         daily_start_date: First day that the daily feed has a partition for.
         daily_end_date: First day that it has none for any more, as in Dagster; None for no end.
         monthly_start_date: First month that the monthly feed has a partition for.
@@ -51,6 +55,8 @@ class Settings:
 
     landing_dir: Path
     database: Path
+    archive_dir: Path
+    reports_dir: Path
     daily_start_date: date
     daily_end_date: date | None
     monthly_start_date: date
@@ -101,6 +107,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         landing_dir=read("LANDING_DIR", path),
         database=read("DUCKDB_DATABASE", path),
+        archive_dir=read("ARCHIVE_DIR", path),
+        reports_dir=read("REPORTS_DIR", path),
         daily_start_date=read("DAILY_START_DATE", date.fromisoformat),
         daily_end_date=None if no_daily_end else read("DAILY_END_DATE", date.fromisoformat),
         monthly_start_date=read("MONTHLY_START_DATE", date.fromisoformat),

@@ -1,0 +1,167 @@
+"""Arrivals: which partitions of a feed came, came late, were refused or are missing, and when.
+
+Takes a feed's ledger and landed files; gives one arrival per partition, for the calendar in
+`reports/arrivals.py` and the checks in `builders/checks.py`. What is loaded is decided elsewhere.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from statistics import median
+
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.file_names import Partitioning
+from partitioned_etl.ingest.landing import Listing
+from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
+
+LATE_FOR = timedelta(days=7)
+"""How long after it was due a file is late. One that comes afterwards is history, loaded later."""
+USUAL_OF = 14
+"""How many partitions before one tell the usual number of rows."""
+_LEAST_USUAL = 5
+
+
+class ArrivalStatus(StrEnum):
+    """What became of the file that belongs to a partition, from good to bad."""
+
+    LOADED = "loaded"
+    LATE = "late"
+    MISSING = "missing"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What became of the file that belongs to a partition.
+
+    Attributes:
+        partition_key: The partition.
+        day: Where it stands in the calendar: the partition's first day; of a dynamic one, the day
+            on which its file was loaded or refused.
+        status: Loaded, late, missing or refused.
+        reason: Why it is not simply loaded, one sentence; empty if it is.
+    """
+
+    partition_key: str
+    day: date
+    status: ArrivalStatus
+    reason: str = ""
+
+
+def due_at(feed: Feed, partition_key: str) -> datetime | None:
+    """Tell when the file of a partition is due, UTC; None if the feed does not say."""
+    if feed.due_after is None:
+        return None
+    first = date.fromisoformat(partition_key)
+    last = first
+    if feed.partitioning is Partitioning.MONTHLY:
+        last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    end = datetime.combine(last + timedelta(days=1), time(), UTC)
+    return end + feed.due_after
+
+
+def list_arrivals(
+    feed: Feed,
+    ledger: Mapping[str, LedgerRow],
+    listing: Listing,
+    expected: Iterable[str],
+    now: datetime,
+) -> list[Arrival]:
+    """Tell what became of each partition's file.
+
+    When a file came is told by its ctime, which a sender cannot set.
+
+    Args:
+        feed: The feed.
+        ledger: The feed's ledger.
+        listing: What lies in its folder.
+        expected: The partition keys that should have a file, sooner or later.
+        now: The time to judge by, UTC.
+
+    Returns:
+        The arrivals by partition key; none for a file that is not judged yet or not due.
+    """
+    arrivals = {}
+    for key, row in ledger.items():
+        came = datetime.fromtimestamp(row.ctime_ns / 1e9, UTC)
+        if row.status == LoadStatus.REJECTED and key in listing.files:
+            day = _day_of(feed, key, came)
+            arrivals[key] = Arrival(key, day, ArrivalStatus.REFUSED, row.error or "refused")
+        elif row.loaded_at:
+            late = _why_late(feed, key, came)
+            status = ArrivalStatus.LATE if late else ArrivalStatus.LOADED
+            arrivals[key] = Arrival(key, _day_of(feed, key, row.loaded_at), status, late)
+    for entry in listing.refused:
+        if key := entry.partition_key:
+            reason = f"{entry.name}: {entry.reason}"
+            arrivals[key] = Arrival(key, _day_of(feed, key, now), ArrivalStatus.REFUSED, reason)
+    for key, reason in list_missing(feed, [*arrivals, *listing.files], expected, now).items():
+        day = _day_of(feed, key, now)
+        arrivals[key] = Arrival(key, day, ArrivalStatus.MISSING, reason)
+    return [arrivals[key] for key in sorted(arrivals)]
+
+
+def list_missing(
+    feed: Feed, there: Iterable[str], expected: Iterable[str], now: datetime
+) -> dict[str, str]:
+    """Name the partitions whose file is due and has not come.
+
+    Args:
+        feed: The feed.
+        there: Partition keys that have a file or rows.
+        expected: The partition keys that should have a file, sooner or later.
+        now: The time to judge by, UTC.
+
+    Returns:
+        One sentence per partition key.
+    """
+    missing = {}
+    has_file = set(there)
+    for key in expected:
+        due = due_at(feed, key)
+        if due and due < now and key not in has_file:
+            missing[key] = f"no file has come; it was due at {_minute(due)}"
+    return missing
+
+
+def is_recent(feed: Feed, partition_key: str, now: datetime) -> bool:
+    """Tell whether a partition's file was due lately, so that a late one is still news."""
+    due = due_at(feed, partition_key)
+    return due is not None and due <= now < due + LATE_FOR
+
+
+def usual_row_count(
+    feed: Feed, ledger: Mapping[str, LedgerRow], partition_key: str
+) -> float | None:
+    """Give the median number of rows of the loaded partitions just before one.
+
+    Args:
+        feed: The feed.
+        ledger: The feed's ledger, in the order of the keys.
+        partition_key: The partition.
+
+    Returns:
+        None if there are too few to tell, or if the feed's partitions have no order in time.
+    """
+    if feed.partitioning is Partitioning.DYNAMIC:
+        return None
+    before = [row.row_count for key, row in ledger.items() if key < partition_key and row.loaded_at]
+    return median(before[-USUAL_OF:]) if len(before) >= _LEAST_USUAL else None
+
+
+def _why_late(feed: Feed, partition_key: str, came: datetime) -> str:
+    due = due_at(feed, partition_key)
+    if due is None or not due < came < due + LATE_FOR:
+        return ""
+    return f"the file came at {_minute(came)}; it was due at {_minute(due)}"
+
+
+def _day_of(feed: Feed, partition_key: str, moment: datetime) -> date:
+    if feed.partitioning is Partitioning.DYNAMIC:
+        return moment.date()
+    return date.fromisoformat(partition_key)
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,121 @@
+"""What came, came late, was refused or is missing, as the ledger and the folder tell it."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ingest.workbench import NOTES, ORDERS, PRICES
+from partitioned_etl.ingest.arrivals import (
+    Arrival,
+    ArrivalStatus,
+    due_at,
+    list_arrivals,
+    usual_row_count,
+)
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver, Signature
+from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
+
+DUE_AT_SEVEN = replace(PRICES, due_after=timedelta(hours=7))
+NOW = datetime(2024, 3, 10, 12, tzinfo=UTC)
+
+
+def loaded(feed: Feed, key: str, came: datetime, row_count: int = 1) -> LedgerRow:
+    """A partition whose file came at a time and was loaded at once."""
+    return LedgerRow(
+        feed=feed.name,
+        partition_key=key,
+        source_file=f"{key}.csv",
+        size_bytes=1,
+        mtime_ns=0,
+        ctime_ns=int(came.timestamp() * 1e9),
+        inode=1,
+        row_count=row_count,
+        loaded_at=came,
+    )
+
+
+def landed(*keys: str) -> Listing:
+    """A folder that holds a file for each key."""
+    signature = Signature(1, 0, 0, 1)
+    return Listing({key: LandedFile(key, Path(f"{key}.csv"), signature) for key in keys})
+
+
+@pytest.mark.parametrize(
+    ("feed", "key", "due"),
+    [
+        (DUE_AT_SEVEN, "2024-02-28", datetime(2024, 2, 29, 7, tzinfo=UTC)),
+        (DUE_AT_SEVEN, "2024-12-31", datetime(2025, 1, 1, 7, tzinfo=UTC)),
+        (
+            replace(ORDERS, due_after=timedelta(days=2)),
+            "2024-02-01",
+            datetime(2024, 3, 3, tzinfo=UTC),
+        ),
+        (replace(ORDERS, due_after=timedelta()), "2024-12-01", datetime(2025, 1, 1, tzinfo=UTC)),
+        (PRICES, "2024-02-28", None),
+    ],
+)
+def test_a_file_is_due_some_time_after_its_day_or_month(
+    feed: Feed, key: str, due: datetime | None
+) -> None:
+    assert due_at(feed, key) == due
+
+
+def test_each_partition_is_loaded_late_refused_or_missing() -> None:
+    ledger = {
+        "2024-03-04": loaded(DUE_AT_SEVEN, "2024-03-04", datetime(2024, 3, 5, 6, tzinfo=UTC)),
+        "2024-03-05": loaded(DUE_AT_SEVEN, "2024-03-05", datetime(2024, 3, 6, 8, tzinfo=UTC)),
+        "2024-03-06": replace(
+            loaded(DUE_AT_SEVEN, "2024-03-06", datetime(2024, 3, 7, 6, tzinfo=UTC)),
+            status=LoadStatus.REJECTED,
+            error="2024-03-06.csv: line 2: wrong",
+        ),
+    }
+    listing = landed("2024-03-04", "2024-03-05", "2024-03-06", "2024-03-07")
+    listing.refused.append(PassedOver("2024-03-02.csv.gz", "two files", "2024-03-02"))
+    expected = [f"2024-03-{day:02d}" for day in range(2, 11)]
+    arrivals = list_arrivals(DUE_AT_SEVEN, ledger, listing, expected, NOW)
+    assert {arrival.day.day: (arrival.status, arrival.reason) for arrival in arrivals} == {
+        2: (ArrivalStatus.REFUSED, "2024-03-02.csv.gz: two files"),
+        3: (ArrivalStatus.MISSING, "no file has come; it was due at 2024-03-04 07:00 UTC"),
+        4: (ArrivalStatus.LOADED, ""),
+        5: (
+            ArrivalStatus.LATE,
+            "the file came at 2024-03-06 08:00 UTC; it was due at 2024-03-06 07:00 UTC",
+        ),
+        6: (ArrivalStatus.REFUSED, "2024-03-06.csv: line 2: wrong"),
+        8: (ArrivalStatus.MISSING, "no file has come; it was due at 2024-03-09 07:00 UTC"),
+    } | {9: (ArrivalStatus.MISSING, "no file has come; it was due at 2024-03-10 07:00 UTC")}
+
+
+def test_history_that_is_loaded_afterwards_is_not_late() -> None:
+    ledger = {"2018-01-22": loaded(DUE_AT_SEVEN, "2018-01-22", NOW)}
+    [arrival] = list_arrivals(DUE_AT_SEVEN, ledger, landed("2018-01-22"), ["2018-01-22"], NOW)
+    assert arrival.status is ArrivalStatus.LOADED
+
+
+def test_a_partition_whose_file_is_gone_is_loaded_while_its_rows_stay() -> None:
+    came = datetime(2024, 3, 5, 6, tzinfo=UTC)
+    ledger = {"2024-03-04": loaded(DUE_AT_SEVEN, "2024-03-04", came)}
+    [arrival] = list_arrivals(DUE_AT_SEVEN, ledger, Listing(), ["2024-03-04"], NOW)
+    assert arrival.status is ArrivalStatus.LOADED
+
+
+def test_a_dynamic_partition_stands_at_the_day_of_its_load() -> None:
+    came = datetime(2024, 3, 5, 23, 59, tzinfo=UTC)
+    arrivals = list_arrivals(NOTES, {"a": loaded(NOTES, "a", came)}, landed("a"), ["a", "b"], NOW)
+    assert arrivals == [Arrival("a", date(2024, 3, 5), ArrivalStatus.LOADED)]
+
+
+def test_the_usual_number_of_rows_is_the_median_of_the_partitions_before() -> None:
+    counts = [900, 10, 11, 12, 13, 14]
+    ledger = {
+        key: loaded(PRICES, key, NOW, count)
+        for key, count in ((f"2024-03-{day:02d}", count) for day, count in enumerate(counts, 1))
+    }
+    assert usual_row_count(PRICES, ledger, "2024-03-06") == 12
+    assert usual_row_count(PRICES, ledger, "2024-03-05") is None
+    assert usual_row_count(PRICES, ledger, "2024-04-01") == 12.5
+    assert usual_row_count(NOTES, ledger, "z") is None
