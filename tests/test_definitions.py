@@ -20,6 +20,7 @@ def test_the_code_location_holds_exactly_these() -> None:
         "monthly_orders",
         "import_supplier_stock",
         "supplier_stock",
+        "archived_file",
         "arrivals",
     }
     assert {key.to_user_string() for key in graph.asset_check_keys} == {
@@ -50,6 +51,7 @@ def test_the_code_location_holds_exactly_these() -> None:
         "monthly_rollup_job",
         "supplier_stock_job",
         "supplier_stock_reconcile_job",
+        "customer_prices_archive_job",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "daily_landing_sensor",
@@ -57,6 +59,7 @@ def test_the_code_location_holds_exactly_these() -> None:
         "monthly_landing_sensor",
         "monthly_rollup_sensor",
         "supplier_stock_landing_sensor",
+        "customer_prices_archive_sensor",
         "arrivals_sensor",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
@@ -74,7 +77,7 @@ def test_each_asset_comes_after_the_one_before_it_in_its_chain() -> None:
     graph = defs.resolve_asset_graph()
     chains = [
         ["import_partition_file", "duckdb_partition_table"],
-        ["import_dynamic_partition_file", "duckdb_dynamic_partition_table"],
+        ["import_dynamic_partition_file", "duckdb_dynamic_partition_table", "archived_file"],
         ["import_monthly_file", "stg_orders", "monthly_orders"],
         ["import_supplier_stock", "supplier_stock"],
     ]

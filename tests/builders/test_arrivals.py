@@ -7,8 +7,8 @@ import pytest
 
 from conftest import order_rows, price_rows
 from partitioned_etl.definitions import defs
-from partitioned_etl.defs.customer_prices import customer_assets
-from partitioned_etl.defs.monthly_orders import monthly_assets
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS_PIPELINE
 
 ARRIVALS = dg.AssetKey("arrivals")
 
@@ -32,9 +32,9 @@ def test_the_asset_shows_what_came_of_every_feed(
     (landing_dir / "customers" / "globex.csv").write_text(price_rows(-1))
     (landing_dir / "monthly" / "2018-01.csv").write_text(order_rows("2018-01", "placed"))
     for assets, key in (
-        (customer_assets, "acme"),
-        (customer_assets, "globex"),
-        (monthly_assets, "2018-01-01"),
+        (CUSTOMER_PRICES_PIPELINE.assets, "acme"),
+        (CUSTOMER_PRICES_PIPELINE.assets, "globex"),
+        (MONTHLY_ORDERS_PIPELINE.assets, "2018-01-01"),
     ):
         dg.materialize(
             [assets],

@@ -80,15 +80,19 @@ class Warehouse(DuckDBResource):
         return read_settings().memory_limit if limit is None else limit
 
     @contextmanager
-    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def get_connection(self, directory: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the database for one piece of work.
+
+        Args:
+            directory: The one directory that statements may reach; by default the landing
+                directory.
 
         Raises:
             WarehouseLockedError: Another process held the file for longer than the wait.
         """
         with connect(
             self.path,
-            self.landing.directory,
+            directory or self.landing.directory,
             lock_wait_seconds=self.lock_wait,
             memory_limit=self.most_memory,
             log=logging.getLogger(__name__),

@@ -1,5 +1,6 @@
 """Customer prices: one file a customer, `customers/acme.csv`, any name at any time."""
 
+from partitioned_etl.builders.archives import build_archive
 from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.defs.daily_prices import DAILY_PRICES, SHARE_PRICE_IS_POSITIVE
 from partitioned_etl.defs.partitions import customer_partitions
@@ -16,6 +17,15 @@ CUSTOMER_PRICES = Feed(
     column_descriptions=DAILY_PRICES.column_descriptions,
 )
 
+customer_archive = build_archive(
+    CUSTOMER_PRICES,
+    name="archived_file",
+    folder="customers",
+    load_asset="duckdb_dynamic_partition_table",
+    partitions_def=customer_partitions,
+    owners=["team:data-engineering"],
+)
+
 CUSTOMER_PRICES_PIPELINE = build_pipeline(
     CUSTOMER_PRICES,
     partitions_def=customer_partitions,
@@ -23,4 +33,7 @@ CUSTOMER_PRICES_PIPELINE = build_pipeline(
     load_asset="duckdb_dynamic_partition_table",
     sensor="customers_landing_sensor",
     owners=["team:data-engineering"],
+    rollups=[customer_archive.assets],
+    rollup_job=customer_archive.job,
+    rollup_sensor=customer_archive.sensor,
 )

@@ -1,6 +1,6 @@
 """Database: open the DuckDB file for one piece of work, sandboxed, and always close it.
 
-Takes the path and the one directory that may be read, or none; gives a connection. What is done
+Takes the path and the one directory that may be reached, or none; gives a connection. What is done
 with it is in `ledger.py` and `warehouse.py`. Another kind of database would be opened here.
 """
 
@@ -57,7 +57,7 @@ def connect(
 
     Args:
         database: Path of the database file; it and its folder are made if they are not there.
-        landing_dir: The one directory that statements may read files from.
+        landing_dir: The one directory that statements may reach files in.
         lock_wait_seconds: How long to wait for another process to let go of the file.
         memory_limit: How much memory DuckDB may take, such as `1GB`, before it puts what it works
             on into the folder `<database>.tmp`; empty for DuckDB's own default. It holds for the

@@ -1,0 +1,146 @@
+"""Archives: a compressed Parquet copy of each partition, one step below the load asset.
+
+Takes a feed; gives the asset, its job and the sensor that writes a copy again when its partition
+was loaded again. Writing is in `ingest/archive.py`; the third asset of a chain is declared so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from partitioned_etl.builders.assets import DUCKDB_POOL
+from partitioned_etl.builders.imports import feed_tags
+from partitioned_etl.builders.jobs import AssetJob
+from partitioned_etl.builders.loads import table_schema
+from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
+from partitioned_etl.ingest.feed import Feed, OnMissing
+from partitioned_etl.ingest.landing import list_landed_files
+from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
+from partitioned_etl.ingest.settings import read_settings
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What keeps the copies of a feed's partitions.
+
+    Attributes:
+        assets: The asset.
+        job: Writes the copies of one key or a range.
+        sensor: Starts that when a partition was loaded again.
+    """
+
+    assets: dg.AssetsDefinition
+    job: AssetJob
+    sensor: dg.SensorDefinition
+
+
+def build_archive(
+    feed: Feed,
+    *,
+    name: str,
+    folder: str,
+    load_asset: str,
+    partitions_def: dg.PartitionsDefinition,
+    owners: Sequence[str] = (),
+) -> Archive:
+    """Build the asset that holds a copy of each partition of a feed.
+
+    A partition that is not loaded has nothing to copy: its own run says so and fails, while the
+    others of the run are copied. Where the feed's policy removes partitions, the copy of a removed
+    one goes with the next run of this asset; under the policy `keep` a copy stays.
+
+    Args:
+        feed: The feed.
+        name: Key of the asset.
+        folder: Folder of the copies in the archive directory, no other feed's.
+        load_asset: Key of the feed's load asset.
+        partitions_def: The feed's partitions.
+        owners: Who answers for it: e-mail addresses or `team:` names.
+    """
+    load_key = dg.AssetKey(load_asset)
+    schema = table_schema(feed)
+    columns = [column.name for column in schema.columns]
+
+    @dg.asset(
+        name=name,
+        deps=[load_key],
+        partitions_def=partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        automation_condition=dg.AutomationCondition.eager().without(
+            dg.AutomationCondition.in_latest_time_window()
+        ),
+        pool=DUCKDB_POOL,
+        kinds={"parquet", "file"},
+        group_name=feed.name,
+        tags=feed_tags(feed),
+        owners=list(owners),
+        description=(
+            f"One compressed Parquet file for each partition of `{feed.table}`, in folder "
+            f"`{folder}/` of the archive: its rows as they are in the table, replaced as a "
+            "whole whenever the partition was loaded again."
+        ),
+        metadata={
+            "dagster/column_schema": schema,
+            "dagster/column_lineage": dg.TableColumnLineage(
+                {name: [dg.TableColumnDep(load_key, name)] for name in columns}
+            ),
+        },
+    )
+    def archived_file(
+        context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
+    ) -> None:
+        archive_dir = read_settings().archive_dir
+        feed_dir = archive_dir / folder
+        with warehouse.get_connection(archive_dir) as connection:
+            ledger = read_ledger(connection, feed)
+            loaded = [key for key in context.partition_keys if _is_loaded(ledger.get(key))]
+            written = write_archive(connection, feed, loaded, feed_dir)
+        landed = list_landed_files(feed, landing.directory).files
+        for path in remove_archived_files(feed, feed_dir, {*ledger, *landed}):
+            context.log.info(f"feed {feed.name}: removed {path.name}: its partition is gone")
+        metadata = {key: _describe(archived) for key, archived in written.items()}
+        if feed.on_missing is OnMissing.REMOVE:
+            no_rows = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
+            metadata |= {key: no_rows for key in context.partition_keys if key not in written}
+        missing = [key for key in context.partition_keys if key not in metadata]
+        for key, of_key in metadata.items():
+            if missing:
+                context.log_event(dg.AssetMaterialization(name, partition=key, metadata=of_key))
+            else:
+                context.add_asset_metadata(of_key, partition_key=key)
+        if missing:
+            raise dg.Failure(
+                f"feed {feed.name}: {len(missing)} of {len(context.partition_keys)} partitions are "
+                f"not loaded and have no copy: {', '.join(map(ascii, missing[:20]))}",
+                allow_retries=False,
+            )
+
+    job = dg.define_asset_job(
+        f"{feed.name}_archive_job",
+        selection=[archived_file],
+        description=f"Write the copies of {feed.name} again: one partition or a range.",
+        executor_def=dg.in_process_executor,
+    )
+    sensor = dg.AutomationConditionSensorDefinition(
+        f"{feed.name}_archive_sensor",
+        target=[archived_file],
+        minimum_interval_seconds=read_settings().sensor_interval_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Writes the copy of a partition when the partition was loaded again.",
+    )
+    return Archive(archived_file, job, sensor)
+
+
+def _is_loaded(row: LedgerRow | None) -> bool:
+    return row is not None and row.loaded_at is not None
+
+
+def _describe(archived: ArchivedFile) -> dict[str, dg.MetadataValue]:
+    return {
+        "path": dg.MetadataValue.path(archived.path),
+        "dagster/uri": dg.MetadataValue.text(archived.path.resolve().as_uri()),
+        "dagster/partition_row_count": dg.MetadataValue.int(archived.row_count),
+        "size_bytes": dg.MetadataValue.int(archived.size_bytes),
+    }

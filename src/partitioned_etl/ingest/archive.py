@@ -1,0 +1,108 @@
+"""Archive: a compressed Parquet copy of each loaded partition, for readers without the database.
+
+Takes a connection that may write to the archive's folder; gives one file per partition, replaced
+as a whole. It is made from the table and not from the landed file. Loading does not belong here.
+"""
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import duckdb
+
+from partitioned_etl.ingest.columns import quote_identifier
+from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, Feed, OnMissing
+from partitioned_etl.ingest.statements import count_rows_sql
+
+SUFFIX = ".parquet"
+_MAX_NAME_CHARS = 150
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """The copy of one partition.
+
+    Attributes:
+        path: Where it lies.
+        row_count: Rows in it.
+        size_bytes: Its size.
+    """
+
+    path: Path
+    row_count: int
+    size_bytes: int
+
+
+def archive_file_name(partition_key: str) -> str:
+    """Give the name of a partition's copy, whatever the key is.
+
+    Letters, digits, `.`, `_`, `-` and `~` stay, but for a leading dot; all else is written as
+    `%2F`. No two keys share a name, and none leads out of a folder or hides a file.
+
+    Args:
+        partition_key: Any text.
+    """
+    name = quote(partition_key.encode("utf-8", "surrogatepass"), safe="")
+    if name.startswith("."):
+        name = f"%2E{name[1:]}"
+    if len(name) > _MAX_NAME_CHARS:
+        # No key gives a plus sign, so that a short key cannot take the name of a long one.
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        name = f"{name[:_MAX_NAME_CHARS]}+{digest}"
+    return name + SUFFIX
+
+
+def write_archive(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str], folder: Path
+) -> dict[str, ArchivedFile]:
+    """Write the copies of partitions, each as a whole: a reader finds the old one or the new one.
+
+    Args:
+        connection: A connection whose sandbox is the archive's folder.
+        feed: The feed.
+        keys: Keys of loaded partitions.
+        folder: The feed's folder in the archive; it is made if it is not there.
+
+    Returns:
+        What was written, by partition key.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    table = quote_identifier(feed.table)
+    counts = dict(connection.execute(count_rows_sql(feed), [list(keys)]).fetchall()) if keys else {}
+    written = {}
+    for key in keys:
+        path = folder / archive_file_name(key)
+        temporary = path.with_name(f".{path.name}.part")
+        rows = connection.sql(
+            f"SELECT * FROM {table} WHERE {PARTITION_KEY_COLUMN} = ?", params=[key]
+        )
+        rows.write_parquet(str(temporary), compression="zstd")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        size_bytes = temporary.stat().st_size
+        temporary.replace(path)
+        written[key] = ArchivedFile(path, counts.get(key, 0), size_bytes)
+    return written
+
+
+def remove_archived_files(feed: Feed, folder: Path, keep: Collection[str]) -> list[Path]:
+    """Remove the copies of partitions that are no more, if the feed's policy removes partitions.
+
+    Args:
+        feed: The feed; by its policy `keep`, copies stay for ever.
+        folder: The feed's folder in the archive.
+        keep: Keys of all partitions that are loaded or have a landed file.
+
+    Returns:
+        What was removed.
+    """
+    if feed.on_missing is OnMissing.KEEP or not folder.is_dir():
+        return []
+    kept = {archive_file_name(key) for key in keep}
+    gone = [path for path in sorted(folder.glob(f"*{SUFFIX}")) if path.name not in kept]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return gone
