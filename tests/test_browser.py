@@ -22,7 +22,11 @@ TIMEOUT_MS = 60_000
 VIEWPORT = ViewportSize(width=2000, height=1400)
 
 CHAINS = {
-    "customer_prices": ("import_dynamic_partition_file", "duckdb_dynamic_partition_table"),
+    "customer_prices": (
+        "import_dynamic_partition_file",
+        "duckdb_dynamic_partition_table",
+        "archived_file",
+    ),
     "daily_prices": ("import_partition_file", "duckdb_partition_table"),
     "monthly_orders": ("import_monthly_file", "stg_orders", "monthly_orders"),
 }
@@ -98,7 +102,7 @@ def test_the_asset_graph_shows_the_chain_of_each_feed(page: Page, tmp_path: Path
         graph.get_by_text(group, exact=True).click()
         expect(graph.get_by_text(assets[0], exact=True)).to_be_visible()
     page.reload()
-    expect(graph.get_by_text("Latest event")).to_have_count(7)
+    expect(graph.get_by_text("Latest event")).to_have_count(8)
     expect(graph.get_by_text("Loading")).to_have_count(0)
     page.screenshot(path=tmp_path / "asset_graph.png")
 
@@ -138,6 +142,9 @@ def test_the_page_of_a_failed_partition_leads_to_the_reason(
     page.goto(f"/assets/{asset}?view=partitions")
     page.locator("div[title='broken']").click()
     expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
+    expect(page.get_by_text("Not loaded; it has no rows yet.").first).to_be_visible()
+    on_the_page = page.get_by_text("broken.csv: line 3, column share_price: not greater than 0")
+    expect(on_the_page.first).to_be_visible()
     page.screenshot(path=tmp_path / "failed_partition.png")
 
     page.get_by_text("View logs").click()
@@ -147,6 +154,43 @@ def test_the_page_of_a_failed_partition_leads_to_the_reason(
     expect(reason.last).to_be_visible()
     reason.last.scroll_into_view_if_needed()
     page.screenshot(path=tmp_path / "failed_partition_reason.png")
+
+
+def test_the_arrivals_page_shows_the_calendar_as_a_picture(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    server.wait_until("the samples are loaded", lambda: read_loads(server).get("2018-01-23"))
+    page.goto("/assets/arrivals")
+    run_id = click_and_read_answer(
+        page, page.get_by_role("button", name="Materialize"), "launchPipelineExecution"
+    )["run"]["id"]
+    assert wait_for_run(server, run_id)["status"] == "SUCCESS"
+    page.goto("/assets/arrivals?view=events")
+    page.get_by_text("Show Markdown").first.click()
+    picture = page.get_by_role("dialog").get_by_role("img", name="Calendar of arrivals")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") == 720
+    page.screenshot(path=tmp_path / "arrivals.png")
+
+    page.set_content((server.folder / "reports" / "arrivals.html").read_text(encoding="utf-8"))
+    expect(page.get_by_role("img", name="Calendar of arrivals")).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text="broken")).to_contain_text("refused")
+    page.screenshot(path=tmp_path / "arrivals_page.png")
+
+
+def test_a_sensor_is_switched_off_and_on(page: Page, tmp_path: Path) -> None:
+    page.goto("/automation")
+    name = page.get_by_text("monthly_landing_sensor", exact=True)
+    row = page.locator("div", has=name).filter(has=page.get_by_role("checkbox")).last
+    switch = row.get_by_role("checkbox").last
+    for is_on, mutation in ((False, "stopRunningSensor"), (True, "startSensor")):
+        expect(switch).to_be_checked(checked=not is_on)
+        with page.expect_response(
+            lambda response, name=mutation: name in (response.request.post_data or "")
+        ):
+            switch.click(force=True)
+        expect(switch).to_be_checked(checked=is_on)
+    page.screenshot(path=tmp_path / "sensor.png")
 
 
 def test_one_partition_is_loaded_by_clicking_materialize(

@@ -28,6 +28,8 @@ def test_the_code_location_holds_exactly_these() -> None:
         "duckdb_partition_table:share_price_is_positive",
         "duckdb_partition_table:daily_prices_rows_add_up",
         "duckdb_partition_table:daily_prices_table_equals_directory",
+        "duckdb_partition_table:daily_prices_file_is_on_time",
+        "duckdb_partition_table:daily_prices_partition_is_of_usual_size",
         "duckdb_dynamic_partition_table:customer_prices_match_contract",
         "duckdb_dynamic_partition_table:share_price_is_positive",
         "duckdb_dynamic_partition_table:customer_prices_rows_add_up",
@@ -40,6 +42,8 @@ def test_the_code_location_holds_exactly_these() -> None:
         "supplier_stock:pieces_are_counted",
         "supplier_stock:supplier_stock_rows_add_up",
         "supplier_stock:supplier_stock_table_equals_directory",
+        "supplier_stock:supplier_stock_partition_is_of_usual_size",
+        "stg_orders:monthly_orders_partition_is_of_usual_size",
     }
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == {
         "daily_prices_job",

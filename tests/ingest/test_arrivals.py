@@ -12,7 +12,8 @@ from partitioned_etl.ingest.arrivals import (
     ArrivalStatus,
     due_at,
     list_arrivals,
-    usual_row_count,
+    list_short,
+    list_unpunctual,
 )
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver, Signature
@@ -109,13 +110,36 @@ def test_a_dynamic_partition_stands_at_the_day_of_its_load() -> None:
     assert arrivals == [Arrival("a", date(2024, 3, 5), ArrivalStatus.LOADED)]
 
 
-def test_the_usual_number_of_rows_is_the_median_of_the_partitions_before() -> None:
-    counts = [900, 10, 11, 12, 13, 14]
+def test_only_what_was_due_lately_is_called_late_or_missing() -> None:
+    late = datetime(2024, 3, 9, 8, tzinfo=UTC)
     ledger = {
-        key: loaded(PRICES, key, NOW, count)
-        for key, count in ((f"2024-03-{day:02d}", count) for day, count in enumerate(counts, 1))
+        "2024-02-01": loaded(DUE_AT_SEVEN, "2024-02-01", datetime(2024, 2, 2, 8, tzinfo=UTC)),
+        "2024-03-08": loaded(DUE_AT_SEVEN, "2024-03-08", late),
     }
-    assert usual_row_count(PRICES, ledger, "2024-03-06") == 12
-    assert usual_row_count(PRICES, ledger, "2024-03-05") is None
-    assert usual_row_count(PRICES, ledger, "2024-04-01") == 12.5
-    assert usual_row_count(NOTES, ledger, "z") is None
+    expected = ["2024-02-01", "2024-02-02", "2024-03-07", "2024-03-08", "2024-03-09", "2024-03-10"]
+    listing = landed("2024-02-01", "2024-03-07", "2024-03-08")
+    named = list_unpunctual(DUE_AT_SEVEN, ledger, listing, expected, NOW)
+    assert named == {
+        "2024-03-08": "the file came at 2024-03-09 08:00 UTC; it was due at 2024-03-09 07:00 UTC",
+        "2024-03-09": "no file has come; it was due at 2024-03-10 07:00 UTC",
+    }
+    assert list_unpunctual(PRICES, ledger, listing, expected, NOW) == {}
+
+
+def test_a_partition_with_far_fewer_rows_than_those_before_is_short() -> None:
+    def ledger(*counts: int) -> dict[str, LedgerRow]:
+        keys = [f"2024-03-{day:02d}" for day in range(1, len(counts) + 1)]
+        rows = {
+            key: loaded(PRICES, key, NOW - timedelta(days=1), count)
+            for key, count in zip(keys, counts, strict=True)
+        }
+        return rows | {keys[-1]: loaded(PRICES, keys[-1], NOW, counts[-1])}
+
+    assert list_short(PRICES, ledger(10, 11, 12, 13, 900, 5)) == {
+        "2024-03-06": "5 rows; 12 is the median of the 5 partitions before it"
+    }
+    assert list_short(PRICES, ledger(10, 11, 12, 13, 900, 6)) == {}
+    assert list_short(PRICES, ledger(10, 11, 12, 13, 0)) == {}
+    # Not the latest load: what a person has seen once is not named for ever.
+    assert list_short(PRICES, ledger(10, 10, 10, 10, 10, 1, 10)) == {}
+    assert list_short(replace(PRICES, short_below_percent=0), ledger(9, 9, 9, 9, 9, 0)) == {}

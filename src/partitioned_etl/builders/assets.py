@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 import dagster as dg
 
-from partitioned_etl.builders.checks import contract_check_specs, judge_checks
+from partitioned_etl.builders.checks import feed_check_specs, judge_checks
+from partitioned_etl.builders.freshness import build_freshness_policy
 from partitioned_etl.builders.imports import import_spec, materialize_import
 from partitioned_etl.builders.loads import (
     load_metadata,
@@ -20,7 +21,7 @@ from partitioned_etl.builders.loads import (
     observe_refusal,
     read_previews,
 )
-from partitioned_etl.builders.partitions import check_partitions_fit
+from partitioned_etl.builders.partitions import check_partitions_fit, list_partition_keys
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.contract import survey_file
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
@@ -75,9 +76,16 @@ def build_feed_assets(
         name=f"load_{feed.name}",
         specs=[
             import_spec(feed, import_asset, partitions_def, list(owners)),
-            load_spec(feed, load_asset, partitions_def, list(owners), import_asset),
+            load_spec(
+                feed,
+                load_asset,
+                partitions_def,
+                list(owners),
+                import_asset,
+                build_freshness_policy(feed, partitions_def),
+            ),
         ],
-        check_specs=contract_check_specs(feed, load_asset),
+        check_specs=feed_check_specs(feed, load_asset),
         partitions_def=partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
@@ -95,6 +103,8 @@ def build_feed_assets(
         listing = _list_settled_files(feed, landing, keys)
         files, reasons = _find_files(feed, landing, listing, keys)
         checks = context.selected_asset_check_keys
+        is_due = feed.due_after is not None
+        expected = list_partition_keys(partitions_def, context.instance) if is_due else []
         loads = load_key in context.selected_asset_keys or bool(checks)
         batch = _load(context, feed, files, warehouse) if loads else _survey(feed, files)
         imported = set()
@@ -109,7 +119,7 @@ def build_feed_assets(
                 yield observe_refusal(asset_key, key, reasons[key], batch.ledger.get(key))
         if load_key in context.selected_asset_keys:
             yield from _report_load(context, load_key, batch, is_whole=not reasons)
-        yield from judge_checks(feed, checks, batch.ledger, listing.files)
+        yield from judge_checks(feed, checks, batch.ledger, listing, expected)
         if reasons:
             raise _failure(feed, len(keys), reasons)
 

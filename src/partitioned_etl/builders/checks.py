@@ -1,15 +1,20 @@
-"""Step 2, contract checks: what must be true of a feed's landed files.
+"""Step 2, checks: what must be true of a feed's landed files, and what a person should look at.
 
 Takes a feed; gives one check for header and types, one per row rule and one that no row got lost,
-and says how they went. The judging is done in `ingest/`, once, by the load; a check is true when no
-landed file of the feed is refused for its sake, whichever run refused it. Next: `loads.py`.
+warns of late and short files, and says how they went. The judging is done in `ingest/`, once, by
+the load; a check is true when no landed file of the feed is refused for its sake, whichever run
+refused it. Next: `loads.py`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from partitioned_etl.ingest.arrivals import LATE_FOR, USUAL_OF, list_short, list_unpunctual
 from partitioned_etl.ingest.feed import CONTRACT, Feed
+from partitioned_etl.ingest.file_names import Partitioning
+from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
 
@@ -23,8 +28,18 @@ def sum_check_name(feed: Feed) -> str:
     return f"{feed.name}_rows_add_up"
 
 
-def contract_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
-    """Declare a feed's contract checks.
+def on_time_check_name(feed: Feed) -> str:
+    """Name the check that no file that was due lately is missing or came late."""
+    return f"{feed.name}_file_is_on_time"
+
+
+def size_check_name(feed: Feed) -> str:
+    """Name the check that what was loaded last has about as many rows as the partitions before."""
+    return f"{feed.name}_partition_is_of_usual_size"
+
+
+def feed_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
+    """Declare a feed's checks.
 
     Args:
         feed: The feed.
@@ -49,14 +64,38 @@ def contract_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
         asset=asset,
         description="For every partition, rows loaded plus rows rejected are the rows of its file.",
     )
-    return [whole, *rules, total]
+    warnings = []
+    if feed.due_after is not None:
+        warnings.append(
+            dg.AssetCheckSpec(
+                on_time_check_name(feed),
+                asset=asset,
+                description=(
+                    f"No file that was due in the last {LATE_FOR.days} days is missing or came "
+                    f"late. It is due {feed.due_after} (h:mm:ss) after its day or month, in UTC."
+                ),
+            )
+        )
+    if feed.partitioning is not Partitioning.DYNAMIC and feed.short_below_percent:
+        warnings.append(
+            dg.AssetCheckSpec(
+                size_check_name(feed),
+                asset=asset,
+                description=(
+                    f"What was loaded last has at least {feed.short_below_percent:g}% of the "
+                    f"median of rows of the {USUAL_OF} partitions before it."
+                ),
+            )
+        )
+    return [whole, *rules, total, *warnings]
 
 
 def judge_checks(
     feed: Feed,
     selected: Collection[dg.AssetCheckKey],
     ledger: Mapping[str, LedgerRow],
-    landed: Collection[str],
+    listing: Listing,
+    expected: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
     """Say which checks hold, by what the ledger says after a load.
 
@@ -64,7 +103,8 @@ def judge_checks(
         feed: The feed.
         selected: The checks that the run is to report.
         ledger: The feed's ledger rows, by partition key.
-        landed: Partition keys that have a landed file; a refused file that is gone counts no more.
+        listing: What lies in the feed's folder; a refused file that is gone counts no more.
+        expected: The partition keys that should have a file, sooner or later.
 
     Yields:
         One result per check.
@@ -72,12 +112,19 @@ def judge_checks(
     refused = {
         key: row
         for key, row in ledger.items()
-        if row.status == LoadStatus.REJECTED and key in landed
+        if row.status == LoadStatus.REJECTED and key in listing.files
     }
     rules = [rule.name for rule in feed.row_rules]
     for check in sorted(selected, key=lambda check: check.name):
         if check.name == sum_check_name(feed):
             yield _judge_sums(check, ledger)
+            continue
+        if check.name == on_time_check_name(feed):
+            unpunctual = list_unpunctual(feed, ledger, listing, expected, datetime.now(UTC))
+            yield _warn(check, "late_or_missing", unpunctual)
+            continue
+        if check.name == size_check_name(feed):
+            yield _warn(check, "short", list_short(feed, ledger))
             continue
         rule = check.name if check.name in rules else CONTRACT
         of_check = {
@@ -92,6 +139,19 @@ def judge_checks(
                 "reasons": dg.MetadataValue.json(dict(list(of_check.items())[:20])),
             },
         )
+
+
+def _warn(check: dg.AssetCheckKey, what: str, reasons: Mapping[str, str]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=not reasons,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            f"{what}_partitions": dg.MetadataValue.int(len(reasons)),
+            "reasons": dg.MetadataValue.json(dict(list(reasons.items())[:20])),
+        },
+    )
 
 
 def _judge_sums(check: dg.AssetCheckKey, ledger: Mapping[str, LedgerRow]) -> dg.AssetCheckResult:

@@ -30,6 +30,7 @@ def load_spec(
     partitions_def: dg.PartitionsDefinition,
     owners: list[str],
     import_key: str,
+    freshness_policy: dg.FreshnessPolicy | None,
 ) -> dg.AssetSpec:
     """Declare a feed's load asset.
 
@@ -39,6 +40,7 @@ def load_spec(
         partitions_def: Its partitions.
         owners: Who answers for it, as Dagster takes it.
         import_key: Key of the feed's import asset.
+        freshness_policy: By when it must have been loaded, if that is known.
     """
     return dg.AssetSpec(
         name,
@@ -53,6 +55,7 @@ def load_spec(
         tags=feed_tags(feed),
         owners=owners,
         partitions_def=partitions_def,
+        freshness_policy=freshness_policy,
         metadata={
             "dagster/column_schema": table_schema(feed),
             "dagster/column_lineage": column_lineage(feed, import_key),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
-from partitioned_etl.builders.checks import contract_check_specs, judge_checks
+from partitioned_etl.builders.checks import feed_check_specs, judge_checks
 from partitioned_etl.builders.partitions import (
     find_dynamic,
     list_files_in_window,
@@ -212,8 +212,8 @@ def _build_job(
                 context.instance.delete_dynamic_partition(dynamic.name, name)
         context.log.info(_summary(feed, repair, view))
         # A materialization makes Dagster show every check of the asset as not evaluated.
-        checks = [spec.key for spec in contract_check_specs(feed, load_asset)]
-        for result in judge_checks(feed, checks, ledger, listing.files):
+        checks = [spec.key for spec in feed_check_specs(feed, load_asset)]
+        for result in judge_checks(feed, checks, ledger, listing, known):
             yield _evaluation(load_key, result)
         differences = [*map(str, repair.left.differences), *_refusals(repair)]
         yield dg.AssetCheckEvaluation(
@@ -241,7 +241,11 @@ def _build_job(
 
 def _evaluation(load_key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        load_key, result.check_name or "", result.passed, metadata=result.metadata
+        load_key,
+        result.check_name or "",
+        result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
     )
 
 

@@ -1,5 +1,7 @@
 """Daily prices: one file a day, `daily/2018-01-22.csv`, into table `raw_partition_data`."""
 
+from datetime import timedelta
+
 from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.defs.partitions import daily_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
@@ -26,6 +28,7 @@ DAILY_PRICES = Feed(
     },
     table="raw_partition_data",
     row_rules=(SHARE_PRICE_IS_POSITIVE,),
+    due_after=timedelta(hours=7),
     column_descriptions={
         "date": "Day of the quotation; it need not be the day of the file.",
         "share_price": "Price of one share; more than 0.",

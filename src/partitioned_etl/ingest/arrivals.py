@@ -4,6 +4,7 @@ Takes a feed's ledger and landed files; gives one arrival per partition, for the
 `reports/arrivals.py` and the checks in `builders/checks.py`. What is loaded is decided elsewhere.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,7 +20,8 @@ LATE_FOR = timedelta(days=7)
 """How long after it was due a file is late. One that comes afterwards is history, loaded later."""
 USUAL_OF = 14
 """How many partitions before one tell the usual number of rows."""
-_LEAST_USUAL = 5
+LEAST_USUAL = 5
+"""How many there must be at least."""
 
 
 class ArrivalStatus(StrEnum):
@@ -125,29 +127,64 @@ def list_missing(
     return missing
 
 
-def is_recent(feed: Feed, partition_key: str, now: datetime) -> bool:
-    """Tell whether a partition's file was due lately, so that a late one is still news."""
-    due = due_at(feed, partition_key)
-    return due is not None and due <= now < due + LATE_FOR
-
-
-def usual_row_count(
-    feed: Feed, ledger: Mapping[str, LedgerRow], partition_key: str
-) -> float | None:
-    """Give the median number of rows of the loaded partitions just before one.
+def list_unpunctual(
+    feed: Feed,
+    ledger: Mapping[str, LedgerRow],
+    listing: Listing,
+    expected: Iterable[str],
+    now: datetime,
+) -> dict[str, str]:
+    """Name the partitions that were due lately and whose file came late or has not come.
 
     Args:
         feed: The feed.
-        ledger: The feed's ledger, in the order of the keys.
-        partition_key: The partition.
+        ledger: The feed's ledger.
+        listing: What lies in its folder.
+        expected: The partition keys that should have a file, sooner or later.
+        now: The time to judge by, UTC.
 
     Returns:
-        None if there are too few to tell, or if the feed's partitions have no order in time.
+        One sentence per partition key.
     """
-    if feed.partitioning is Partitioning.DYNAMIC:
-        return None
-    before = [row.row_count for key, row in ledger.items() if key < partition_key and row.loaded_at]
-    return median(before[-USUAL_OF:]) if len(before) >= _LEAST_USUAL else None
+    recent = [key for key in expected if _is_recent(feed, key, now)]
+    rows = {key: ledger[key] for key in recent if key in ledger}
+    return {
+        arrival.partition_key: arrival.reason
+        for arrival in list_arrivals(feed, rows, listing, recent, now)
+        if arrival.status in (ArrivalStatus.LATE, ArrivalStatus.MISSING)
+    }
+
+
+def list_short(feed: Feed, ledger: Mapping[str, LedgerRow]) -> dict[str, str]:
+    """Name the partitions of the latest load that have far fewer rows than those before them.
+
+    Args:
+        feed: The feed, whose partitions are days or months.
+        ledger: The feed's ledger, in the order of the keys.
+
+    Returns:
+        One sentence per partition key.
+    """
+    latest = max((row.loaded_at for row in ledger.values() if row.loaded_at), default=None)
+    before: deque[int] = deque(maxlen=USUAL_OF)
+    short = {}
+    for key, row in ledger.items():
+        if not row.loaded_at:
+            continue
+        if row.loaded_at == latest and len(before) >= LEAST_USUAL:
+            usual = median(before)
+            if row.row_count < usual * feed.short_below_percent / 100:
+                short[key] = (
+                    f"{row.row_count:,} rows; {usual:,g} is the median of the {len(before)} "
+                    "partitions before it"
+                )
+        before.append(row.row_count)
+    return short
+
+
+def _is_recent(feed: Feed, partition_key: str, now: datetime) -> bool:
+    due = due_at(feed, partition_key)
+    return due is not None and due <= now < due + LATE_FOR
 
 
 def _why_late(feed: Feed, partition_key: str, came: datetime) -> str:

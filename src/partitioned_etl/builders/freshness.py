@@ -1,0 +1,38 @@
+"""Freshness: by when Dagster expects a feed's table to have been loaded.
+
+Takes a feed and its partitions; gives Dagster's own freshness policy, which its daemon evaluates.
+Which single file came late, or is missing, is said by a check of `checks.py`.
+"""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.file_names import Partitioning
+
+
+def build_freshness_policy(
+    feed: Feed, partitions_def: dg.PartitionsDefinition
+) -> dg.FreshnessPolicy | None:
+    """Build the policy that a partition was loaded in the day or month before a file was due.
+
+    Args:
+        feed: The feed.
+        partitions_def: Its partitions.
+
+    Returns:
+        None if the feed does not say when its files are due, or if its window has an end: no file
+        is expected any more.
+    """
+    after = feed.due_after
+    if after is None or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return None
+    if partitions_def.end is not None:
+        return None
+    minute, hour = after.seconds // 60 % 60, after.seconds // 3600
+    if feed.partitioning is Partitioning.MONTHLY:
+        cron, span = f"{minute} {hour} {1 + after.days} * *", timedelta(days=28)
+    else:
+        cron, span = f"{minute} {hour} * * *", timedelta(days=1)
+    return dg.FreshnessPolicy.cron(deadline_cron=cron, lower_bound_delta=span)
