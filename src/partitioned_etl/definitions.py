@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 import dagster as dg
 
 from partitioned_etl import defs as declared
+from partitioned_etl.builders.alerts import build_alerts
 from partitioned_etl.builders.arrivals import build_arrivals
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.components.file_feed import FileFeed
@@ -52,4 +53,5 @@ defs = dg.Definitions.merge(
     *(pipeline.to_definitions() for pipeline in _in_python),
     *_of_yaml,
     build_arrivals(pipelines),
+    build_alerts(pipelines),
 )

@@ -41,6 +41,11 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
         max_files_per_run=1000,
         lock_wait_seconds=60.0,
         memory_limit="",
+        alert_webhook_url="",
+        alert_email_to="",
+        alert_email_from="partitioned-etl@localhost",
+        alert_smtp_server="localhost:25",
+        web_ui_url="http://127.0.0.1:3000",
     )
 
 
@@ -89,6 +94,11 @@ def test_every_setting_can_be_set(project: Path) -> None:
         "MAX_FILES_PER_RUN": "1",
         "LOCK_WAIT_SECONDS": "1.5",
         "DUCKDB_MEMORY_LIMIT": "1.5 GiB",
+        "ALERT_WEBHOOK_URL": "https://alerts.example/x",
+        "ALERT_EMAIL_TO": "a@example.com, b@example.com",
+        "ALERT_EMAIL_FROM": "c@example.com",
+        "ALERT_SMTP_SERVER": "mail.example:2525",
+        "WEB_UI_URL": "https://dagster.example",
     }
     assert list(given) == list(DEFAULTS)
     assert read_settings(given) == Settings(
@@ -104,6 +114,11 @@ def test_every_setting_can_be_set(project: Path) -> None:
         max_files_per_run=1,
         lock_wait_seconds=1.5,
         memory_limit="1.5 GiB",
+        alert_webhook_url="https://alerts.example/x",
+        alert_email_to="a@example.com, b@example.com",
+        alert_email_from="c@example.com",
+        alert_smtp_server="mail.example:2525",
+        web_ui_url="https://dagster.example",
     )
 
 

@@ -31,6 +31,11 @@ DEFAULTS: dict[str, str] = {
     "MAX_FILES_PER_RUN": "1000",
     "LOCK_WAIT_SECONDS": "60",
     "DUCKDB_MEMORY_LIMIT": "",
+    "ALERT_WEBHOOK_URL": "",
+    "ALERT_EMAIL_TO": "",
+    "ALERT_EMAIL_FROM": "partitioned-etl@localhost",
+    "ALERT_SMTP_SERVER": "localhost:25",
+    "WEB_UI_URL": "http://127.0.0.1:3000",
 }
 
 
@@ -51,6 +56,11 @@ class Settings:
         max_files_per_run: Most files that one run loads, and that one tick asks for.
         lock_wait_seconds: How long a load waits for another process that has the database open.
         memory_limit: How much memory DuckDB may take, such as `1GB`; empty for its own default.
+        alert_webhook_url: Where alerts are posted to as JSON; empty for nowhere.
+        alert_email_to: Who gets alerts by e-mail, separated by commas; empty for nobody.
+        alert_email_from: Who these e-mails are from.
+        alert_smtp_server: Host and port that takes them without a password.
+        web_ui_url: Where people reach the web UI, for the addresses in alerts.
     """
 
     landing_dir: Path
@@ -65,6 +75,11 @@ class Settings:
     max_files_per_run: int
     lock_wait_seconds: float
     memory_limit: str
+    alert_webhook_url: str
+    alert_email_to: str
+    alert_email_from: str
+    alert_smtp_server: str
+    web_ui_url: str
 
 
 def project_dir() -> Path:
@@ -117,6 +132,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         max_files_per_run=read("MAX_FILES_PER_RUN", _whole_number),
         lock_wait_seconds=read("LOCK_WAIT_SECONDS", _seconds),
         memory_limit=read("DUCKDB_MEMORY_LIMIT", _memory_size),
+        alert_webhook_url=read("ALERT_WEBHOOK_URL", _web_address),
+        alert_email_to=read("ALERT_EMAIL_TO", str),
+        alert_email_from=read("ALERT_EMAIL_FROM", str),
+        alert_smtp_server=read("ALERT_SMTP_SERVER", str),
+        web_ui_url=read("WEB_UI_URL", _web_address),
     )
 
 
@@ -124,6 +144,12 @@ def _whole_number(text: str) -> int:
     if (number := int(text)) < 1:
         raise ValueError(f"must be at least 1: {text}")
     return number
+
+
+def _web_address(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,106 @@
+"""Alerts: what is worth telling people, who need not look at the web UI.
+
+Takes all feeds' pipelines; gives a sensor for failed runs and one for files that are due and have
+not come. Neither exists unless the settings name somebody to tell. Sending is in
+`reports/alerts.py`.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from partitioned_etl.builders.jobs import FEED_TAG
+from partitioned_etl.builders.partitions import keys_of_run, list_partition_keys
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.reconciliation import REPAIR_TAG
+from partitioned_etl.builders.resources import LandingDirectory
+from partitioned_etl.ingest.arrivals import list_unpunctual
+from partitioned_etl.ingest.errors import LandedFileError
+from partitioned_etl.ingest.landing import list_landed_files
+from partitioned_etl.ingest.settings import read_settings
+from partitioned_etl.reports.alerts import Alert, is_alerting, send_alert
+
+LATE_CHECK_SECONDS = 300
+
+
+def build_alerts(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
+    """Build the sensors that alert, if the settings name somebody to alert.
+
+    Args:
+        pipelines: The pipelines of all feeds.
+    """
+    if not is_alerting(read_settings()):
+        return dg.Definitions()
+    return dg.Definitions(
+        sensors=[_build_failure_sensor(pipelines), _build_late_file_sensor(pipelines)]
+    )
+
+
+def _build_failure_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinition:
+    by_name = {pipeline.feed.name: pipeline for pipeline in pipelines}
+
+    @dg.run_failure_sensor(
+        name="failure_alert_sensor",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells people of a run that failed: feed, partitions, reason and address.",
+    )
+    def failure_alert_sensor(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        name = run.tags.get(FEED_TAG) or run.tags.get(REPAIR_TAG, "")
+        keys: list[str] = []
+        if pipeline := by_name.get(name):
+            known = list_partition_keys(pipeline.partitions_def, context.instance)
+            keys = keys_of_run(run.tags, known)
+        settings = read_settings()
+        url = f"{settings.web_ui_url.rstrip('/')}/runs/{run.run_id}"
+        send_alert(Alert(name, keys, _reason_of(context), url), settings, context.log)
+
+    return failure_alert_sensor
+
+
+def _reason_of(context: dg.RunFailureSensorContext) -> str:
+    """Give what the first step that failed said, or else what the run did."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return data.user_failure_data.description
+        if data.error:
+            return data.error.message.strip()
+    return context.failure_event.message or "the run failed"
+
+
+def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinition:
+    with_time = [pipeline for pipeline in pipelines if pipeline.feed.due_after is not None]
+
+    @dg.sensor(
+        name="late_file_alert_sensor",
+        minimum_interval_seconds=LATE_CHECK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells people, once, of each file that is due and has not come.",
+    )
+    def late_file_alert_sensor(
+        context: dg.SensorEvaluationContext, landing: LandingDirectory
+    ) -> dg.SensorResult:
+        told: dict[str, list[str]] = json.loads(context.cursor or "{}")
+        now, said = datetime.now(UTC), 0
+        for pipeline in with_time:
+            feed = pipeline.feed
+            try:
+                listing = list_landed_files(feed, landing.directory)
+            except LandedFileError as error:
+                context.log.error(f"feed {feed.name}: {error}")
+                continue
+            known = list_partition_keys(pipeline.partitions_def, context.instance)
+            missing = list_unpunctual(feed, {}, listing, known, now)
+            loaded = context.instance.get_materialized_partitions(pipeline.reconciliation.load_key)
+            missing = {key: why for key, why in missing.items() if key not in loaded}
+            for key in sorted(missing.keys() - set(told.get(feed.name, []))):
+                send_alert(Alert(feed.name, [key], missing[key]), read_settings(), context.log)
+                said += 1
+            told[feed.name] = sorted(missing)
+        message = f"{said} file(s) found missing that nobody was told of"
+        return dg.SensorResult(skip_reason=message, cursor=json.dumps(told))
+
+    return late_file_alert_sensor
