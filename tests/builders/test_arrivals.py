@@ -61,4 +61,5 @@ def test_the_asset_depends_on_every_load_asset_and_has_no_partitions() -> None:
         "duckdb_partition_table",
         "duckdb_dynamic_partition_table",
         "stg_orders",
+        "supplier_stock",
     }

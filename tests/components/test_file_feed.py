@@ -23,12 +23,12 @@ Query = Callable[..., list[tuple[Any, ...]]]
 
 PRICES = """
 columns:
-  date: DATE
-  share_price: {type: DOUBLE}
-  amount: DOUBLE
-  spend: DOUBLE
-  shift: DOUBLE
-  spread: DOUBLE
+  date: {type: DATE, description: "Day of the quotation; it need not be the day of the file."}
+  share_price: {type: DOUBLE, description: "Price of one share; more than 0."}
+  amount: {type: DOUBLE, description: "Number of shares that changed hands."}
+  spend: {type: DOUBLE, description: "What was paid for them, in thousands."}
+  shift: {type: DOUBLE, description: "Change of the price since the quotation before."}
+  spread: {type: DOUBLE, description: "Difference between the prices asked and offered."}
 row_rules:
   - name: share_price_is_positive
     column: share_price
@@ -44,6 +44,7 @@ pattern: "{{date:%Y-%m-%d}}.csv"
 table: raw_partition_data
 start: 2018-01-21
 end: 2018-01-24
+due_after_hours: 7
 import_asset: import_partition_file
 load_asset: duckdb_partition_table
 sensor: daily_landing_sensor
@@ -64,7 +65,11 @@ name: monthly_orders
 description: Orders, one file a month.
 folder: monthly
 pattern: "{date:%Y-%m}.csv"
-columns: {id: BIGINT, user_id: BIGINT, order_date: DATE, status: VARCHAR}
+columns:
+  id: {type: BIGINT, description: Number of the order.}
+  user_id: {type: BIGINT, description: Who ordered.}
+  order_date: {type: DATE, description: "Day of the order, in the month of the file."}
+  status: {type: VARCHAR, description: "How far the order has come, such as `placed` or `returned`."}
 table: stg_orders
 start: 2018-01-01
 row_rules:

@@ -55,10 +55,28 @@ def landed(*keys: str) -> Listing:
             datetime(2024, 3, 3, tzinfo=UTC),
         ),
         (replace(ORDERS, due_after=timedelta()), "2024-12-01", datetime(2025, 1, 1, tzinfo=UTC)),
+        (
+            replace(
+                NOTES,
+                partitioning=None,
+                pattern="{date:%Y-%m-%d-%H}.csv",
+                due_after=timedelta(minutes=5),
+            ),
+            "2024-02-29-23:00",
+            datetime(2024, 3, 1, 0, 5, tzinfo=UTC),
+        ),
+        (
+            replace(
+                NOTES, partitioning=None, pattern="{date:%G-W%V}.csv", due_after=timedelta(hours=7)
+            ),
+            "2024-12-30",
+            datetime(2025, 1, 6, 7, tzinfo=UTC),
+        ),
         (PRICES, "2024-02-28", None),
+        (NOTES, "acme", None),
     ],
 )
-def test_a_file_is_due_some_time_after_its_day_or_month(
+def test_a_file_is_due_some_time_after_its_period(
     feed: Feed, key: str, due: datetime | None
 ) -> None:
     assert due_at(feed, key) == due

@@ -13,7 +13,6 @@ import dagster as dg
 
 from partitioned_etl.ingest.arrivals import LATE_FOR, USUAL_OF, list_short, list_unpunctual
 from partitioned_etl.ingest.feed import CONTRACT, Feed
-from partitioned_etl.ingest.file_names import Partitioning
 from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
@@ -72,11 +71,11 @@ def feed_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
                 asset=asset,
                 description=(
                     f"No file that was due in the last {LATE_FOR.days} days is missing or came "
-                    f"late. It is due {feed.due_after} (h:mm:ss) after its day or month, in UTC."
+                    f"late. It is due {feed.due_after} (h:mm:ss) after its period, in UTC."
                 ),
             )
         )
-    if feed.partitioning is not Partitioning.DYNAMIC and feed.short_below_percent:
+    if feed.is_series and feed.short_below_percent:
         warnings.append(
             dg.AssetCheckSpec(
                 size_check_name(feed),

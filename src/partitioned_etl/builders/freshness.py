@@ -15,7 +15,7 @@ from partitioned_etl.ingest.file_names import Partitioning
 def build_freshness_policy(
     feed: Feed, partitions_def: dg.PartitionsDefinition
 ) -> dg.FreshnessPolicy | None:
-    """Build the policy that a partition was loaded in the day or month before a file was due.
+    """Build the policy that a partition was loaded in the period before a file was due.
 
     Args:
         feed: The feed.
@@ -31,8 +31,13 @@ def build_freshness_policy(
     if partitions_def.end is not None:
         return None
     minute, hour = after.seconds // 60 % 60, after.seconds // 3600
-    if feed.partitioning is Partitioning.MONTHLY:
-        cron, span = f"{minute} {hour} {1 + after.days} * *", timedelta(days=28)
-    else:
-        cron, span = f"{minute} {hour} * * *", timedelta(days=1)
+    match feed.partitioning:
+        case Partitioning.HOURLY:
+            cron, span = f"{minute} * * * *", timedelta(hours=1)
+        case Partitioning.WEEKLY:
+            cron, span = f"{minute} {hour} * * {(1 + after.days) % 7}", timedelta(weeks=1)
+        case Partitioning.MONTHLY:
+            cron, span = f"{minute} {hour} {1 + after.days} * *", timedelta(days=28)
+        case _:
+            cron, span = f"{minute} {hour} * * *", timedelta(days=1)
     return dg.FreshnessPolicy.cron(deadline_cron=cron, lower_bound_delta=span)

@@ -6,6 +6,7 @@ the same function. It holds names and values; what a feed does belongs in `build
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -159,6 +160,20 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             "With `.done`, `x.csv` is loaded only when `x.csv.done` lies beside it. Default: none."
         ),
     ] = ""
+    due_after_hours: Annotated[
+        float | None,
+        _says(
+            "How long after its hour, day, week or month, in UTC, a file is due: 7 for 07:00 of "
+            "the next day. Default: at no time."
+        ),
+    ] = None
+    short_below_percent: Annotated[
+        float,
+        _says(
+            "A partition with fewer rows than this share of the median of those before it is "
+            "pointed out, 0 for none. Default: 50 percent."
+        ),
+    ] = Feed.short_below_percent
     allow_empty: Annotated[
         bool, _says("Whether a file without rows is an empty partition. Default: true.")
     ] = True
@@ -246,6 +261,10 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             allow_empty=self.allow_empty,
             max_uncompressed_bytes=self.max_uncompressed_bytes,
             done_suffix=self.done_suffix,
+            due_after=(
+                None if self.due_after_hours is None else timedelta(hours=self.due_after_hours)
+            ),
+            short_below_percent=self.short_below_percent,
             on_missing=self.on_missing,
             bad_rows=self.bad_rows,
             max_rejected_rows=self.max_rejected_rows,

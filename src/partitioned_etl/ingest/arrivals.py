@@ -7,12 +7,11 @@ Takes a feed's ledger and landed files; gives one arrival per partition, for the
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from statistics import median
 
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.file_names import Partitioning
 from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
@@ -39,8 +38,8 @@ class Arrival:
 
     Attributes:
         partition_key: The partition.
-        day: Where it stands in the calendar: the partition's first day; of a dynamic one, the day
-            on which its file was loaded or refused.
+        day: Where it stands in the calendar: the partition's first day; of one that stands for no
+            time, the day on which its file was loaded or refused.
         status: Loaded, late, missing or refused.
         reason: Why it is not simply loaded, one sentence; empty if it is.
     """
@@ -53,14 +52,8 @@ class Arrival:
 
 def due_at(feed: Feed, partition_key: str) -> datetime | None:
     """Tell when the file of a partition is due, UTC; None if the feed does not say."""
-    if feed.due_after is None:
-        return None
-    first = date.fromisoformat(partition_key)
-    last = first
-    if feed.partitioning is Partitioning.MONTHLY:
-        last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-    end = datetime.combine(last + timedelta(days=1), time(), UTC)
-    return end + feed.due_after
+    window = feed.window_of(partition_key)
+    return window[1] + feed.due_after if window and feed.due_after is not None else None
 
 
 def list_arrivals(
@@ -159,7 +152,7 @@ def list_short(feed: Feed, ledger: Mapping[str, LedgerRow]) -> dict[str, str]:
     """Name the partitions of the latest load that have far fewer rows than those before them.
 
     Args:
-        feed: The feed, whose partitions are days or months.
+        feed: The feed, whose partitions follow each other in time.
         ledger: The feed's ledger, in the order of the keys.
 
     Returns:
@@ -195,9 +188,8 @@ def _why_late(feed: Feed, partition_key: str, came: datetime) -> str:
 
 
 def _day_of(feed: Feed, partition_key: str, moment: datetime) -> date:
-    if feed.partitioning is Partitioning.DYNAMIC:
-        return moment.date()
-    return date.fromisoformat(partition_key)
+    window = feed.window_of(partition_key)
+    return window[0].date() if window else moment.date()
 
 
 def _minute(moment: datetime) -> str:

@@ -93,7 +93,7 @@ def connect_in_memory(readable_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]
         The connection.
     """
     with duckdb.connect(":memory:") as connection:
-        _enter_sandbox(connection, readable_dir)
+        _enter_sandbox(connection, readable_dir, memory_limit="")
         yield connection
 
 

@@ -7,7 +7,7 @@ feed's folder. Reading a file, SQL and Dagster do not belong here.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -19,6 +19,7 @@ from partitioned_etl.ingest.file_names import (
     FileNamePattern,
     Partitioning,
     is_date_key,
+    window_of,
 )
 from partitioned_etl.ingest.formats import CSV, Format
 
@@ -97,8 +98,9 @@ class Feed:
         bad_rows: What becomes of a file with rows that break the contract.
         max_rejected_rows: With quarantine: a file with more bad rows than this is refused.
         max_rejected_percent: With quarantine: so is one with a larger share, 0 to 100.
-        due_after: How long after the end of a partition's day or month, in UTC, its file is due:
-            `timedelta(hours=7)` is 07:00 of the next day. None if it may come at any time.
+        due_after: How long after the end of a partition's hour, day, week or month, in UTC, its
+            file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may come at any
+            time.
         short_below_percent: A partition with fewer rows than this share of the usual number is
             pointed out; 0 for none. The usual number is the median of the partitions before it.
         description: What the files are and who sends them, in plain words.
@@ -157,10 +159,10 @@ class Feed:
         if self.max_rejected_rows < 0 or not 0 <= self.max_rejected_percent <= 100:
             raise self._wrong("max_rejected_rows and max_rejected_percent are limits of 0 or more")
         if self.due_after is not None:
-            if implied is Partitioning.DYNAMIC:
-                raise self._wrong("due_after: a file that may have any name is due at no time")
+            if not self.is_series:
+                raise self._wrong("due_after: only a file of which one comes a period can be due")
             if not timedelta() <= self.due_after < timedelta(days=28):
-                raise self._wrong("due_after is a time of 0 to 28 days after a day or month ends")
+                raise self._wrong("due_after is a time of 0 to 28 days after a period ends")
         if not 0 <= self.short_below_percent <= 100:
             raise self._wrong("short_below_percent is a share of 0 to 100")
 
@@ -196,6 +198,18 @@ class Feed:
         """The pattern of the file names."""
         suffixes = COMPRESSED_SUFFIXES if self.format.is_text else ()
         return FileNamePattern(self.pattern, suffixes)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether there is one partition for each hour, day, week or month, and no other."""
+        return Partitioning(str(self.partitioning)).is_dated and not self.file_names.has_folder
+
+    def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
+        """Give begin and end, in UTC, of what a partition key stands for; None if for no time."""
+        partitioning = Partitioning(str(self.partitioning))
+        if not partitioning.is_dated:
+            return None
+        return window_of(partition_key.rpartition(KEY_SEPARATOR)[2], partitioning)
 
     @cached_property
     def contract_fingerprint(self) -> str:

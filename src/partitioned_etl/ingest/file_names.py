@@ -6,7 +6,7 @@ key. The names that lie in a folder are listed in `landing.py`.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
@@ -78,6 +78,20 @@ def is_date_key(text: str, partitioning: Partitioning) -> bool:
     if partitioning is Partitioning.WEEKLY and moment.isoweekday() != 1:
         return False
     return moment.strftime(date_format) == text
+
+
+def window_of(date_key: str, partitioning: Partitioning) -> tuple[datetime, datetime]:
+    """Give begin and end, in UTC, of the time that a key of a dated partitioning stands for."""
+    begin = datetime.strptime(date_key, _KEY_DATE_FORMATS[partitioning]).replace(tzinfo=UTC)
+    match partitioning:
+        case Partitioning.HOURLY:
+            return begin, begin + timedelta(hours=1)
+        case Partitioning.WEEKLY:
+            return begin, begin + timedelta(weeks=1)
+        case Partitioning.MONTHLY:
+            return begin, (begin + timedelta(days=31)).replace(day=1)
+        case _:
+            return begin, begin + timedelta(days=1)
 
 
 @dataclass(frozen=True)

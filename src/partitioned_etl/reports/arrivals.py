@@ -147,11 +147,9 @@ def _draw_feed(axes: "Axes", feed: Feed, cells: Mapping[Cell, Sequence[ArrivalSt
         count = str(statuses.count(worst)) if len(statuses) > 1 else ""
         color = "#24292f" if worst in (ArrivalStatus.LATE, ArrivalStatus.MISSING) else "#ffffff"
         axes.text(x + 0.5, y + 0.5, count + sign, ha="center", va="center", fontsize=7, color=color)
-    kind = {
-        Partitioning.DAILY: "by day",
-        Partitioning.MONTHLY: "by month",
-        Partitioning.DYNAMIC: "by day of load",
-    }[Partitioning(feed.partitioning or "")]
+    kind = "by month" if is_monthly else "by day"
+    if not Partitioning(feed.partitioning or "").is_dated:
+        kind = "by day of load"
     axes.set_title(f"{feed.name}, {kind}", loc="left", fontsize=9)
     axes.set_xlim(0, width)
     axes.set_ylim(max(1, len(rows)), 0)
