@@ -25,8 +25,11 @@ def main() -> None:
     """Load every file of a folder, and print how many seconds that took."""
     folder, work = (Path(argument) for argument in sys.argv[1:])
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-    import dlt  # after the variable that it reads
-    from dlt.sources.filesystem import filesystem, read_csv_duckdb
+    import dlt  # pyright: ignore[reportMissingImports] (after the variable that it reads)
+    from dlt.sources.filesystem import (  # pyright: ignore[reportMissingImports]
+        filesystem,
+        read_csv_duckdb,
+    )
 
     pipeline = dlt.pipeline(
         "small_files",
