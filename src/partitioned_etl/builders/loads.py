@@ -10,7 +10,6 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
-import pandas as pd
 
 from partitioned_etl.builders.imports import column_schema, feed_tags
 from partitioned_etl.ingest.feed import Feed
@@ -154,12 +153,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
         header: The column names.
         rows: The rows, each as wide as the header.
     """
-    frame = pd.DataFrame(
+    from tabulate import tabulate  # only a process that loads needs it, and it is slow to import
+
+    return tabulate(
         [[escape_markdown(cell) for cell in row] for row in rows],
-        columns=[escape_markdown(name) for name in header],
-        dtype=object,
+        headers=[escape_markdown(name) for name in header],
+        tablefmt="pipe",
+        disable_numparse=True,
     )
-    return frame.to_markdown(index=False, disable_numparse=True)
 
 
 def escape_markdown(cell: object) -> str:

@@ -16,8 +16,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-import numpy as np
-
 from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import CONTRACT, Feed
 from partitioned_etl.ingest.formats import CsvFormat, ParquetFormat
@@ -268,6 +266,8 @@ def _count_bytes(csv: CsvFormat, data: bytes, last: bytes, counts: _Counts) -> N
         counts.return_newlines += data.count(b"\r\n") + (last == b"\r" and data[:1] == b"\n")
     if (quote := csv.quote.encode()) in data:
         counts.quotes += data.count(quote)
+    import numpy as np  # only a process that loads needs it, and it is slow to import
+
     every = np.frombuffer(data, np.uint8)
     for start in range(0, len(every), _PIECE_BYTES):
         piece = every[start : start + _PIECE_BYTES]

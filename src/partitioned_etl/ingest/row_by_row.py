@@ -14,7 +14,6 @@ from itertools import chain, islice
 from typing import BinaryIO
 
 import duckdb
-import pandas as pd
 
 from partitioned_etl.ingest.columns import quote_identifier
 from partitioned_etl.ingest.contract import MAX_PROBLEMS
@@ -297,6 +296,8 @@ def _registered(
     header: Sequence[str],
 ) -> Iterator[None]:
     """Let SQL see records as a relation of texts, with their lines."""
+    import pandas as pd  # few files come here, and it is slow to import
+
     fields = zip(*(record.fields() for record in records), strict=True)
     frame = pd.DataFrame(
         {_LINE_NAME: [record.line for record in records]}
