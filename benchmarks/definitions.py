@@ -1,0 +1,35 @@
+"""Loading of the code location in a fresh Python, against the import of what it is made with.
+
+Every run worker begins with it, and so does a code server. All definitions are resolved, as a code
+server does it.
+"""
+
+import subprocess
+import sys
+
+from measure import MEASURED, REFERENCE, Bar, report, take_turns
+from servers.dev_server import plain_environment
+
+MUST = 1.3
+_REFERENCE = "import dagster, dagster_duckdb, duckdb"
+_LOAD = (
+    "import dagster; from partitioned_etl.definitions import defs; "
+    "dagster.Definitions.validate_loadable(defs)"
+)
+
+
+def main() -> int:
+    """Measure, and give 0 if all bars are met."""
+
+    def run(code: str) -> None:
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        subprocess.run(command, check=True, env=plain_environment())
+
+    figures = take_turns({REFERENCE: lambda: run(_REFERENCE), MEASURED: lambda: run(_LOAD)}, runs=9)
+    ratio = figures[MEASURED].median / figures[REFERENCE].median
+    bar = Bar("times the import of Dagster and DuckDB", ratio, MUST, is_least=False)
+    return report("definitions", "a fresh Python loads the code location", figures, [bar])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

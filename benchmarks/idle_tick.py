@@ -1,0 +1,132 @@
+"""One tick of a landing sensor over 100,000 files that are landed and loaded.
+
+The ticks are evaluated in a process of their own, as in a code server, with no file changed and
+with ten changed.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from measure import MEASURED, Bar, Figures, report
+from partitioned_etl.definitions import defs
+from partitioned_etl.defs import resources
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES, CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.ingest.database import connect
+from partitioned_etl.ingest.landing import list_landed_files
+from partitioned_etl.ingest.ledger import LoadStatus, upsert_ledger
+from partitioned_etl.ingest.loading import ledger_row
+from partitioned_etl.ingest.sync import sync_feed
+from servers.dev_server import PRICES, plain_environment
+
+FILES = 100_000
+CHANGED = 10
+TICKS = 5
+MUST_SECONDS, MUST_CURSOR_KB, MUST_MEGABYTES = 3.0, 64.0, 300.0
+_FILES_PER_STATEMENT = 20_000
+
+
+def land_and_load(landing: Path, database: Path, instance: dg.DagsterInstance) -> None:
+    """Make files, and write ledger and partition keys as if they were loaded."""
+    folder = landing / CUSTOMER_PRICES.folder
+    folder.mkdir(parents=True)
+    (folder / "customer-000000.csv").write_text(PRICES, encoding="utf-8")
+    sync_feed(CUSTOMER_PRICES, landing, database, settle_seconds=0)
+    for number in range(1, FILES):
+        (folder / f"customer-{number:06}.csv").write_text("x\n", encoding="utf-8")
+    files = list(list_landed_files(CUSTOMER_PRICES, landing).files.values())
+    for start in range(0, FILES, _FILES_PER_STATEMENT):
+        some = files[start : start + _FILES_PER_STATEMENT]
+        with connect(database, landing) as connection:
+            upsert_ledger(
+                connection,
+                [
+                    ledger_row(CUSTOMER_PRICES, file, "", sha256="0" * 64, status=LoadStatus.LOADED)
+                    for file in some
+                ],
+            )
+        instance.add_dynamic_partitions("customers", [file.partition_key for file in some])
+
+
+def evaluate_ticks(cursor: str | None) -> None:
+    """Evaluate ticks, and print what they took; the code of the process of its own."""
+    instance_ref = dg.DagsterInstance.get().get_ref()
+    sensor, repository = CUSTOMER_PRICES_PIPELINE.sensor, defs.get_repository_def()
+    seconds, latest, asked = [], cursor, 0
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(TICKS):
+            started = time.perf_counter()
+            with dg.build_sensor_context(
+                instance=instance,
+                instance_ref=instance_ref,
+                cursor=cursor,
+                repository_def=repository,
+                resources={"landing": resources.landing, "warehouse": resources.warehouse},
+            ) as context:
+                answer = sensor.evaluate_tick(context)
+            seconds.append(time.perf_counter() - started)
+            latest = answer.cursor or latest
+            asked = len(answer.run_requests or [])
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told = {"seconds": seconds, "cursor": latest, "runs": asked, "megabytes": kilobytes / 1e3}
+    print(json.dumps(told))
+
+
+def main() -> int:
+    """Measure, and give 0 if all bars are met."""
+    with tempfile.TemporaryDirectory(prefix="idle_tick_") as name:
+        folder = Path(name)
+        environment = plain_environment() | {
+            "LANDING_DIR": str(folder / "landing"),
+            "DUCKDB_DATABASE": str(folder / "warehouse.duckdb"),
+            "SETTLE_SECONDS": "0",
+            "DAGSTER_HOME": name,
+        }
+        os.environ |= environment
+        with dg.DagsterInstance.get() as instance:
+            land_and_load(folder / "landing", folder / "warehouse.duckdb", instance)
+
+        def tick(cursor: str) -> dict[str, Any]:
+            child = subprocess.run(
+                [sys.executable, "-W", "ignore", __file__, cursor],
+                check=True,
+                env=environment,
+                stdout=subprocess.PIPE,
+            )
+            return json.loads(child.stdout.splitlines()[-1])
+
+        idle = tick("")
+        changed = sorted((folder / "landing" / CUSTOMER_PRICES.folder).iterdir())
+        for path in changed[:: FILES // CHANGED]:
+            path.write_text(PRICES + "2018-02-01,1,2,3,4,5\n", encoding="utf-8")
+        busy = tick(str(idle["cursor"] or ""))
+        assert (idle["runs"], busy["runs"]) == (0, CHANGED), (idle["runs"], busy["runs"])
+
+    ticks = {MEASURED: idle, f"{CHANGED} changed": busy}
+    figures = {way: Figures.of(told["seconds"]) for way, told in ticks.items()}
+    most = {
+        "seconds of a tick": (max(one.median for one in figures.values()), MUST_SECONDS),
+        "KB of the cursor": (len(str(busy["cursor"])) / 1e3, MUST_CURSOR_KB),
+        "MB of memory": (max(told["megabytes"] for told in ticks.values()), MUST_MEGABYTES),
+    }
+    return report(
+        "idle_tick",
+        f"one tick over {FILES:,} loaded files",
+        figures,
+        [Bar(what, round(value, 3), must, is_least=False) for what, (value, must) in most.items()],
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        evaluate_ticks(sys.argv[1] or None)
+    else:
+        sys.exit(main())

@@ -1,0 +1,1 @@
+"""What benchmarks start: `dagster dev`, and the project that it is compared with."""
