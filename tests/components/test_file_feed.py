@@ -69,7 +69,9 @@ columns:
   id: {type: BIGINT, description: Number of the order.}
   user_id: {type: BIGINT, description: Who ordered.}
   order_date: {type: DATE, description: "Day of the order, in the month of the file."}
-  status: {type: VARCHAR, description: "How far the order has come, such as `placed` or `returned`."}
+  status:
+    type: VARCHAR
+    description: How far the order has come, such as `placed` or `returned`.
 table: stg_orders
 start: 2018-01-01
 row_rules:
