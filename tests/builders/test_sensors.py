@@ -331,9 +331,9 @@ def test_a_cursor_survives_its_own_writing() -> None:
 
 
 @pytest.mark.parametrize("pipeline", [CUSTOMER_PRICES_PIPELINE, DAILY_PRICES_PIPELINE])
-def test_sensors_run_by_default_every_ten_seconds(pipeline: Any) -> None:
+def test_sensors_run_by_default_at_every_other_look_of_the_daemon(pipeline: Any) -> None:
     assert pipeline.sensor.default_status is dg.DefaultSensorStatus.RUNNING
-    assert pipeline.sensor.minimum_interval_seconds == 10
+    assert pipeline.sensor.minimum_interval_seconds == 9
 
 
 def test_a_tick_leaves_the_database_free(customers: Path, ticker: Ticker, database: Path) -> None:

@@ -14,6 +14,7 @@ from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.loads import table_schema
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.builders.sensors import read_tick_interval
 from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.landing import list_landed_files
@@ -126,7 +127,7 @@ def build_archive(
     sensor = dg.AutomationConditionSensorDefinition(
         f"{feed.name}_archive_sensor",
         target=[archived_file],
-        minimum_interval_seconds=read_settings().sensor_interval_seconds,
+        minimum_interval_seconds=read_tick_interval(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Writes the copy of a partition when the partition was loaded again.",
     )

@@ -6,9 +6,9 @@ from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.builders.resources import Warehouse
+from partitioned_etl.builders.sensors import read_tick_interval
 from partitioned_etl.defs.partitions import monthly_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
-from partitioned_etl.ingest.settings import read_settings
 
 MONTHLY_ORDERS = Feed(
     name="monthly_orders",
@@ -105,7 +105,7 @@ monthly_rollup_job = dg.define_asset_job(
 monthly_rollup_sensor = dg.AutomationConditionSensorDefinition(
     "monthly_rollup_sensor",
     target=[monthly_orders],
-    minimum_interval_seconds=read_settings().sensor_interval_seconds,
+    minimum_interval_seconds=read_tick_interval(),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Refreshes the roll-up of a month when its orders were loaded again.",
 )
