@@ -3,11 +3,14 @@
 import gzip
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 
 from ingest.workbench import NOTES, Workbench
 from partitioned_etl.ingest import loading, progress
+from partitioned_etl.ingest.feed import BadRows
+from partitioned_etl.ingest.formats import JsonLinesFormat
 
 ROWS = 1_000_000
 
@@ -42,3 +45,22 @@ def test_a_batch_that_takes_no_time_says_nothing(
     bench.land(NOTES, "a.csv", "id,note\n1,x\n")
     bench.load(NOTES)
     assert "MB/s" not in caplog.text
+
+
+@pytest.mark.parametrize("policy", list(BadRows))
+def test_a_file_that_is_read_row_by_row_says_how_far_it_is(
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    policy: BadRows,
+) -> None:
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, logger="partitioned_etl")
+    feed = replace(NOTES, format=JsonLinesFormat(), pattern="{key}.jsonl", bad_rows=policy)
+    bad = '{"id": 0.5, "note": ""}\n' if policy is BadRows.QUARANTINE else ""
+    row = f'{{"id": 1, "note": "{"x" * 200}"}}\n'
+    bench.land(feed, "a.jsonl", row * 50_000 + bad)
+    assert bench.load(feed)["a"].row_count == 50_000
+    for what in {BadRows.FAIL: ["loaded"], BadRows.QUARANTINE: ["judged", "loaded"]}[policy]:
+        said = re.findall(rf"feed notes: {what} 0 of 1 files, (\d+) of 11 MB", caplog.text)
+        assert len(set(said)) > 1

@@ -1,6 +1,7 @@
 """Row by row: the rows are the same, in the same order, as those of a load of the whole file."""
 
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -13,10 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ingest.workbench import NOTES, Workbench, land_numbers, loaded_numbers
-from partitioned_etl.ingest import contract, row_by_row
+from partitioned_etl.ingest import contract, opening, row_by_row
 from partitioned_etl.ingest.contract import survey_file
 from partitioned_etl.ingest.feed import BadRows, Feed
-from partitioned_etl.ingest.formats import CsvFormat
+from partitioned_etl.ingest.formats import CsvFormat, JsonLinesFormat
 from partitioned_etl.ingest.loading import Candidate, load_candidates
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import logger, replace_partitions
@@ -225,3 +226,23 @@ def test_a_compressed_file_that_changes_while_it_is_read_does_not_stop_the_batch
     change_once_opened(monkeypatch, path, damage, 2)
     assert bench.load(feed)["a"].status is OutcomeStatus.CHANGED
     assert loaded_numbers(bench) == {"b": [7]}
+
+
+@pytest.mark.parametrize("characters", [5, 2_000], ids=["short rows", "long rows"])
+def test_memory_does_not_grow_with_the_file(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, characters: int
+) -> None:
+    monkeypatch.setattr(opening, "CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(row_by_row, "BATCH_ROWS", 500)
+    monkeypatch.setattr(row_by_row, "BATCH_CHARS", 50_000)
+    feed = replace(NOTES, format=JsonLinesFormat(), pattern="{key}.jsonl")
+    row = f'{{"id": 1, "note": "{"x" * characters}"}}\n'
+    few, many = 100_000 // len(row), 1_000_000 // len(row)
+    peaks = []
+    for rows in (few, few, many):
+        bench.land(feed, "a.jsonl", row * rows)
+        tracemalloc.start()
+        assert bench.load(feed)["a"].row_count == rows
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 2 * peaks[1]

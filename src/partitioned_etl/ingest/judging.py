@@ -5,6 +5,7 @@ refused, and marks those whose good rows can be loaded. The load is in `loading.
 be, in `row_by_row.py`.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,13 +20,17 @@ from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.loading import Candidate, FileAtFaultError, insert
 from partitioned_etl.ingest.opening import list_changed_while_read
 from partitioned_etl.ingest.outcomes import Outcome
+from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import Problem
 from partitioned_etl.ingest.row_by_row import judge_rows
 from partitioned_etl.ingest.statements import FILE_FAULTS, delete_sql, find_suspects
 
 
 def judge_texts(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    candidates: Sequence[Candidate],
+    log: logging.Logger,
 ) -> dict[str, Outcome]:
     """Refuse the candidates whose text breaks the contract, if bad rows cannot be left out.
 
@@ -33,6 +38,7 @@ def judge_texts(
         connection: A connection, outside a transaction.
         feed: The feed.
         candidates: Candidates; those whose bad rows can be left out are marked row by row.
+        log: Where progress goes.
 
     Returns:
         The outcome of the others that break it, by partition key.
@@ -43,7 +49,7 @@ def judge_texts(
         if not problems or candidate.is_judged:
             continue
         if feed.bad_rows is BadRows.QUARANTINE and not any(one.is_of_file for one in problems):
-            outcomes |= _judge_row_by_row(connection, feed, candidate)
+            outcomes |= _judge_row_by_row(connection, feed, candidate, log)
         else:
             outcomes[candidate.key] = Outcome.rejected(candidate.file, problems, candidate.survey)
     return outcomes
@@ -54,6 +60,7 @@ def explain(
     feed: Feed,
     candidates: Sequence[Candidate],
     error: Exception,
+    log: logging.Logger,
 ) -> dict[str, Outcome]:
     """Judge the candidates that a load failed for, row by row.
 
@@ -62,6 +69,7 @@ def explain(
         feed: The feed.
         candidates: The candidates of the load.
         error: What it failed with.
+        log: Where progress goes.
 
     Returns:
         The outcome of those that are refused, or changed meanwhile, by partition key. When there is
@@ -76,7 +84,7 @@ def explain(
                 candidate.survey, candidate.is_surveyed = survey_file(feed, candidate.file), True
         if any(one.survey.problems for one in candidates if not one.is_judged):
             return {}
-        at_fault = _find_at_fault(connection, feed, candidates)
+        at_fault = _find_at_fault(connection, feed, candidates, log)
         if not at_fault:
             raise error
         outcomes: dict[str, Outcome] = {}
@@ -84,7 +92,7 @@ def explain(
             if candidate.is_judged:
                 outcomes[candidate.key] = _refuse_by_duckdb(candidate, error)
             else:
-                outcomes |= _judge_row_by_row(connection, feed, candidate)
+                outcomes |= _judge_row_by_row(connection, feed, candidate, log)
     except LandedFileError:
         files = [candidate.file for candidate in candidates]
         return outcomes_of_changed(list_changed_while_read(files) or files)
@@ -92,7 +100,10 @@ def explain(
 
 
 def _find_at_fault(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    candidates: Sequence[Candidate],
+    log: logging.Logger,
 ) -> list[Candidate]:
     """Find the candidates with a bad row; where that tells nothing, those that fail alone."""
     if len(candidates) == 1:
@@ -102,23 +113,25 @@ def _find_at_fault(
     for candidate in candidates:
         if not candidate.is_row_by_row:
             by_header[tuple(candidate.survey.header)].append(candidate)
-        elif _fails_alone(connection, feed, candidate):
+        elif _fails_alone(connection, feed, candidate, log):
             at_fault.append(candidate)
     for header, of_header in by_header.items():
         suspects = find_suspects(connection, feed, [one.file for one in of_header], header)
         keys = {file.partition_key for file in suspects}
         suspected = [one for one in of_header if one.key in keys]
         if len(suspected) == len(of_header):
-            suspected = [one for one in suspected if _fails_alone(connection, feed, one)]
+            suspected = [one for one in suspected if _fails_alone(connection, feed, one, log)]
         at_fault += suspected
     return at_fault
 
 
-def _fails_alone(connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate) -> bool:
+def _fails_alone(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate, log: logging.Logger
+) -> bool:
     try:
         with transaction(connection):
             connection.execute(delete_sql(feed), [[candidate.key]])
-            insert(connection, feed, [candidate])
+            insert(connection, feed, [candidate], Progress(log, feed, [candidate.file]))
             raise _UndoError
     except (*FILE_FAULTS, FileAtFaultError):
         return True
@@ -131,7 +144,7 @@ class _UndoError(Exception):
 
 
 def _judge_row_by_row(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate
+    connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate, log: logging.Logger
 ) -> dict[str, Outcome]:
     """Give the outcome of a candidate that is refused; otherwise let it be loaded row by row.
 
@@ -145,7 +158,14 @@ def _judge_row_by_row(
         return {candidate.key: Outcome.rejected(file, problems, survey)}
 
     try:
-        judged = judge_rows(connection, feed, file, survey.header, enough_bad_rows=enough)
+        judged = judge_rows(
+            connection,
+            feed,
+            file,
+            survey.header,
+            Progress(log, feed, [file]),
+            enough_bad_rows=enough,
+        )
     except FILE_FAULTS:
         return refuse([Problem(0, "", "a row rule cannot be judged for a row of the file")])
     except LandedFileError:

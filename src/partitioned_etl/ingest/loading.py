@@ -117,8 +117,7 @@ def load_candidates(
         failpoints.reach(failpoints.AFTER_DELETE)
         for group in _in_statements(candidates):
             known_later = [candidate for candidate in group if not candidate.is_surveyed]
-            with progress.watch("loaded", partial(_count_read_bytes, connection, group)):
-                insert(connection, feed, group)
+            insert(connection, feed, group, progress)
             write_ledger(known_later)
             failpoints.reach(failpoints.MID_INSERT)
             for candidate in group:
@@ -133,8 +132,6 @@ def _count_read_bytes(
     connection: duckdb.DuckDBPyConnection, candidates: Sequence[Candidate]
 ) -> float:
     """Give how many bytes the statement for candidates has read; 0 where DuckDB cannot tell."""
-    if candidates[0].is_row_by_row:
-        return 0
     group_bytes = sum(candidate.file.signature.size_bytes for candidate in candidates)
     return group_bytes * max(0.0, connection.query_progress()) / 100
 
@@ -149,7 +146,10 @@ def _now_after_earlier_loads(connection: duckdb.DuckDBPyConnection, feed: Feed) 
 
 
 def insert(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, candidates: Sequence[Candidate]
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    candidates: Sequence[Candidate],
+    progress: Progress,
 ) -> None:
     """Insert the rows of candidates that go into one statement, and count them.
 
@@ -158,6 +158,7 @@ def insert(
         feed: The feed.
         candidates: Candidates that have their columns in one order; one that is read row by row,
             or that is not surveyed yet, is alone.
+        progress: Where to say how far it is.
 
     Raises:
         FileAtFaultError: DuckDB read another number of rows than the file has, or cannot
@@ -169,7 +170,7 @@ def insert(
     if first.is_row_by_row:
         known = first.rejected_count
         rejected_count = insert_good_rows(
-            connection, feed, first.file, first.survey.header, most_bad_rows=known
+            connection, feed, first.file, first.survey.header, progress, most_bad_rows=known
         )
         if rejected_count != known:
             raise FileAtFaultError(f"{first.file.name}: other bad rows than are known of")
@@ -177,11 +178,13 @@ def insert(
         files = [candidate.file for candidate in candidates]
         is_plain = all(candidate.survey.is_plain for candidate in candidates)
         statement = insert_sql(feed, files, first.survey.header, is_plain=is_plain)
+        read_bytes = partial(_count_read_bytes, connection, candidates)
         try:
-            if first.is_surveyed:
-                connection.execute(*statement)
-            else:
-                _insert_while_surveying(connection, feed, first, *statement)
+            with progress.watch("loaded", read_bytes):
+                if first.is_surveyed:
+                    connection.execute(*statement)
+                else:
+                    _insert_while_surveying(connection, feed, first, *statement)
         except duckdb.IOException as error:
             # DuckDB reads fewer kinds of gzip than the survey, such as none with a comment.
             if any(is_compressed(file) for file in files):

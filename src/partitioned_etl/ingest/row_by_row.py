@@ -7,8 +7,8 @@ of a Parquet file it reads itself, by their numbers. It is some ten times slower
 whole file, so that only files which failed there come here, and JSON lines.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import BinaryIO
@@ -33,6 +33,7 @@ from partitioned_etl.ingest.opening import (
     open_landed_file,
     open_text,
 )
+from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import CsvRecord, Problem, Record, read_records
 from partitioned_etl.ingest.statements import (
     IS_BAD_SQL,
@@ -42,11 +43,10 @@ from partitioned_etl.ingest.statements import (
     numbered_rows_sql,
 )
 
-BATCH_ROWS = 50_000
-_BATCH_NAME = "records of one batch"
-_BATCH = quote_identifier(_BATCH_NAME)
-_LINE_NAME = "line in the file"
-_LINE = quote_identifier(_LINE_NAME)
+BATCH_ROWS = 10_000
+BATCH_CHARS = 4_000_000
+"""A batch ends with the record that reaches either, so that memory grows with neither."""
+_LINE = quote_identifier("line in the file")
 _TEXT = quote_identifier("text of the row")
 _Row = CsvRecord | JsonRecord
 _REJECTED_COLUMNS = {
@@ -119,6 +119,7 @@ def judge_rows(
     feed: Feed,
     file: LandedFile,
     header: Sequence[str],
+    progress: Progress,
     *,
     enough_bad_rows: int | None = None,
 ) -> Judgement:
@@ -129,6 +130,7 @@ def judge_rows(
         feed: The feed.
         file: The landed file.
         header: The feed's columns in the file's order.
+        progress: Where to say how far it is.
         enough_bad_rows: How many bad rows to stop after; None reads to the end.
 
     Raises:
@@ -136,7 +138,7 @@ def judge_rows(
         duckdb.Error: A row rule cannot be judged.
     """
     judgement = Judgement()
-    for batch in _read_batches(connection, feed, file, header):
+    for batch in _read_batches(connection, feed, file, header, "judged", progress):
         judgement.row_count += batch.row_count
         judgement.bad_row_count += len(batch.bad_rows)
         found = list(chain.from_iterable(row.problems for row in batch.bad_rows))
@@ -154,6 +156,7 @@ def insert_good_rows(
     feed: Feed,
     file: LandedFile,
     header: Sequence[str],
+    progress: Progress,
     *,
     most_bad_rows: int,
 ) -> int:
@@ -164,6 +167,7 @@ def insert_good_rows(
         feed: The feed.
         file: The landed file.
         header: The feed's columns in the file's order.
+        progress: Where to say how far it is.
         most_bad_rows: How many bad rows are known of; reading stops when there are more.
 
     Returns:
@@ -174,7 +178,7 @@ def insert_good_rows(
     """
     names = ", ".join(quote_identifier(name) for name in feed.columns)
     rejected = 0
-    for batch in _read_batches(connection, feed, file, header):
+    for batch in _read_batches(connection, feed, file, header, "loaded", progress):
         if batch.judged:
             connection.execute(
                 f"INSERT INTO {quote_identifier(feed.table)} "
@@ -214,38 +218,74 @@ def _insert_rejected(
 
 
 def _read_batches(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    file: LandedFile,
+    header: Sequence[str],
+    what: str,
+    progress: Progress,
 ) -> Iterator[_Batch]:
-    if feed.format.is_text:
-        return _read_batches_of_texts(connection, feed, file, header)
-    return _read_batches_of_values(connection, feed, file)
+    if not feed.format.is_text:
+        yield from _read_batches_of_values(connection, feed, file)
+        return
+    with open_landed_file(file) as handle, progress.watch(what, handle.tell):
+        for batch in _in_batches(_read_rows(feed, file, handle)):
+            yield _judge_batch(connection, feed, file, header, batch)
 
 
-def _read_batches_of_texts(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, header: Sequence[str]
-) -> Iterator[_Batch]:
-    with open_landed_file(file) as handle:
-        records = _read_rows(feed, file, handle)
-        while batch := list(islice(records, BATCH_ROWS)):
-            bad = [_BadRow(record, [record.problem]) for record in batch if record.problem]
-            good = [record for record in batch if not record.problem]
-            if not good:
-                yield _Batch(len(batch), bad)
-                continue
-            with _registered(connection, good, header):
-                keyed = f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {_BATCH})"
-                judged = judged_sql(feed, keyed, [_LINE])
-                by_line = {record.line: record for record in good}
-                found = connection.execute(
-                    f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL}",
-                    [file.partition_key],
-                ).fetchall()
-                bad += [
-                    _BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
-                    for line, valid, kept in found
-                ]
-                bad.sort(key=lambda row: row.record.line)
-                yield _Batch(len(batch), bad, judged, [file.partition_key])
+def _in_batches(records: Iterable[_Row]) -> Iterator[list[_Row]]:
+    batch: list[_Row] = []
+    chars = 0
+    for record in records:
+        batch.append(record)
+        chars += len(record.text)
+        if len(batch) >= BATCH_ROWS or chars >= BATCH_CHARS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+def _judge_batch(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    file: LandedFile,
+    header: Sequence[str],
+    batch: Sequence[_Row],
+) -> _Batch:
+    bad = [_BadRow(record, [record.problem]) for record in batch if record.problem]
+    by_line = {record.line: record for record in batch if not record.problem}
+    if not by_line:
+        return _Batch(len(batch), bad)
+    rows, texts = _bind_texts(list(by_line.values()), header)
+    keyed, bound = f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {rows})", [file.partition_key]
+    judged, bound = judged_sql(feed, keyed, [_LINE]), [*bound, *texts]
+    found = connection.execute(
+        f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL}", bound
+    ).fetchall()
+    bad += [
+        _BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
+        for line, valid, kept in found
+    ]
+    bad.sort(key=lambda row: row.record.line)
+    return _Batch(len(batch), bad, judged, bound)
+
+
+def _bind_texts(records: Sequence[_Row], header: Sequence[str]) -> tuple[str, list[str]]:
+    """Give a relation of the records' lines and texts, and what to bind.
+
+    The texts are bound as one JSON array a column. A registered data frame would be kept by
+    DuckDB until the transaction ends, all of a file's batches at once.
+    """
+    names = [_LINE, *(quote_identifier(name) for name in header)]
+    kinds = ["BIGINT", *("VARCHAR" for _ in header)]
+    columns = ", ".join(
+        f"unnest(from_json(?, '[\"{kind}\"]')) AS {name}"
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    fields = zip(*(record.fields() for record in records), strict=True)
+    lists = [[record.line for record in records], *fields]
+    return f"(SELECT {columns})", [json.dumps(values, ensure_ascii=False) for values in lists]
 
 
 def _read_rows(feed: Feed, file: LandedFile, handle: BinaryIO) -> Iterator[_Row]:
@@ -287,32 +327,6 @@ def _read_batches_of_values(
         ]
         yield _Batch(counted[0][0], bad, judged, of_batch)
         first += BATCH_ROWS
-
-
-@contextmanager
-def _registered(
-    connection: duckdb.DuckDBPyConnection,
-    records: Sequence[_Row],
-    header: Sequence[str],
-) -> Iterator[None]:
-    """Let SQL see records as a relation of texts, with their lines."""
-    import pandas as pd  # few files come here, and it is slow to import
-
-    fields = zip(*(record.fields() for record in records), strict=True)
-    frame = pd.DataFrame(
-        {_LINE_NAME: [record.line for record in records]}
-        | {
-            name: pd.array(texts, dtype="string")
-            for name, texts in zip(header, fields, strict=True)
-        }
-    )
-    connection.register(_BATCH_NAME, frame)
-    try:
-        yield
-    finally:
-        # In a transaction that has failed this fails, too, and the rollback takes it away.
-        with suppress(duckdb.TransactionException):
-            connection.unregister(_BATCH_NAME)
 
 
 def _problems_of_row(

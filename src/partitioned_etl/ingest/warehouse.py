@@ -110,7 +110,7 @@ def replace_partitions(
         progress.done("checked", file)
     _retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
     while pending:
-        outcomes |= judge_texts(connection, feed, pending)
+        outcomes |= judge_texts(connection, feed, pending, log)
         pending = [candidate for candidate in pending if candidate.key not in outcomes]
         stopped = _load_or_explain(connection, feed, pending, run_id, log)
         if stopped is None:
@@ -177,7 +177,7 @@ def _load_or_explain(
             return outcomes_of_changed(changed)
         if not isinstance(error, (*FILE_FAULTS, FileAtFaultError)):
             raise
-        return explain(connection, feed, candidates, error)
+        return explain(connection, feed, candidates, error, log)
     return None
 
 
