@@ -161,3 +161,16 @@ def test_a_partition_with_far_fewer_rows_than_those_before_is_short() -> None:
     # Not the latest load: what a person has seen once is not named for ever.
     assert list_short(PRICES, ledger(10, 10, 10, 10, 10, 1, 10)) == {}
     assert list_short(replace(PRICES, short_below_percent=0), ledger(9, 9, 9, 9, 9, 0)) == {}
+
+
+@pytest.mark.parametrize("key", ["2024-10-27-02:00+0100", "2024-01-01", "acme"])
+def test_a_key_that_no_file_name_stands_for_is_due_at_no_time(key: str) -> None:
+    pattern, due_after = "{date:%Y-%m-%d-%H}.csv", timedelta(minutes=5)
+    hours = replace(NOTES, partitioning=None, pattern=pattern, due_after=due_after)
+    came = NOW - timedelta(days=1)
+    assert hours.window_of(key) is None
+    assert list_arrivals(hours, {}, Listing(), [key], NOW) == []
+    assert list_unpunctual(hours, {}, Listing(), [key], NOW) == {}
+    assert list_arrivals(hours, {key: loaded(hours, key, came)}, Listing(), [key], NOW) == [
+        Arrival(key, came.date(), ArrivalStatus.LOADED)
+    ]

@@ -100,7 +100,6 @@ def load_metadata(
         "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
         "source_file": dg.MetadataValue.text(outcome.file.name),
         "preview": dg.MetadataValue.md(preview),
-        "dagster/column_schema": dg.MetadataValue.table_schema(table_schema(feed)),
         "dagster/uri": dg.MetadataValue.text(f"{database.resolve().as_uri()}#{feed.table}"),
     }
 

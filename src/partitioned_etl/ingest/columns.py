@@ -97,6 +97,11 @@ def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
         any_number=any_number,
         is_plain=is_plain,
     )
+    if guard is None:
+        raise FeedDefinitionError(
+            f"feed {feed.name}, column {name}: no file can be read into a column of type "
+            f"{type_name}"
+        )
     if not feed.format.is_text:
         may_be_infinite = type_name in _WITH_INFINITY and not any_number
         value = quote_identifier(name)
@@ -117,7 +122,9 @@ def is_text_type(type_name: str) -> bool:
     return type_name.upper() in _TEXTS
 
 
-def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool) -> str:
+def _is_generous(
+    type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool
+) -> str | None:
     """Give the condition under which DuckDB's conversion of a text is more than a contract allows.
 
     Most texts are spelled as DuckDB itself spells the value. Comparing with that is cheaper than a
@@ -129,6 +136,9 @@ def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_
         value: SQL for the converted value.
         any_number: Whether NaN and infinity are values.
         is_plain: Whether the file has no quote, underscore and white space but line ends.
+
+    Returns:
+        The condition; empty if it never is more, None if no text can be of the type.
     """
     if type_name in _INTEGERS:
         return _is_spelled_otherwise(text, value, "[+-]?[0-9]+")
@@ -151,7 +161,7 @@ def _is_generous(type_name: str, text: str, value: str, *, any_number: bool, is_
         return _is_spelled_otherwise(text, value, _TIME, 8)
     if type_name in ("BOOLEAN", "UUID"):
         return ""
-    raise FeedDefinitionError(f"no file can be read into a column of type {type_name}")
+    return None
 
 
 def convert_sql(columns: Sequence[Column], others: Sequence[str], rows: str) -> str:

@@ -205,11 +205,16 @@ class Feed:
         return Partitioning(str(self.partitioning)).is_dated and not self.file_names.has_folder
 
     def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
-        """Give begin and end, in UTC, of what a partition key stands for; None if for no time."""
+        """Give begin and end, in UTC, of what a partition key stands for; None if for no time.
+
+        Nor does a key that no file name stands for: one of an earlier partitioning of the feed, or
+        the second of the two hours that Dagster has when clocks are set back.
+        """
         partitioning = Partitioning(str(self.partitioning))
-        if not partitioning.is_dated:
+        date_key = partition_key.rpartition(KEY_SEPARATOR)[2]
+        if not partitioning.is_dated or not is_date_key(date_key, partitioning):
             return None
-        return window_of(partition_key.rpartition(KEY_SEPARATOR)[2], partitioning)
+        return window_of(date_key, partitioning)
 
     @cached_property
     def contract_fingerprint(self) -> str:
