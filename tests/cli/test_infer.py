@@ -53,6 +53,16 @@ def infer(call: Call, sample: Path, *options: str) -> dict[str, object]:
                 },
             },
         ),
+        (
+            "hours/log_2018-01-22-13.csv",
+            price_rows(1),
+            {"name": "log", "pattern": "log_{date:%Y-%m-%d-%H}.csv", "start": "2018-01-22"},
+        ),
+        (
+            "weeks/2018-W05.csv",
+            price_rows(1),
+            {"name": "weeks", "pattern": "{date:%G-W%V}.csv", "start": "2018-01-29"},
+        ),
         ("customers/acme.csv", price_rows(1.5), {"name": "customers", "pattern": "{key}.csv"}),
         (
             "x/k.csv",
@@ -106,13 +116,16 @@ def test_other_formats_are_described_and_nested_columns_become_texts(
     attributes = infer(call, lines)
     assert attributes["format"] == "json_lines"
     assert attributes["columns"] == {"id": "BIGINT", "day": "DATE", "of": "VARCHAR"}
-    assert "of: VARCHAR  # STRUCT" in call("infer", lines).stdout
+    printed = call("infer", lines).stdout
+    assert "of: VARCHAR  # STRUCT" in printed
+    assert "the sample would be refused: events-2018-01.jsonl: line 1, column of: a nest" in printed
     parquet = tmp_path / "acme.parquet"
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS a, 1.5::DECIMAL(9, 2) AS b")
         connection.execute(f"COPY t TO '{parquet}'")
     attributes = infer(call, parquet)
     assert attributes["format"] == "parquet"
+    assert "the sample loads by it: 1 rows" in call("infer", parquet).stdout
     assert attributes["columns"] == {"a": "INTEGER", "b": "DECIMAL(9,2)"}
 
 

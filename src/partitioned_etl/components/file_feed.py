@@ -46,7 +46,6 @@ class CsvDialect(dg.Model):
     escape: str = '"'
     encoding: str = "utf-8"
     header: bool = True
-    any_column_order: bool = False
 
 
 class Schedule(dg.Model):
@@ -121,11 +120,18 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     csv: Annotated[
         CsvDialect,
         _says(
-            "Dialect of the files: `delimiter`, `quote`, `escape` (one character each), `encoding` "
-            "(utf-8, utf-16 or latin-1), `header`, `any_column_order`. Default: RFC 4180 in UTF-8 "
-            "with a header."
+            "Dialect of CSV and TSV files: `delimiter`, `quote`, `escape` (one character each), "
+            "`encoding` (utf-8, utf-16 or latin-1), `header`. Default: RFC 4180 in UTF-8 with a "
+            "header."
         ),
     ] = CsvDialect()
+    any_column_order: Annotated[
+        bool,
+        _says(
+            "Whether a file may have its columns in another order, by its header or, in Parquet, "
+            "by their names; JSON lines always may. Default: false."
+        ),
+    ] = False
     row_rules: Annotated[
         Sequence[Rule],
         _says(
@@ -273,13 +279,15 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
 
     @property
     def _format(self) -> Format:
+        if self.format in ("json_lines", "parquet") and self.csv != CsvDialect():
+            raise FeedDefinitionError(f"feed {self.name}: csv says nothing of {self.format} files")
         if self.format == "json_lines":
             return JsonLinesFormat()
         if self.format == "parquet":
-            return ParquetFormat(any_column_order=self.csv.any_column_order)
+            return ParquetFormat(any_column_order=self.any_column_order)
         dialect = self.csv.model_dump()
         dialect["delimiter"] = self.csv.delimiter or ("\t" if self.format == "tsv" else ",")
-        return CsvFormat(**dialect)
+        return CsvFormat(**dialect, any_column_order=self.any_column_order)
 
     @cached_property
     def pipeline(self) -> FeedPipeline:

@@ -45,6 +45,8 @@ class CsvFormat:
                 raise FeedDefinitionError(f"CSV {name} must be one ASCII character: {value!r}")
         if self.delimiter in (self.quote, self.escape):
             raise FeedDefinitionError("CSV delimiter must differ from quote and escape")
+        if self.any_column_order and not self.header:
+            raise FeedDefinitionError("any_column_order needs a header, which names the columns")
         if self.normal_encoding not in ("utf-8", "iso8859-1", "utf-16"):
             raise FeedDefinitionError(
                 f"CSV encoding {self.encoding!r} is not one of utf-8, utf-16, latin-1"

@@ -7,7 +7,7 @@ what was guessed. It is the one place that sniffs; what loads files only knows d
 import glob
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,15 +17,30 @@ import duckdb
 
 from partitioned_etl.ingest.columns import columns_of
 from partitioned_etl.ingest.database import connect
-from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, PartitionedEtlError
+from partitioned_etl.ingest.errors import (
+    FeedDefinitionError,
+    LandedFileError,
+    PartitionedEtlError,
+    PartitionKeyError,
+)
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.file_names import COMPRESSED_SUFFIXES
-from partitioned_etl.ingest.formats import CsvFormat
+from partitioned_etl.ingest.file_names import (
+    COMPRESSED_SUFFIXES,
+    FileNamePattern,
+    Partitioning,
+    window_of,
+)
+from partitioned_etl.ingest.formats import FORMATS, CsvFormat
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import replace_partitions
 
 _DATES = {
+    r"\d{4}-\d{2}-\d{2}-\d{2}": "%Y-%m-%d-%H",
+    r"\d{4}-\d{2}-\d{2}_\d{2}": "%Y-%m-%d_%H",
+    r"\d{4}-\d{2}-\d{2}T\d{2}": "%Y-%m-%dT%H",
+    r"\d{10}": "%Y%m%d%H",
+    r"\d{4}-W\d{2}": "%G-W%V",
     r"\d{4}-\d{2}-\d{2}": "%Y-%m-%d",
     r"\d{4}_\d{2}_\d{2}": "%Y_%m_%d",
     r"\d{4}\.\d{2}\.\d{2}": "%Y.%m.%d",
@@ -55,7 +70,7 @@ class Proposal:
         format: `csv`, `tsv`, `json_lines` or `parquet`.
         columns: Column name to DuckDB type, in the order of the file.
         dialect: What differs from the default dialect of CSV, by its name in `CsvFormat`.
-        start: The day or the month of the sample, `2018-01-22`; empty for a dynamic feed.
+        start: The first day of the sample's partition, `2018-01-22`; empty for a dynamic feed.
         verdict: What became of the sample when it was loaded by this very declaration.
         doubts: What was guessed and is to be checked, per attribute, such as `start` or
             `columns.amount`.
@@ -71,7 +86,7 @@ class Proposal:
     doubts: dict[str, str] = field(default_factory=dict)
 
     def to_feed(self, folder: str) -> Feed:
-        """Give the feed of a CSV file.
+        """Give the feed.
 
         Args:
             folder: The feed's folder.
@@ -79,14 +94,13 @@ class Proposal:
         Raises:
             FeedDefinitionError: The proposal needs a person's hand first.
         """
-        dialect = {"delimiter": "\t"} if self.format == "tsv" else {}
         return Feed(
             name=self.name,
             folder=folder,
             pattern=self.pattern,
             columns=self.columns,
             table=self.name,
-            format=CsvFormat(**{**dialect, **self.dialect}),
+            format=replace(FORMATS[self.format], **self.dialect),
         )
 
 
@@ -98,7 +112,7 @@ def infer_feed(sample: Path, name: str | None = None) -> Proposal:
         name: The feed's name; by default what the file name holds beside a date, or its folder's.
 
     Returns:
-        The proposal. A sample of CSV was loaded by it, into a database that is gone again.
+        The proposal. The sample was loaded by it, into a database that is gone again.
 
     Raises:
         LandedFileError: The file cannot be read as what its name says it is.
@@ -115,8 +129,7 @@ def infer_feed(sample: Path, name: str | None = None) -> Proposal:
                 else:
                     _describe_rows(connection, sample, proposal)
                 _keep_to_known_types(proposal)
-                if proposal.format in ("csv", "tsv"):
-                    proposal.verdict = _load_on_trial(connection, sample, proposal)
+                proposal.verdict = _load_on_trial(connection, sample, proposal)
         except duckdb.Error as error:
             reason = " ".join(str(error).splitlines()[0].split())
             raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}") from error
@@ -132,12 +145,11 @@ def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
     pattern, start, rest = f"{{key}}{ending}", "", ""
     doubt = "no date in the name: one file for each name, such as a customer's"
     if found := _find_date(stem):
-        where, date_format, day = found
+        where, date_format, partitioning, day = found
         before, after = stem[: where.start()], stem[where.end() :]
         pattern, rest = f"{before}{{date:{date_format}}}{after}{ending}", f"{before} {after}"
         start = day.strftime("%Y-%m-%d")
-        kind = "day" if "%d" in date_format else "month"
-        doubt = f"one file a {kind}, whose date is in its name"
+        doubt = f"{partitioning}: one file for each, whose date is in its name"
     name = name or _to_name(rest) or _to_name(sample.parent.name) or "feed"
     proposal = Proposal(name, pattern, _FORMATS.get(ending.lower(), "csv"), start=start)
     proposal.doubts["pattern"] = doubt
@@ -146,12 +158,15 @@ def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
     return proposal
 
 
-def _find_date(stem: str) -> tuple[re.Match[str], str, datetime] | None:
-    """Find a possible date in a name: where, how it is written, and its first day."""
+def _find_date(stem: str) -> tuple[re.Match[str], str, Partitioning, datetime] | None:
+    """Find a possible date in a name: where, how it is written, and what begins when by it."""
     for digits, date_format in _DATES.items():
+        pattern = FileNamePattern(f"{{date:{date_format}}}")
         for where in re.finditer(rf"(?<!\d){digits}(?!\d)", stem, re.ASCII):
-            with suppress(ValueError):
-                return where, date_format, datetime.strptime(where[0], date_format)
+            if match := pattern.match(where[0]):
+                with suppress(PartitionKeyError):
+                    begin, _ = window_of(pattern.key_of(match), pattern.partitioning)
+                    return where, date_format, pattern.partitioning, begin
     return None
 
 
