@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from partitioned_etl.builders.partitions import keys_of_run, list_partition_keys
+from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.ranges import keys_of_run
 from partitioned_etl.builders.reconciliation import reconciliation_check_name
 from partitioned_etl.defs import resources
 from partitioned_etl.ingest import failpoints

@@ -35,8 +35,8 @@ from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from conftest import price_rows
 from dev_server import PROJECT
 from partitioned_etl.builders.jobs import FEED_TAG
-from partitioned_etl.builders.partitions import keys_of_run
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.ranges import keys_of_run
 from partitioned_etl.builders.reconciliation import REPAIR_TAG
 from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.feed import Feed

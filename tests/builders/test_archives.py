@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from conftest import price_rows
-from partitioned_etl.builders.partitions import range_tags
+from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 

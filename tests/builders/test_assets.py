@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from conftest import price_rows
-from partitioned_etl.builders.partitions import range_tags
+from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import price_rows
 from partitioned_etl.builders.assets import build_feed_assets
 from partitioned_etl.builders.freshness import build_freshness_policy
-from partitioned_etl.builders.partitions import range_tags
+from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.defs.daily_prices import DAILY_PRICES
 from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS
 from partitioned_etl.defs.partitions import daily_partitions

@@ -13,7 +13,7 @@ import pytest
 from conftest import price_rows
 from partitioned_etl.builders import sensors
 from partitioned_etl.builders.jobs import FEED_TAG
-from partitioned_etl.builders.partitions import RANGE_END_TAG, RANGE_START_TAG, keys_of_run
+from partitioned_etl.builders.ranges import RANGE_END_TAG, RANGE_START_TAG, keys_of_run
 from partitioned_etl.builders.sensors import Cursor
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from conftest import order_rows, price_rows
-from partitioned_etl.builders.partitions import range_tags
+from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
 from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS_PIPELINE, monthly_orders

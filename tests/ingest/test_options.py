@@ -11,7 +11,7 @@ import pytest
 
 from ingest.workbench import NOTES, Workbench, land_numbers, loaded_numbers
 from partitioned_etl.builders.assets import build_feed_assets
-from partitioned_etl.builders.partitions import range_tags
+from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.feed import BadRows, Feed, OnMissing, RowRule
 from partitioned_etl.ingest.formats import CsvFormat

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from partitioned_etl.builders.jobs import FEED_TAG
-from partitioned_etl.builders.partitions import keys_of_run, list_partition_keys
+from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.ranges import keys_of_run
 from partitioned_etl.builders.reconciliation import REPAIR_TAG
 from partitioned_etl.builders.resources import LandingDirectory
 from partitioned_etl.ingest.arrivals import list_unpunctual

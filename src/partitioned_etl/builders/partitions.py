@@ -1,13 +1,12 @@
-"""Partitions of a feed: what Dagster has a partition for, and how keys become runs.
+"""Partitions of a feed: what Dagster has a partition for.
 
-Takes a feed, a listing, or keys that want loading; gives partitions definitions, what no partition
-can take, and ranges of neighbouring keys, because a run carries one key or one range: of a
-two-dimensional key, a range of names by a range of dates. Which definitions ship is in `defs/`.
+Takes a feed or a listing; gives partitions definitions, the keys that Dagster knows, and what no
+partition can take. How keys become runs is in `ranges.py`; which definitions ship, in `defs/`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,9 +19,6 @@ from partitioned_etl.ingest.landing import Listing, PassedOver, list_landed_file
 
 NAME_DIMENSION, DATE_DIMENSION = "name", "period"
 """Dimensions of a two-dimensional key. Dagster sorts them, so the name comes first in a key."""
-PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 _MOST_NAMED = 20
 
 
@@ -238,93 +234,6 @@ def add_names(
             for name, date in product(names, dates)
         ),
     ]
-
-
-def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) -> list[list[str]]:
-    """Group keys into ranges that hold these keys and no other.
-
-    A range of two-dimensional keys is one of names by one of dates. Names that want the same dates
-    share a range.
-
-    Args:
-        keys: The keys that want loading.
-        ordered: All keys, in the order that ranges follow.
-        most: Most keys in one range.
-
-    Returns:
-        The keys of each range, in order.
-    """
-    wanted = set(keys)
-    ranges: list[list[str]] = []
-    above: dict[tuple[str, ...], list[str]] = {}
-    for _, of_name in groupby(ordered, lambda key: _split(key)[0]):
-        here = {}
-        for group in _group_neighbours(wanted, of_name, most):
-            dates = tuple(_split(key)[1] for key in group)
-            whole = above.get(dates)
-            if whole is not None and len(whole) + len(group) <= most:
-                whole += group
-            else:
-                whole = group
-                ranges.append(whole)
-            here[dates] = whole
-        above = here
-    return ranges
-
-
-def _group_neighbours(wanted: set[str], ordered: Iterable[str], most: int) -> list[list[str]]:
-    groups: list[list[str]] = []
-    group: list[str] = []
-    for key in ordered:
-        if key not in wanted or len(group) == most:
-            if group:
-                groups.append(group)
-            group = []
-        if key in wanted:
-            group.append(key)
-    return [*groups, group] if group else groups
-
-
-def range_tags(keys: Sequence[str]) -> dict[str, str]:
-    """Give the run tags that make a run take a range of keys; one key needs none."""
-    if len(keys) < 2:
-        return {}
-    return {RANGE_START_TAG: str(keys[0]), RANGE_END_TAG: str(keys[-1])}
-
-
-def keys_of_run(tags: Mapping[str, str], ordered: Sequence[str]) -> list[str]:
-    """Give the partition keys that a run takes.
-
-    Args:
-        tags: The run's tags.
-        ordered: All keys, in the order that ranges follow.
-    """
-    if PARTITION_TAG in tags:
-        return [tags[PARTITION_TAG]]
-    if RANGE_START_TAG not in tags:
-        return []
-    parts = {key: _split(key) for key in ordered}
-    ends = parts.get(tags[RANGE_START_TAG]), parts.get(tags[RANGE_END_TAG])
-    if not all(ends):
-        return []
-    names, dates = (
-        _between([part[at] for part in parts.values()], *(end[at] for end in ends if end))
-        for at in (0, 1)
-    )
-    return [key for key, (name, date) in parts.items() if name in names and date in dates]
-
-
-def _between(values: Iterable[str], first: str, last: str) -> set[str]:
-    once = list(dict.fromkeys(values))
-    return set(once[once.index(first) : once.index(last) + 1])
-
-
-def _split(key: str) -> tuple[str, str]:
-    """Give name and date of a two-dimensional key, as Dagster lists it; another has no name."""
-    if not isinstance(key, dg.MultiPartitionKey):
-        return "", key
-    name, date = key.dimension_keys
-    return name.partition_key, date.partition_key
 
 
 def _dimensions(partitions_def: dg.PartitionsDefinition) -> list[dg.PartitionsDefinition]:

@@ -15,7 +15,7 @@ import dagster as dg
 import psutil
 
 from partitioned_etl.builders.jobs import FEED_TAG
-from partitioned_etl.builders.partitions import keys_of_run
+from partitioned_etl.builders.ranges import keys_of_run
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 

@@ -17,12 +17,11 @@ from partitioned_etl.builders.jobs import FEED_TAG, AssetJob
 from partitioned_etl.builders.partitions import (
     add_names,
     find_dynamic,
-    group_into_ranges,
     list_files_in_window,
     list_names,
     list_partition_keys,
-    range_tags,
 )
+from partitioned_etl.builders.ranges import group_into_ranges, range_tags
 from partitioned_etl.builders.reconciliation import REPAIR_TAG, Reconciliation
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.builders.runs import (

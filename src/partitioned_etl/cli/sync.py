@@ -20,13 +20,12 @@ from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import (
     add_names,
     find_dynamic,
-    group_into_ranges,
     list_files_in_window,
     list_names,
     list_partition_keys,
-    range_tags,
 )
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.ranges import group_into_ranges, range_tags
 from partitioned_etl.builders.runs import (
     fail_runs_without_worker,
     list_keys_in_flight,
