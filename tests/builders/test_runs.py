@@ -10,7 +10,11 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.builders.jobs import FEED_TAG
-from partitioned_etl.builders.runs import fail_runs_without_worker
+from partitioned_etl.builders.runs import (
+    PROCESS_TAG,
+    fail_runs_without_worker,
+    list_keys_in_flight,
+)
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
 from partitioned_etl.defs.daily_prices import DAILY_PRICES
@@ -24,13 +28,20 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield found
 
 
+def make_run(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **tags: str
+) -> dg.DagsterRun:
+    """Make a run of the customers' feed in a status."""
+    return instance.create_run_for_job(
+        defs.resolve_job_def("customer_prices_job"),
+        tags={FEED_TAG: CUSTOMER_PRICES.name, **tags},
+        status=status,
+    )
+
+
 def start_run(instance: dg.DagsterInstance, process_id: int | None) -> dg.DagsterRun:
     """Make a run that looks started by a worker of that process id."""
-    run = instance.create_run_for_job(
-        defs.resolve_job_def("customer_prices_job"),
-        tags={FEED_TAG: CUSTOMER_PRICES.name},
-        status=dg.DagsterRunStatus.STARTED,
-    )
+    run = make_run(instance, dg.DagsterRunStatus.STARTED)
     if process_id is not None:
         # What a worker reports when it begins; Dagster exports no public way to make the event.
         from dagster._core.events import EngineEventData
@@ -80,6 +91,32 @@ def test_a_run_that_has_not_begun_is_left_to_dagster(instance: dg.DagsterInstanc
     run = start_run(instance, None)
     assert fail_runs_without_worker(instance) == []
     assert status(instance, run) is dg.DagsterRunStatus.STARTED
+
+
+def test_a_run_that_nobody_put_into_the_queue_is_failed_after_a_while(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import partitioned_etl.builders.runs as runs
+
+    run = make_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "acme"})
+    assert fail_runs_without_worker(instance) == []
+    assert list_keys_in_flight(instance, CUSTOMER_PRICES, ["acme"]) == {"acme"}
+    monkeypatch.setattr(runs, "_LAUNCH_SECONDS", -1.0)
+    assert fail_runs_without_worker(instance) == [run.run_id]
+    assert list_keys_in_flight(instance, CUSTOMER_PRICES, ["acme"]) == set()
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_a_run_is_failed_at_once_if_the_process_that_made_it_to_execute_it_is_gone(
+    status: dg.DagsterRunStatus, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import partitioned_etl.builders.runs as runs
+
+    gone = make_run(instance, status, **{PROCESS_TAG: str(finished_process_id())})
+    make_run(instance, status, **{PROCESS_TAG: str(os.getpid())})
+    assert fail_runs_without_worker(instance) == [gone.run_id]
+    monkeypatch.setattr(runs, "_LAUNCH_SECONDS", -1.0)
+    assert fail_runs_without_worker(instance) == []
 
 
 def test_another_feeds_run_is_left_to_its_sensor(instance: dg.DagsterInstance) -> None:

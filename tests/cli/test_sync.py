@@ -30,9 +30,15 @@ KILLED_AFTER_COMMIT = f"""{DIE}
 from partitioned_etl.ingest import failpoints
 failpoints.listener = lambda name: die() if name == failpoints.AFTER_COMMIT else None
 {MAIN}"""
+KILLED_BEFORE_START = f"""{DIE}
+import dagster as dg
+make = dg.DagsterInstance.create_run_for_job
+dg.DagsterInstance.create_run_for_job = lambda *a, **named: (make(*a, **named), die())
+{MAIN}"""
 KILLED_BEFORE_ROLLUP = f"""{DIE}
 from partitioned_etl.cli import sync
-sync._list_stale_rollup_keys = lambda _, pipeline: die() if pipeline.rollups else set()
+is_orders = lambda pipeline: pipeline.feed.name == "monthly_orders"
+sync._list_stale_rollup_keys = lambda _, pipeline: die() if is_orders(pipeline) else set()
 {MAIN}"""
 INTERRUPTED_LOAD = f"""
 import os
@@ -57,9 +63,9 @@ location.defs = removing_location.define(*location.pipelines)
 {MAIN}"""
 TWO_DIMENSIONAL = f"""
 import partitioned_location
-from partitioned_etl import run_once
-run_once.pipelines = [partitioned_location.PIPELINES["customer_days"]]
-run_once.defs = partitioned_location.defs
+from partitioned_etl import definitions as location
+location.pipelines = [partitioned_location.PIPELINES["customer_days"]]
+location.defs = partitioned_location.defs
 {MAIN}"""
 FAILING_REMOVAL = f"""{FAIL}
 from partitioned_etl.builders import reconciliation
@@ -206,6 +212,22 @@ def test_a_run_that_was_left_behind_does_not_stand_in_the_way(
     result = run()
     assert result.returncode == 0, result.stderr
     assert "left behind" in result.stdout
+    assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]
+
+
+def test_a_run_that_was_made_and_never_started_does_not_stand_in_the_way(
+    landed: Path, run: Run, query: Query, tmp_path: Path
+) -> None:
+    killed = run(KILLED_BEFORE_START)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster_home")) as instance:
+        [left] = instance.get_runs()
+        assert left.status is dg.DagsterRunStatus.NOT_STARTED
+        result = run()
+        [left] = instance.get_runs(dg.RunsFilter(run_ids=[left.run_id]))
+    assert result.returncode == 0, result.stderr
+    assert f"run {left.run_id} was left behind" in result.stdout
+    assert left.status is dg.DagsterRunStatus.FAILURE
     assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]
 
 

@@ -8,6 +8,7 @@ allowed run time. What a run does is in `assets.py`.
 
 import logging
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -28,8 +29,13 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_WITH_WORKER = UNFINISHED[2:]
+PROCESS_TAG = "partitioned_etl/process_id"
+"""Run tag that names the process which made the run and executes it itself."""
+# In the queue a run needs neither a worker nor whoever put it there.
+_NEEDS_PROCESS = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
 _CLOCK_TOLERANCE_SECONDS = 5.0
+_LAUNCH_SECONDS = 300.0
+"""How long a run may take from being made to being in the queue, with all its partitions."""
 _RUNS_PER_QUERY = 500
 
 
@@ -111,12 +117,14 @@ def fail_runs_without_worker(
     location_name: str | None = None,
     log: logging.Logger = logger,
 ) -> list[str]:
-    """Mark runs as failed whose worker process does not exist any more.
+    """Mark runs as failed that nobody is going to start or to end any more.
 
-    Only with Dagster's default run launcher, whose workers are processes of this machine. The
-    worker's process id comes from the run's own event log; a process that started after that
-    event has only got the same number. Should the verdict ever be wrong, because the clock was set
-    forward under a living run, the load is done twice, one after the other.
+    Those are runs whose worker process does not exist, and runs that were made and not put into
+    the queue: whoever made them was killed in between, and Dagster looks at them no more. Only with
+    Dagster's default run launcher, whose workers are processes of this machine. The worker's
+    process id comes from the run's own event log or tag; a process that started after that was
+    written has only got the same number. Should the verdict ever be wrong, because the clock was
+    set forward under a living run, the load is done twice, one after the other.
 
     Args:
         instance: The Dagster instance.
@@ -131,20 +139,19 @@ def fail_runs_without_worker(
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return []
     failed = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_WITH_WORKER)):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_NEEDS_PROCESS)):
         run = record.dagster_run
         origin = run.remote_job_origin
         if origin and location_name and origin.location_name != location_name:
             continue
         if feed and run.tags.get(FEED_TAG, feed.name) != feed.name:
             continue
-        worker = _worker_of(instance, run.run_id)
-        if worker is None or _is_alive(*worker):
+        reason = _find_why_it_cannot_go_on(instance, record)
+        if not reason:
             continue
         current = instance.get_run_by_id(run.run_id)
         if current is None or current.is_finished:
             continue
-        reason = f"its worker process {worker[0]} is gone: killed, or the machine was restarted"
         log.warning(f"run {run.run_id} is marked as failed: {reason}")
         instance.report_run_failed(run, f"The run cannot go on: {reason}.")
         failed.append(run.run_id)
@@ -166,13 +173,34 @@ def free_pools_of_finished_runs(instance: dg.DagsterInstance) -> None:
             storage.free_concurrency_slots_for_run(run_id)
 
 
-def _worker_of(instance: dg.DagsterInstance, run_id: str) -> tuple[int, float] | None:
-    """Give process id and the time that it was written down, from the run's event log."""
-    for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
+def _find_why_it_cannot_go_on(instance: dg.DagsterInstance, record: dg.RunRecord) -> str:
+    """Say why an unfinished run is left behind; empty if it is not, or nobody can tell."""
+    worker = _find_worker(instance, record)
+    if worker:
+        if _is_alive(*worker):
+            return ""
+        return f"its worker process {worker[0]} is gone: killed, or the machine was restarted"
+    age_seconds = time.time() - record.create_timestamp.timestamp()
+    is_waiting = record.dagster_run.status is dg.DagsterRunStatus.NOT_STARTED
+    if is_waiting and age_seconds > _LAUNCH_SECONDS:
+        return f"it was made {age_seconds:.0f} s ago, and whoever made it has not launched it"
+    return ""
+
+
+def _find_worker(
+    instance: dg.DagsterInstance, record: dg.RunRecord
+) -> tuple[int, float] | None:
+    """Give process id and the time that it was written down, from the run's event log or tag."""
+    run = record.dagster_run
+    for entry in reversed(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         event = entry.dagster_event
         metadata = event.engine_event_data.metadata if event else {}
         if "pid" in metadata:
             return int(str(metadata["pid"].value)), entry.timestamp
+    # A run that a person starts again from another one's page has got its tags, and an origin.
+    process_id = "" if run.remote_job_origin else run.tags.get(PROCESS_TAG, "")
+    if process_id.isdecimal():
+        return int(process_id), record.create_timestamp.timestamp()
     return None
 
 

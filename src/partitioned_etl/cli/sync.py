@@ -4,6 +4,7 @@ It plans as the sensors do, executes the feeds' jobs in this process on the same
 `dagster dev`, and refreshes what is made from them. What came of it is printed in `report.py`.
 """
 
+import os
 import sys
 import time
 import warnings
@@ -27,6 +28,7 @@ from partitioned_etl.builders.partitions import (
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.ranges import group_into_ranges, range_tags
 from partitioned_etl.builders.runs import (
+    PROCESS_TAG,
     fail_runs_without_worker,
     list_keys_in_flight,
     list_unreported_keys,
@@ -130,6 +132,8 @@ def bring_level(
         click.echo(f"{pipeline.reconciliation.job.name}: removing what has no file any more")
         run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
+        # A dynamic key goes with its partition, and nothing can be made of it any more.
+        known = list_partition_keys(pipeline.partitions_def, instance)
         plan = _plan(pipeline, known, settings)
     if pipeline.rollup_job:
         stale = _list_stale_rollup_keys(instance, pipeline) & set(known)
@@ -220,7 +224,7 @@ def _execute_job(
             result = definitions.defs.resolve_job_def(job.name).execute_in_process(
                 instance=instance,
                 partition_key=partition_key,
-                tags=dict(tags or {}),
+                tags={**(tags or {}), PROCESS_TAG: str(os.getpid())},
                 run_config=_QUIET,
                 raise_on_error=False,
                 run_id=run_id,
