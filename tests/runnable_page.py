@@ -2,7 +2,8 @@
 
 A fenced block is run if its first line is ```` ```bash run ```` or ```` ```console run ````. In the
 second, a line that begins with `$ ` is a command, one with `> ` continues it, and the others are
-what it prints, where `…` stands for anything. A page joins by having such a block.
+what it prints, where `…` stands for anything. What the first prints may follow it in a block of its
+own, ```` ```text printed ````. A page joins by having such a block.
 """
 
 import os
@@ -17,7 +18,9 @@ from partitioned_etl.ingest.settings import DEFAULTS
 
 PROJECT = Path(__file__).parents[1]
 
-_BLOCK = re.compile(r"^```(bash|console) run\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"^```(bash run|console run|text printed)\n(.*?)^```$", re.DOTALL | re.MULTILINE
+)
 _PROMPTS = ("$ ", "> ")
 _LEFT_OUT = shutil.ignore_patterns(
     ".[!e]*", ".env", "tests", "docs", "__pycache__", "*.duckdb*", "build", "dist"
@@ -45,10 +48,13 @@ def list_blocks(page: str) -> list[Block]:
     for found in _BLOCK.finditer(page):
         kind, text = found.groups()
         line = page[: found.start()].count("\n") + 2
-        if kind == "bash":
+        if kind == "bash run":
             blocks.append(Block(line, text, []))
             continue
         lines = text.splitlines()
+        if kind == "text printed":
+            blocks[-1].output.extend(line for line in lines if line.strip("… "))
+            continue
         commands = "".join(f"{line[2:]}\n" for line in lines if line.startswith(_PROMPTS))
         output = [line for line in lines if line.strip("… ") and not line.startswith(_PROMPTS)]
         blocks.append(Block(line, commands, output))

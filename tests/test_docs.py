@@ -90,7 +90,7 @@ def test_the_services_load_what_lands_show_it_and_stop(tmp_path: Path) -> None:
                 found = connection.execute("SELECT count(*) FROM file_loads").fetchone()
         except duckdb.Error:
             return False
-        return found == (9,)
+        return found == (12,)
 
     def is_shown() -> bool:
         try:
@@ -107,6 +107,6 @@ def test_the_services_load_what_lands_show_it_and_stop(tmp_path: Path) -> None:
         ).returncode
 
     with start_service(daemon, folder, port), start_service(web, folder, port):
-        wait_until("nine files are loaded", is_loaded, log)
+        wait_until("twelve files are loaded", is_loaded, log)
         wait_until("the web server answers", is_shown, log)
         assert is_live()

@@ -2,33 +2,61 @@
 
 import re
 import shutil
+import sys
+from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from partitioned_etl.cli.main import EXIT_CODES, commands
 from partitioned_etl.components import FileFeed
 from partitioned_etl.definitions import defs
+from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.settings import DEFAULTS, project_dir
 
 PROJECT = project_dir()
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "SECURITY.md",
-        *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").rglob("*.md")),
-    ],
+DOCUMENTS = sorted(
+    str(path.relative_to(PROJECT))
+    for path in (*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"))
 )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_linked_file_exists(document: str) -> None:
     text = (PROJECT / document).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     missing = [link for link in links if not (PROJECT / document).parent.joinpath(link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_linked_heading_exists(document: str) -> None:
+    path = PROJECT / document
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text(encoding="utf-8"))
+    missing = [link for link in links if link[1] not in list_anchors(path, link[0])]
+    assert not missing
+
+
+def list_anchors(document: Path, link: str) -> set[str]:
+    """Give the anchors that GitHub makes of the headings of a linked page."""
+    page = document.parent / link if link else document
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    pages = {f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)#]+)", README))
+
+
+def test_every_command_of_the_environment_is_in_it() -> None:
+    pages = (README, *(path.read_text("utf-8") for path in (PROJECT / "docs").glob("*.md")))
+    named = {name for page in pages for name in re.findall(r"\.venv/bin/([\w-]+)", page)}
+    assert {"dg", "partitioned-etl"} <= named
+    assert not {name for name in named if not Path(sys.prefix, "bin", name).exists()}
 
 
 def test_every_function_of_the_way_of_one_file_exists() -> None:
@@ -81,13 +109,35 @@ def test_every_asset_of_the_table_of_feeds_exists() -> None:
     assert {name for pair in named for name in pair} | downstream == keys
 
 
-def test_the_page_of_feeds_lists_every_attribute_as_dg_does_and_the_example_as_it_is() -> None:
-    page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
-    fields = FileFeed.get_model_cls().model_fields  # type: ignore[union-attr]
-    listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
-    assert listed == [(name, field.description) for name, field in fields.items()]
+def test_every_schedule_that_is_named_exists_and_is_off() -> None:
+    named = set(re.findall(r"`(\w+_schedule)`", README))
+    off = {
+        schedule.name
+        for schedule in defs.schedules or ()
+        if schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    }
+    assert named
+    assert named <= off
+
+
+def test_the_example_of_a_feed_is_one_that_ships() -> None:
     example = PROJECT / "src" / "partitioned_etl" / "defs" / "supplier_stock" / "defs.yaml"
-    assert re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) == [example.read_text("utf-8")]
+    assert re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) == [example.read_text("utf-8")]
+
+
+def test_every_policy_is_documented_under_its_name() -> None:
+    section = README.partition("## Policies")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| .* \| (`.*`) \|$", section, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    declared = {field.name for field in fields(Feed) if field.default is not MISSING}
+    assert named | {"partitioning", "row_rules", "description"} == declared
+
+
+def test_the_page_of_feeds_lists_every_attribute_as_dg_does() -> None:
+    page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
+    attributes = FileFeed.get_model_cls().model_fields  # type: ignore[union-attr]
+    listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    assert listed == [(name, field.description) for name, field in attributes.items()]
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

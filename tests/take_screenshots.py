@@ -1,0 +1,137 @@
+"""Takes the pictures of docs/images from a web UI that runs: `make screenshots`.
+
+A `dagster dev` of its own loads the sample files and refuses one that is added to them; Chromium
+opens the pages that README and tour show. Nothing remains but the pictures.
+"""
+
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from conftest import price_rows
+from dagster_state import read_partition_statuses, wait_until_quiet
+from dev_server import PROJECT, DevServer, open_folder_for_server
+from web_browser import open_browser
+
+IMAGES = PROJECT / "docs" / "images"
+MAX_BYTES = 300_000
+LOADS = "duckdb_dynamic_partition_table"
+
+_VIEWPORT = ViewportSize(width=1440, height=810)
+_PIXELS_PER_POINT = 2
+_COLORS = 128
+_TIMEOUT_MS = 60_000
+_JUDGED_SQL = "SELECT count(*) FROM file_loads HAVING count(*) = 13"
+_COUNTED_SQL = "SELECT count(DISTINCT partition_date) AS n FROM monthly_orders HAVING n = 3"
+
+
+def take_screenshots() -> None:
+    """Write every picture anew."""
+    IMAGES.mkdir(exist_ok=True)
+    expect.set_options(timeout=_TIMEOUT_MS)
+    with (
+        open_folder_for_server() as server,
+        tempfile.TemporaryDirectory() as home,
+        open_browser(Path(home)) as browser,
+    ):
+        load_files(server)
+        visit_pages(server, browser)
+
+
+def load_files(server: DevServer) -> None:
+    """Let a server load all that it will."""
+    server.land("customers", {"hooli.csv": price_rows(74.11, 74.5, -73.98)})
+    server.start()
+    server.wait_until("all files are judged", lambda: server.read_rows(_JUDGED_SQL))
+    server.wait_until("the orders are counted", lambda: server.read_rows(_COUNTED_SQL))
+    server.wait_until(
+        "the customers are archived",
+        lambda: len(read_partition_statuses(server, "archived_file")) == 3,
+    )
+    wait_until_quiet(server)
+
+
+def visit_pages(server: DevServer, browser: Browser) -> None:
+    """Take a picture of each page that is shown."""
+    page = browser.new_page(
+        base_url=server.url,
+        viewport=_VIEWPORT,
+        device_scale_factor=_PIXELS_PER_POINT,
+        color_scheme="light",
+    )
+    page.set_default_timeout(_TIMEOUT_MS)
+    page.goto("/")
+    page.get_by_text("Hide navigation").click()
+    take_asset_graph(page)
+    take_partitions(page)
+    take_reason(page)
+    take_ticks(page)
+    take_arrivals(page, server)
+    page.close()
+
+
+def take_asset_graph(page: Page) -> None:
+    """The feeds, each a chain from its file to what is made of its table."""
+    page.goto("/asset-groups")
+    graph = page.locator("svg")
+    for group in ("customer_prices", "daily_prices", "monthly_orders", "supplier_stock"):
+        graph.get_by_text(group, exact=True).first.click()
+        # Then the whole graph is in view again.
+        page.reload()
+        expect(graph.get_by_text("arrivals", exact=True).first).to_be_visible()
+    expect(graph.get_by_text("Loading")).to_have_count(0)
+    save(page, "asset-graph")
+
+
+def take_partitions(page: Page) -> None:
+    """An asset with three customers that are loaded and one that is refused."""
+    page.goto(f"/assets/{LOADS}?view=partitions")
+    page.locator("div[title='hooli']").click()
+    expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
+    save(page, "partitions")
+
+
+def take_reason(page: Page) -> None:
+    """Why one is refused: the run's log."""
+    page.get_by_text("View logs").click()
+    reason = page.get_by_role("dialog").get_by_text("hooli.csv: line 4, column share_price").last
+    expect(reason).to_be_visible()
+    reason.scroll_into_view_if_needed()
+    save(page, "reason")
+
+
+def take_ticks(page: Page) -> None:
+    """What a sensor saw, tick by tick."""
+    page.goto("/locations/partitioned_etl/sensors/customers_landing_sensor")
+    expect(page.get_by_text("Tick timeline")).to_be_visible()
+    save(page, "sensor-ticks")
+
+
+def take_arrivals(page: Page, server: DevServer) -> None:
+    """The calendar of arrivals, as the asset's page shows it."""
+    page.goto("/assets/arrivals")
+    page.get_by_role("button", name="Materialize").click()
+    wait_until_quiet(server)
+    page.goto("/assets/arrivals?view=events")
+    page.get_by_text("Show Markdown").first.click()
+    expect(
+        page.get_by_role("dialog").get_by_role("img", name="Calendar of arrivals")
+    ).to_be_visible()
+    save(page, "arrivals")
+
+
+def save(page: Page, name: str) -> None:
+    """Write what the page shows, in few colours, which its flat areas bear."""
+    page.wait_for_load_state("networkidle")
+    path = IMAGES / f"{name}.png"
+    page.screenshot(path=path, animations="disabled")
+    with Image.open(path) as shot:
+        reduced = shot.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE)
+    reduced.save(path, optimize=True)
+    assert path.stat().st_size < MAX_BYTES, f"{path.name} has {path.stat().st_size} bytes"
+
+
+if __name__ == "__main__":
+    take_screenshots()
