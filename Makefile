@@ -40,7 +40,7 @@ $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check bench screenshots clean lock test-duckdb15
+.PHONY: help run dev test check bench compare screenshots clean lock test-duckdb15
 
 help: ## Print this page
 	@echo 'Targets (make TARGET):'
@@ -79,6 +79,9 @@ check: .venv/.installed ## Check format, lint, types and definitions
 bench: .venv/.installed $(dlt) ## Measure against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
 	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
 		.venv/bin/python benchmarks/$$name.py || failed=1; echo; done; test -z "$$failed"
+
+compare: .venv/.installed .venv-dlt/.installed ## Compare with a tutorial's project and dlt
+	@.venv/bin/python benchmarks/side_by_side/compare.py
 
 screenshots: .venv/.installed ## Take the pictures of docs/images anew; needs Chromium
 	@.venv/bin/python tests/take_screenshots.py
