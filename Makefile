@@ -22,6 +22,8 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 	$(or $(shell "$(PYTHON)" --version 2>/dev/null),not there): try make PYTHON=/path/to/python)))
 
 pip := -m pip --disable-pip-version-check --quiet --quiet install
+compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
 # A file of tests shares what is slow to start, such as a server, in one process.
 pytest := -m pytest -n auto --dist loadfile
 benchmarks = $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
@@ -54,7 +56,7 @@ help: ## Print this page
 	@echo '                   instance of your own; default: the dagster.yaml of this folder'
 	@echo 'The first two may be relative to this folder. All settings are in .env.example.'
 	@echo 'PYTHON=/path/to/python chooses the Python that .venv is made with; ARGS="..." adds arguments'
-	@echo 'to dev, test, test-duckdb15 and lock.'
+	@echo 'to dev, test, test-duckdb15, compare and lock.'
 
 run: .venv/.installed ## Load every landed file that changed, once; fail if a file was refused
 	@.venv/bin/partitioned-etl sync
@@ -81,17 +83,16 @@ bench: .venv/.installed $(dlt) ## Measure against DuckDB alone, and dlt; NAME=la
 		.venv/bin/python benchmarks/$$name.py || failed=1; echo; done; test -z "$$failed"
 
 compare: .venv/.installed .venv-dlt/.installed ## Compare with a tutorial's project and dlt
-	@.venv/bin/python benchmarks/side_by_side/compare.py
+	@.venv/bin/python benchmarks/side_by_side/compare.py $(ARGS)
 
 screenshots: .venv/.installed ## Take the pictures of docs/images anew; needs Chromium
 	@.venv/bin/python tests/take_screenshots.py
 
-lock: ## Write requirements.lock anew; ARGS=--upgrade takes newer versions
+lock: ## Write the lock files anew; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock
 	@.venv-lock/bin/python $(pip) uv==$(UV_VERSION)
-	@.venv-lock/bin/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet \
-		--output-file requirements.lock $(ARGS)
+	@$(compile) pyproject.toml --group dev --output-file requirements.lock $(ARGS)
+	@$(compile) benchmarks/children/dlt.requirements --output-file benchmarks/children/dlt.lock $(ARGS)
 	@rm -rf .venv-lock
 
 clean: ## Remove environments, caches, storage, database and what is made from it; landed files stay
@@ -100,10 +101,10 @@ clean: ## Remove environments, caches, storage, database and what is made from i
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # dlt wants DuckDB 1.5, so it has an environment of its own.
-.venv-dlt/.installed: benchmarks/children/dlt.requirements
+.venv-dlt/.installed: benchmarks/children/dlt.lock
 	@echo 'Making .venv-dlt from $<'
 	@"$(python)" -m venv --clear .venv-dlt
-	@.venv-dlt/bin/python $(pip) --requirement $<
+	@.venv-dlt/bin/python $(pip) --require-hashes --requirement $<
 	@echo "$(CURDIR)" > $@
 
 # The stamp comes last: an environment without one was broken off or has moved, and is made anew.

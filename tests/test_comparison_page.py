@@ -1,4 +1,4 @@
-"""The table of the comparison is what was measured, of every way and in everything."""
+"""docs/comparison.md: its table is what was measured, of every way and in everything."""
 
 import json
 from importlib import import_module
@@ -19,11 +19,10 @@ def compare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_table_is_what_was_measured(compare: ModuleType) -> None:
-    assert compare.table() in PAGE.read_text(encoding="utf-8")
+    assert compare.results_table() in PAGE.read_text(encoding="utf-8")
 
 
 def test_every_way_was_tried_in_everything(compare: ModuleType) -> None:
     ways = json.loads(compare.RESULTS.read_text(encoding="utf-8"))["ways"]
     assert list(ways) == [way.name for way in compare.WAYS]
     assert len({tuple(of_way) for of_way in ways.values()}) == 1
-    assert all(path.is_file() for way in compare.WAYS for path in way.sources)
