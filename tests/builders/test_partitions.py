@@ -132,7 +132,7 @@ def test_partitions_that_lack_something_or_have_no_use_for_it_are_refused(
     ("feed", "partitions_def"),
     [
         (NAME_DAYS, build_partitions_def(DAYS, **JANUARY)),
-        (DAYS, two_dimensional("a")),
+        (DAYS, build_partitions_def(NAME_DAYS, **JANUARY, keys=["a"])),
         (
             NAME_DAYS,
             dg.MultiPartitionsDefinition(

@@ -187,9 +187,7 @@ def _find_why_it_cannot_go_on(instance: dg.DagsterInstance, record: dg.RunRecord
     return ""
 
 
-def _find_worker(
-    instance: dg.DagsterInstance, record: dg.RunRecord
-) -> tuple[int, float] | None:
+def _find_worker(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[int, float] | None:
     """Give process id and the time that it was written down, from the run's event log or tag."""
     run = record.dagster_run
     for entry in reversed(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
