@@ -7,9 +7,12 @@ import duckdb
 import pytest
 
 from conftest import price_rows
+from partitioned_etl.builders.archives import build_archive
+from partitioned_etl.builders.arrivals import build_arrivals
 from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+from partitioned_location import PIPELINES
 
 ASSETS = [CUSTOMER_PRICES_PIPELINE.assets, *CUSTOMER_PRICES_PIPELINE.rollups]
 ARCHIVED = dg.AssetKey("archived_file")
@@ -79,3 +82,61 @@ def test_the_sensor_asks_for_the_copy_of_what_was_loaded_again(
     dg.materialize(ASSETS[:1], instance=instance, partition_key="globex", resources=resources)
     second = dg.evaluate_automation_conditions(defs, instance=instance, cursor=first.cursor)
     assert second.get_requested_partitions(ARCHIVED) == {"globex"}
+
+
+@pytest.mark.parametrize(
+    ("feed", "files", "copies"),
+    [
+        (
+            "hours",
+            {"2018-01-22-22.csv": "2018-01-22-22:00", "2018-01-22-23.csv": "2018-01-22-23:00"},
+            ["2018-01-22-22%3A00.parquet", "2018-01-22-23%3A00.parquet"],
+        ),
+        ("iso_weeks", {"2018-W02.csv": "2018-01-08"}, ["2018-01-08.parquet"]),
+        ("regions", {"north.csv": "north"}, ["north.parquet"]),
+        (
+            "customer_days",
+            {"acme/2018-01-22.csv": "acme|2018-01-22", "acme/2018-01-23.csv": "acme|2018-01-23"},
+            ["acme%7C2018-01-22.parquet", "acme%7C2018-01-23.parquet"],
+        ),
+        ("region_months", {"2018-01/west.csv": "west|2018-01-01"}, ["west%7C2018-01-01.parquet"]),
+    ],
+)
+def test_every_kind_of_partition_is_copied_and_in_the_calendar(
+    feed: str,
+    files: dict[str, str],
+    copies: list[str],
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REPORTS_DIR", str(tmp_path / "reports"))
+    pipeline, keys = PIPELINES[feed], list(files.values())
+    copy = build_archive(
+        pipeline.feed,
+        name=f"copy_of_{feed}",
+        folder=feed,
+        load_asset=pipeline.feed.table,
+        partitions_def=pipeline.partitions_def,
+    )
+    for name in files:
+        path = landing_dir / feed / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("number\n1\n2\n")
+    instance.add_dynamic_partitions("customer_days", ["acme"])
+    dg.materialize(
+        [pipeline.assets, copy.assets],
+        instance=instance,
+        partition_key=None if keys[1:] else keys[0],
+        tags=range_tags(keys),
+        resources=resources,
+    )
+    assert sorted(path.name for path in (archive.parent / feed).iterdir()) == copies
+    assert instance.get_materialized_partitions(dg.AssetKey(f"copy_of_{feed}")) == set(keys)
+    arrivals = build_arrivals([pipeline]).assets or []
+    result = dg.materialize(list(arrivals), instance=instance, resources=resources)
+    (event,) = result.asset_materializations_for_node("arrivals")
+    assert event.metadata["loaded_files"].value == len(keys)

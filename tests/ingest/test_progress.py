@@ -5,12 +5,13 @@ import logging
 import re
 from dataclasses import replace
 
+import duckdb
 import pytest
 
 from ingest.workbench import NOTES, Workbench
 from partitioned_etl.ingest import loading, progress
 from partitioned_etl.ingest.feed import BadRows
-from partitioned_etl.ingest.formats import JsonLinesFormat
+from partitioned_etl.ingest.formats import JsonLinesFormat, ParquetFormat
 
 ROWS = 1_000_000
 
@@ -36,6 +37,23 @@ def test_one_large_file_says_how_far_it_is(
     amounts = [int(done) for done, _ in said]
     assert 0 < max(amounts) <= int(said[0][1])
     assert len(set(amounts)) > 1
+
+
+def test_a_parquet_file_is_not_said_to_be_read_before_it_is(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loading, "_STATEMENT_BYTES", -1)
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, logger="partitioned_etl")
+    feed = replace(NOTES, format=ParquetFormat(), pattern="{key}.parquet")
+    path = bench.land(feed, "a.parquet", b"")
+    duckdb.sql(f"SELECT i AS id, uuid()::VARCHAR AS note FROM range({ROWS}) t(i)").write_parquet(
+        str(path)
+    )
+    assert bench.load(feed)["a"].row_count == ROWS
+    said = re.findall(r"feed notes: checked 0 of 1 files, (\d+) of (\d+) MB", caplog.text)
+    assert said
+    assert {done for done, _ in said} != {said[0][1]}
 
 
 def test_a_batch_that_takes_no_time_says_nothing(

@@ -103,18 +103,16 @@ def survey_file(feed: Feed, file: LandedFile, progress: Progress | None = None) 
     survey = Survey()
     if is_compressed(file):
         survey.sha256 = hash_landed_file(file)
-    with (
-        open_landed_file(file) as handle,
-        progress.watch("checked", handle.tell) if progress else nullcontext(),
-    ):
+    with open_landed_file(file) as handle:
         try:
             if isinstance(feed.format, ParquetFormat):
-                contents = read_contents(feed, feed.format, file, handle)
+                contents = read_contents(feed, feed.format, file, handle, progress)
                 survey.row_count, survey.header = contents.row_count, contents.names
                 survey.problems = contents.problems
             else:
                 text = open_text(file, handle, max_bytes=feed.max_uncompressed_bytes)
-                _survey_text(feed, text, survey)
+                with progress.watch("checked", handle.tell) if progress else nullcontext():
+                    _survey_text(feed, text, survey)
         except ContractError as error:
             survey.problems.append(Problem(0, "", str(error), is_of_file=True))
         except (UnicodeError, StopIteration):  # the second time that its bytes are read

@@ -7,6 +7,7 @@ load that follows in `loading.py` meets only values that can be read.
 
 import glob
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.formats import ParquetFormat
 from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import Problem, compare_names
 
 _MARK, _MARK_OF_ENCRYPTED = b"PAR1", b"PARE"
@@ -39,7 +41,11 @@ class ParquetContents:
 
 
 def read_contents(
-    feed: Feed, parquet: ParquetFormat, file: LandedFile, handle: BinaryIO
+    feed: Feed,
+    parquet: ParquetFormat,
+    file: LandedFile,
+    handle: BinaryIO,
+    progress: Progress | None = None,
 ) -> ParquetContents:
     """Hold a Parquet file's columns against the feed's, and read every value once.
 
@@ -48,6 +54,7 @@ def read_contents(
         parquet: Its format.
         file: The landed file.
         handle: The same, opened.
+        progress: Where to say how far it is, if it may take long.
 
     Raises:
         ContractError: It is no Parquet file, or one that cannot be read.
@@ -66,17 +73,26 @@ def read_contents(
             contents.names = list(given)
             contents.problems = _compare(feed, parquet, given, _wanted_types(connection, feed))
             if not contents.problems:
-                connection.execute(
-                    "SELECT bit_xor(hash(COLUMNS(*))) "
-                    "FROM read_parquet(?, hive_partitioning = false)",
-                    [path],
-                ).fetchall()
+                _read_every_value(connection, file, path, progress)
         except duckdb.Error as error:
             reason = f"the file cannot be read as Parquet ({type(error).__name__})"
             raise ContractError(reason) from None
     if not (contents.row_count or contents.problems or feed.allow_empty):
         contents.problems.append(Problem(0, "", "the file has no rows", is_of_file=True))
     return contents
+
+
+def _read_every_value(
+    connection: duckdb.DuckDBPyConnection, file: LandedFile, path: str, progress: Progress | None
+) -> None:
+    def count_read_bytes() -> float:
+        return file.signature.size_bytes * max(0.0, connection.query_progress()) / 100
+
+    with progress.watch("checked", count_read_bytes) if progress else nullcontext():
+        connection.execute(
+            "SELECT bit_xor(hash(COLUMNS(*))) FROM read_parquet(?, hive_partitioning = false)",
+            [path],
+        ).fetchall()
 
 
 def _check_marks(handle: BinaryIO) -> None:
