@@ -136,7 +136,8 @@ def test_every_kind_of_partition_is_copied_and_in_the_calendar(
     )
     assert sorted(path.name for path in (archive.parent / feed).iterdir()) == copies
     assert instance.get_materialized_partitions(dg.AssetKey(f"copy_of_{feed}")) == set(keys)
-    arrivals = build_arrivals([pipeline]).assets or []
-    result = dg.materialize(list(arrivals), instance=instance, resources=resources)
+    of_calendar = build_arrivals([pipeline]).assets or []
+    calendar = [asset for asset in of_calendar if isinstance(asset, dg.AssetsDefinition)]
+    result = dg.materialize(calendar, instance=instance, resources=resources)
     (event,) = result.asset_materializations_for_node("arrivals")
     assert event.metadata["loaded_files"].value == len(keys)
