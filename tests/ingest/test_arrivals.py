@@ -41,7 +41,7 @@ def loaded(feed: Feed, key: str, came: datetime, row_count: int = 1) -> LedgerRo
 def landed(*keys: str) -> Listing:
     """A folder that holds a file for each key."""
     signature = Signature(1, 0, 0, 1)
-    return Listing({key: LandedFile(key, Path(f"{key}.csv"), signature) for key in keys})
+    return Listing({key: LandedFile(key, Path(), f"{key}.csv", signature) for key in keys})
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,9 @@ def test_each_partition_is_loaded_late_refused_or_missing() -> None:
     ledger = {
         "2024-03-04": loaded(DUE_AT_SEVEN, "2024-03-04", datetime(2024, 3, 5, 6, tzinfo=UTC)),
         "2024-03-05": loaded(DUE_AT_SEVEN, "2024-03-05", datetime(2024, 3, 6, 8, tzinfo=UTC)),
-        "2024-03-06": replace(
-            loaded(DUE_AT_SEVEN, "2024-03-06", datetime(2024, 3, 7, 6, tzinfo=UTC)),
+        "2024-03-06": loaded(
+            DUE_AT_SEVEN, "2024-03-06", datetime(2024, 3, 7, 6, tzinfo=UTC)
+        )._replace(
             status=LoadStatus.REJECTED,
             error="2024-03-06.csv: line 2: wrong",
         ),

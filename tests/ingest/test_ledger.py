@@ -1,7 +1,6 @@
 """The ledger: what is written of a partition is read again, and one row a partition is kept."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,8 +35,7 @@ LOADED = LedgerRow(
     loaded_at=datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
     run_id="run 1",
 )
-REJECTED = replace(
-    LOADED,
+REJECTED = LOADED._replace(
     partition_key="b'; DROP TABLE file_loads; --",
     status=LoadStatus.REJECTED,
     error="b.csv: line 2: 'quoted' \"text\"\nover two lines",
@@ -62,18 +60,18 @@ def test_a_row_is_read_as_it_was_written(connection: duckdb.DuckDBPyConnection) 
 
 
 def test_rows_are_read_in_the_order_of_their_keys(connection: duckdb.DuckDBPyConnection) -> None:
-    upsert_ledger(connection, [replace(LOADED, partition_key=key) for key in ("c", "a", "b")])
+    upsert_ledger(connection, [LOADED._replace(partition_key=key) for key in ("c", "a", "b")])
     assert list(read_ledger(connection, NOTES)) == ["a", "b", "c"]
 
 
 def test_a_row_replaces_that_of_its_feed_and_key_only(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    of_other_key = replace(LOADED, partition_key="b")
-    of_other_feed = replace(LOADED, feed="prices")
+    of_other_key = LOADED._replace(partition_key="b")
+    of_other_feed = LOADED._replace(feed="prices")
     upsert_ledger(connection, [LOADED, of_other_key, of_other_feed])
 
-    corrected = replace(LOADED, row_count=7, error="none", loaded_at=None)
+    corrected = LOADED._replace(row_count=7, error="none", loaded_at=None)
     upsert_ledger(connection, [corrected])
 
     assert read_ledger(connection, NOTES) == {"a": corrected, "b": of_other_key}
@@ -103,7 +101,7 @@ def test_a_row_is_part_of_the_transaction_that_wrote_it(
 ) -> None:
     upsert_ledger(connection, [LOADED])
     connection.execute("BEGIN")
-    upsert_ledger(connection, [REJECTED, replace(LOADED, row_count=9)])
+    upsert_ledger(connection, [REJECTED, LOADED._replace(row_count=9)])
     connection.execute("ROLLBACK")
     assert read_ledger(connection, NOTES) == {"a": LOADED}
 
@@ -115,24 +113,24 @@ def test_of_two_transactions_that_write_the_same_new_key_one_commits(
         for each in (connection, other):
             each.execute("BEGIN")
         upsert_ledger(connection, [LOADED])
-        upsert_ledger(other, [replace(LOADED, row_count=9)])
+        upsert_ledger(other, [LOADED._replace(row_count=9)])
         connection.execute("COMMIT")
         with pytest.raises((duckdb.TransactionException, duckdb.ConstraintException)):
             other.execute("COMMIT")
     assert read_ledger(connection, NOTES) == {"a": LOADED}
 
 
-TOUCHED = LandedFile("a", Path("/landing/notes/touched.csv"), Signature(1, 2, 3, 4))
+TOUCHED = LandedFile("a", Path("/landing/notes"), "touched.csv", Signature(1, 2, 3, 4))
 
 
 def test_a_new_signature_changes_nothing_else(connection: duckdb.DuckDBPyConnection) -> None:
-    of_other_key = replace(LOADED, partition_key="b")
-    of_other_feed = replace(LOADED, feed="prices")
+    of_other_key = LOADED._replace(partition_key="b")
+    of_other_feed = LOADED._replace(feed="prices")
     upsert_ledger(connection, [LOADED, of_other_key, of_other_feed])
     record_signatures(connection, [LOADED], [TOUCHED])
     assert read_ledger(connection, NOTES) == {
-        "a": replace(
-            LOADED, source_file="touched.csv", size_bytes=1, mtime_ns=2, ctime_ns=3, inode=4
+        "a": LOADED._replace(
+            source_file="touched.csv", size_bytes=1, mtime_ns=2, ctime_ns=3, inode=4
         ),
         "b": of_other_key,
     }
@@ -145,7 +143,7 @@ def test_a_new_signature_changes_nothing_else(connection: duckdb.DuckDBPyConnect
 def test_a_row_that_another_load_has_changed_keeps_its_signature(
     connection: duckdb.DuckDBPyConnection, change: dict[str, object]
 ) -> None:
-    changed = replace(LOADED, **change)
+    changed = LOADED._replace(**change)
     upsert_ledger(connection, [changed])
     record_signatures(connection, [LOADED], [TOUCHED])
     assert read_ledger(connection, NOTES) == {"a": changed}

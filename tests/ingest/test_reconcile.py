@@ -1,7 +1,6 @@
 """Reconcile: the action for every partition key, from a listing and the ledger alone."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ LATER_NS = 1_000 * 10**9
 
 
 def file_of(key: str = "a", signature: Signature = SIGNATURE) -> LandedFile:
-    return LandedFile(key, Path(f"/landing/notes/{key}.csv"), signature)
+    return LandedFile(key, Path("/landing/notes"), f"{key}.csv", signature)
 
 
 def row_of(file: LandedFile, **changes: object) -> LedgerRow:
@@ -37,7 +36,7 @@ def row_of(file: LandedFile, **changes: object) -> LedgerRow:
         ctime_ns=file.signature.ctime_ns,
         inode=file.signature.inode,
     )
-    return replace(row, **changes)
+    return row._replace(**changes)
 
 
 def plan_of(*files: LandedFile, ledger: tuple[LedgerRow, ...] = ()) -> Plan:
@@ -133,7 +132,7 @@ def test_waiting_helps_a_file_that_is_written_and_not_one_without_its_marker(
     lacks_marker: tuple[bool, ...], now_s: int, is_settling: bool
 ) -> None:
     files = {
-        key: replace(file_of(key), lacks_marker=lacks)
+        key: file_of(key)._replace(lacks_marker=lacks)
         for key, lacks in zip("ab", lacks_marker, strict=False)
     }
     plan = reconcile(Listing(files=files), {}, settle_seconds=2.0, now_ns=now_s * 10**9)
@@ -180,7 +179,7 @@ def touched_plan(bench: Workbench, **ledger: object) -> Plan:
     listing = list_landed_files(NOTES, bench.landing_dir)
     file = listing.files["a"]
     row = row_of(file, mtime_ns=1, sha256=hash_landed_file(file))
-    return reconcile(listing, {"a": replace(row, **ledger)})
+    return reconcile(listing, {"a": row._replace(**ledger)})
 
 
 @pytest.mark.parametrize(

@@ -539,7 +539,7 @@ def play(
     clock, seen, signature_of = SteppedClock(), Counter[str](), Signature.of
 
     def stepped_signature_of(status: os.stat_result) -> Signature:
-        return replace(signature_of(status), ctime_ns=clock.ctime_ns(status))
+        return signature_of(status)._replace(ctime_ns=clock.ctime_ns(status))
 
     monkeypatch.setattr(landing, "time", clock)
     monkeypatch.setattr(sync, "time", clock)

@@ -199,10 +199,18 @@ class Feed:
         suffixes = COMPRESSED_SUFFIXES if self.format.is_text else ()
         return FileNamePattern(self.pattern, suffixes)
 
+    @cached_property
+    def _partitioning(self) -> Partitioning:
+        return Partitioning(str(self.partitioning))
+
+    @cached_property
+    def _key_regex(self) -> re.Pattern[str]:
+        return re.compile(self.key_pattern)
+
     @property
     def is_series(self) -> bool:
         """Whether there is one partition for each hour, day, week or month, and no other."""
-        return Partitioning(str(self.partitioning)).is_dated and not self.file_names.has_folder
+        return self._partitioning.is_dated and not self.file_names.has_folder
 
     def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
         """Give begin and end, in UTC, of what a partition key stands for; None if for no time.
@@ -210,7 +218,7 @@ class Feed:
         Nor does a key that no file name stands for: one of an earlier partitioning of the feed, or
         the second of the two hours that Dagster has when clocks are set back.
         """
-        partitioning = Partitioning(str(self.partitioning))
+        partitioning = self._partitioning
         date_key = partition_key.rpartition(KEY_SEPARATOR)[2]
         if not partitioning.is_dated or not is_date_key(date_key, partitioning):
             return None
@@ -259,7 +267,7 @@ class Feed:
         Raises:
             PartitionKeyError: The feed does not accept it.
         """
-        partitioning, has_folder = Partitioning(str(self.partitioning)), self.file_names.has_folder
+        partitioning, has_folder = self._partitioning, self.file_names.has_folder
         name, _, date = partition_key.rpartition(KEY_SEPARATOR)
         if not has_folder:
             name = date = partition_key
@@ -280,7 +288,7 @@ class Feed:
         Raises:
             PartitionKeyError: The feed does not accept it.
         """
-        if not re.fullmatch(self.key_pattern, name):
+        if not self._key_regex.fullmatch(name):
             raise PartitionKeyError(
                 f"partition key {name[:200]!a} is not made of the characters that "
                 f"feed {self.name} allows ({self.key_pattern})"

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 
@@ -68,6 +68,11 @@ _ALLOWED = {
 """What a feed may declare in place of what its pattern implies."""
 
 
+_DATES_KEPT = 1 << 16
+"""How many dates are remembered: every look at a folder meets the same ones."""
+
+
+@lru_cache(_DATES_KEPT)
 def is_date_key(text: str, partitioning: Partitioning) -> bool:
     """Tell whether a text is a key of a dated partitioning, in its own spelling."""
     date_format = _KEY_DATE_FORMATS[partitioning]
@@ -92,6 +97,22 @@ def window_of(date_key: str, partitioning: Partitioning) -> tuple[datetime, date
             return begin, (begin + timedelta(days=31)).replace(day=1)
         case _:
             return begin, begin + timedelta(days=1)
+
+
+@lru_cache(_DATES_KEPT)
+def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str | None:
+    """Give the key of a date in a file name; None if there is no such date."""
+    day = (text, date_format)
+    if "%V" in date_format:
+        day = (f"{text} 1", f"{date_format} %u")
+    try:
+        moment = datetime.strptime(*day)
+    except ValueError:
+        return None
+    # In some versions, Python takes week 53 of a year of 52 weeks for the next year's first.
+    if "%V" in date_format and moment.strftime(date_format) != text:
+        return None
+    return moment.strftime(_KEY_DATE_FORMATS[partitioning])
 
 
 @dataclass(frozen=True)
@@ -131,7 +152,7 @@ class FileNamePattern:
                 f"or of %G and %V, if weekly: {self._date_format!r}"
             )
 
-    @property
+    @cached_property
     def partitioning(self) -> Partitioning:
         """The partitioning that the pattern implies; of a two-dimensional key, the date's."""
         return _BY_DIRECTIVES[self._directives] if self._date_format else Partitioning.DYNAMIC
@@ -141,7 +162,7 @@ class FileNamePattern:
         """What a feed with this pattern may declare."""
         return _ALLOWED.get(self.partitioning, {self.partitioning})
 
-    @property
+    @cached_property
     def has_folder(self) -> bool:
         """Whether the key is two-dimensional, and files lie one folder deeper."""
         return len(self._parts) == 2
@@ -163,21 +184,11 @@ class FileNamePattern:
         found = match.groupdict()
         parts = [found["key"]] if "key" in found else []
         if self._date_format:
-            parts.append(self._date_key_of(found["date"], self._date_format))
+            date_key = _date_key_of(found["date"], self._date_format, self.partitioning)
+            if date_key is None:
+                raise PartitionKeyError(f"the name holds no date of the form {self._date_format}")
+            parts.append(date_key)
         return KEY_SEPARATOR.join(parts)
-
-    def _date_key_of(self, text: str, date_format: str) -> str:
-        day = (text, date_format)
-        if "%V" in date_format:
-            day = (f"{text} 1", f"{date_format} %u")
-        try:
-            moment = datetime.strptime(*day)
-        except ValueError:
-            moment = None
-        # In some versions, Python takes week 53 of a year of 52 weeks for the next year's first.
-        if moment is None or ("%V" in date_format and moment.strftime(date_format) != text):
-            raise PartitionKeyError(f"the name holds no date of the form {date_format}")
-        return moment.strftime(_KEY_DATE_FORMATS[self.partitioning])
 
     @property
     def _parts(self) -> list[str]:

@@ -10,10 +10,11 @@ import stat
 import time
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
@@ -24,8 +25,7 @@ _PATTERN_CHARACTERS = "*?[\\"
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What `stat` says of a file: cheap to read, and different when the file may have changed.
 
     Attributes:
@@ -59,28 +59,29 @@ class Signature:
         return abs(age_ns) >= settle_seconds * 1e9
 
 
-@dataclass(frozen=True, slots=True)
-class LandedFile:
+class LandedFile(NamedTuple):
     """A regular file in a feed's folder whose name matches the feed's pattern.
+
+    There is one for every file at every look, so it is a tuple, which is made in no time.
 
     Attributes:
         partition_key: The partition that it stands for.
-        path: Where it lies.
+        folder: The feed's folder.
+        name: The file name, below the feed's folder; it is what `source_file` holds.
         signature: What `stat` says of it.
         lacks_marker: Whether the feed wants a marker file beside it that is not there.
-        is_in_folder: Whether it lies in a folder of the feed's folder.
     """
 
     partition_key: str
-    path: Path
+    folder: Path
+    name: str
     signature: Signature
     lacks_marker: bool = False
-    is_in_folder: bool = False
 
     @property
-    def name(self) -> str:
-        """The file name, below the feed's folder; it is what `source_file` holds."""
-        return f"{self.path.parent.name}/{self.path.name}" if self.is_in_folder else self.path.name
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.folder / self.name
 
     def why_not_ready(self, settle_seconds: float, now_ns: int | None = None) -> str:
         """Say why the file may not be read yet; empty if it may.
@@ -153,11 +154,11 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
     markers: set[str] = set()
     try:
         if not feed.file_names.has_folder:
-            _list_folder(feed, folder, "", found, markers, listing)
+            found += _list_folder(feed, folder, "", markers, listing)
         else:
             for name in _list_subfolders(feed, folder, listing):
                 try:
-                    _list_folder(feed, folder / name, f"{name}/", found, markers, listing)
+                    found += _list_folder(feed, folder, name, markers, listing)
                 except FileNotFoundError:
                     continue
     except FileNotFoundError:
@@ -165,12 +166,12 @@ def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
         return listing
     except OSError as error:
         raise LandedFileError(f"feed {feed.name}: cannot list {folder}: {error}") from error
-    for file in _refuse_look_alikes(feed, found, listing):
-        lacks_marker = bool(feed.done_suffix) and file.name + feed.done_suffix not in markers
+    alone = _refuse_look_alikes(feed, found, listing)
+    for file in sorted(alone, key=lambda file: file.partition_key):
+        lacks_marker = feed.done_suffix and file.name + feed.done_suffix not in markers
         listing.files[file.partition_key] = (
-            replace(file, lacks_marker=True) if lacks_marker else file
+            file._replace(lacks_marker=True) if lacks_marker else file
         )
-    listing.files = dict(sorted(listing.files.items()))
     listing.ignored.sort(key=lambda passed_over: passed_over.name)
     listing.refused.sort(key=lambda passed_over: passed_over.name)
     return listing
@@ -193,19 +194,19 @@ def _list_subfolders(feed: Feed, folder: Path, listing: Listing) -> list[str]:
 
 
 def _list_folder(
-    feed: Feed,
-    folder: Path,
-    prefix: str,
-    found: list[LandedFile],
-    markers: set[str],
-    listing: Listing,
-) -> None:
-    with _open_folder(folder, follow_symlinks=not prefix) as opened, os.scandir(opened) as entries:
+    feed: Feed, folder: Path, subfolder: str, markers: set[str], listing: Listing
+) -> list[LandedFile]:
+    """List the feed's folder, or a folder in it."""
+    found = []
+    prefix = f"{subfolder}/" if subfolder else ""
+    opening = _open_folder(folder / subfolder, follow_symlinks=not subfolder)
+    with opening as opened, os.scandir(opened) as entries:
         for entry in entries:
             if feed.done_suffix and entry.name.endswith(feed.done_suffix):
                 markers.add(prefix + entry.name)
             elif file := _list_entry(feed, folder, prefix, entry, listing):
                 found.append(file)
+    return found
 
 
 @contextmanager
@@ -219,27 +220,36 @@ def _open_folder(folder: Path, *, follow_symlinks: bool) -> Iterator[int]:
 
 
 def _refuse_look_alikes(
-    feed: Feed, found: Iterable[LandedFile], listing: Listing
-) -> Iterator[LandedFile]:
+    feed: Feed, found: Sequence[LandedFile], listing: Listing
+) -> list[LandedFile]:
     """Give the files that stand alone for their key, and whose name is spelled in one way."""
-    by_key: dict[str, list[LandedFile]] = defaultdict(list)
-    spellings: dict[str, set[str]] = defaultdict(set)
+    alone: dict[str, LandedFile] = {}
+    together: dict[str, list[LandedFile]] = {}
     for file in found:
-        by_key[_one_spelling(file.partition_key)].append(file)
-        if feed.file_names.has_folder:
-            name = file.partition_key.partition(KEY_SEPARATOR)[0]
+        key = _one_spelling(file.partition_key)
+        other = alone.setdefault(key, file)
+        if other is not file:
+            together.setdefault(key, [other]).append(file)
+    reasons: dict[LandedFile, str] = {}
+    if feed.file_names.has_folder:
+        spellings: dict[str, set[str]] = defaultdict(set)
+        for name in {_name_in_key(file) for file in found}:
             spellings[_one_spelling(name)].add(name)
-    for key, files in by_key.items():
-        names = spellings[key.partition(KEY_SEPARATOR)[0]]
-        if len(files) > 1:
-            together = ", ".join(sorted(file.name for file in files))
-            reason = f"several files stand for one partition key: {together}"
-        elif len(names) > 1:
-            reason = f"several spellings of one name: {', '.join(sorted(names))}"
-        else:
-            yield files[0]
-            continue
-        listing.refused.extend(PassedOver(file.name, reason, file.partition_key) for file in files)
+        for file in alone.values():
+            names = spellings[_one_spelling(_name_in_key(file))]
+            if len(names) > 1:
+                reasons[file] = f"several spellings of one name: {', '.join(sorted(names))}"
+    for files in together.values():
+        names = ", ".join(sorted(file.name for file in files))
+        reasons |= dict.fromkeys(files, f"several files stand for one partition key: {names}")
+    listing.refused += [
+        PassedOver(file.name, reason, file.partition_key) for file, reason in reasons.items()
+    ]
+    return [file for file in alone.values() if file not in reasons]
+
+
+def _name_in_key(file: LandedFile) -> str:
+    return file.partition_key.partition(KEY_SEPARATOR)[0]
 
 
 def _one_spelling(text: str) -> str:
@@ -285,11 +295,9 @@ def _list_entry(
     feed: Feed, folder: Path, prefix: str, entry: os.DirEntry[str], listing: Listing
 ) -> LandedFile | None:
     name = prefix + entry.name
-    if feed.file_names.match(name) is None or _is_hidden_or_temporary(entry.name):
+    match = feed.file_names.match(name)
+    if match is None or _is_hidden_or_temporary(entry.name):
         listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
-        return None
-    if entry.is_symlink():
-        listing.ignored.append(PassedOver(_printable(name), "symbolic link"))
         return None
     try:
         status = entry.stat(follow_symlinks=False)
@@ -299,14 +307,13 @@ def _list_entry(
         listing.ignored.append(PassedOver(_printable(name), _reason_to_ignore(feed, entry)))
         return None
     try:
-        key = feed.partition_key_of(name)
+        key = feed.file_names.key_of(match)
+        feed.check_partition_key(key)
         _check_duckdb_can_open(name)
     except PartitionKeyError as error:
         listing.refused.append(PassedOver(_printable(name), str(error)))
         return None
-    return LandedFile(
-        key, folder / entry.name, Signature.of(status), is_in_folder=feed.file_names.has_folder
-    )
+    return LandedFile(key, folder, name, Signature.of(status))
 
 
 def _check_duckdb_can_open(name: str) -> None:

@@ -5,9 +5,9 @@ It is the only proof of a load, and is written in the load's own transaction. Ta
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 import duckdb
 
@@ -27,8 +27,7 @@ class LoadStatus(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LedgerRow:
+class LedgerRow(NamedTuple):
     """What the ledger says of one partition.
 
     Attributes:
@@ -76,6 +75,11 @@ class LedgerRow:
         """The signature of the file that was last judged."""
         return Signature(self.size_bytes, self.mtime_ns, self.ctime_ns, self.inode)
 
+    def is_about(self, file: LandedFile) -> bool:
+        """Tell whether a landed file is the very one that was last judged."""
+        signature = (self.size_bytes, self.mtime_ns, self.ctime_ns, self.inode)
+        return self.source_file == file.name and signature == file.signature
+
     @property
     def adds_up(self) -> bool:
         """Whether loaded and rejected rows are all the rows of the file that was loaded."""
@@ -102,9 +106,16 @@ _COLUMNS = {
     "loaded_at": "TIMESTAMPTZ",
     "run_id": "VARCHAR",
 }
-assert list(_COLUMNS) == [field.name for field in fields(LedgerRow)]
-_ADDED_COLUMNS = {"file_row_count", "broken_rules", "contract"}
-"""Columns that a ledger of an earlier version lacks."""
+assert tuple(_COLUMNS) == LedgerRow._fields
+_ADDED_COLUMNS = {"file_row_count": "NULL", "broken_rules": "NULL", "contract": "''"}
+"""Columns that a ledger of an earlier version lacks, and what is read in their place."""
+_EXPRESSIONS = {
+    "broken_rules": "nullif(broken_rules, [])",
+    "contract": "coalesce(contract, '')",
+    # A time without its zone spares a look-up of the zone per row.
+    "loaded_at": "make_timestamp(epoch_us(loaded_at))",
+}
+"""How columns are read that are not read as they are."""
 
 
 def ensure_ledger(connection: duckdb.DuckDBPyConnection) -> None:
@@ -113,7 +124,7 @@ def ensure_ledger(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} ({columns}, PRIMARY KEY (feed, partition_key))"
     )
-    for name in _ADDED_COLUMNS - _columns_there(connection):
+    for name in _ADDED_COLUMNS.keys() - _columns_there(connection):
         connection.execute(
             f"ALTER TABLE {LEDGER_TABLE} ADD COLUMN IF NOT EXISTS {name} {_COLUMNS[name]}"
         )
@@ -134,26 +145,21 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
     """
     if not has_table(connection, LEDGER_TABLE):
         return {}
-    there = _columns_there(connection)
-    columns = [name for name in _COLUMNS if name in there]
-    # A time without its zone spares a look-up of the zone per row.
-    selected = [
-        "make_timestamp(epoch_us(loaded_at))" if name == "loaded_at" else name for name in columns
+    missing = _ADDED_COLUMNS.keys() - _columns_there(connection)
+    expressions = [
+        _ADDED_COLUMNS[name] if name in missing else _EXPRESSIONS.get(name, name)
+        for name in _COLUMNS
     ]
     rows = connection.execute(
-        f"SELECT {', '.join(selected)} FROM {LEDGER_TABLE} WHERE feed = ? ORDER BY partition_key",
+        f"SELECT {', '.join(expressions)} FROM {LEDGER_TABLE} WHERE feed = ? "
+        "ORDER BY partition_key",
         [feed.name],
     ).fetchall()
     ledger = {}
-    for row in rows:
-        values = dict(zip(columns, row, strict=True))
-        if values["loaded_at"]:
-            values["loaded_at"] = values["loaded_at"].replace(tzinfo=UTC)
-        for name in _ADDED_COLUMNS:
-            if values.get(name) is None:
-                values.pop(name, None)
-        values["broken_rules"] = tuple(values.get("broken_rules", ()))
-        ledger[values["partition_key"]] = LedgerRow(**values)
+    for *before, rules, contract, loaded_at, run_id in rows:
+        at = loaded_at.replace(tzinfo=UTC) if loaded_at else None
+        row = LedgerRow(*before, tuple(rules or ()), contract, at, run_id)
+        ledger[row.partition_key] = row
     return ledger
 
 
@@ -248,7 +254,7 @@ def record_signatures(
         [
             (
                 file.name,
-                *astuple(file.signature),
+                *file.signature,
                 row.feed,
                 row.partition_key,
                 row.sha256,

@@ -8,7 +8,7 @@ Which files get here, and what becomes of those at fault, is in `warehouse.py`.
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -258,7 +258,7 @@ def ledger_row(feed: Feed, file: LandedFile, run_id: str, **judged: Any) -> Ledg
         source_file=file.name,
         contract=feed.contract_fingerprint,
         run_id=run_id,
-        **asdict(file.signature),
+        **file.signature._asdict(),
         **judged,
     )
 

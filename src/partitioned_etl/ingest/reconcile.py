@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
 
 from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.feed import Feed, OnMissing
@@ -39,8 +41,7 @@ class Action(StrEnum):
     """The ledger's file is not there any more; the feed's policy says what becomes of its rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What has to be done for one partition key.
 
     Attributes:
@@ -73,7 +74,7 @@ class Step:
             removal: Which partitions the feed's policy has removed.
         """
         if self.action is Action.MISSING:
-            if self.partition_key in removal.keys:
+            if self.partition_key in removal:
                 return "the file is gone"
             kept = "the file is gone; rows are kept"
             return f"{kept}: {removal.brake}" if removal.brake else kept
@@ -116,8 +117,8 @@ class Plan:
 
     def files_of(self, keys: Collection[str]) -> list[LandedFile]:
         """Give the landed files of partitions whose file the ledger knows as it is."""
-        files = self.files(Action.IDENTICAL)
-        return [file for file in files if file.partition_key in keys]
+        steps = [self.steps[key] for key in sorted(keys) if key in self.steps]
+        return [step.file for step in steps if step.file and step.action is Action.IDENTICAL]
 
     def files(self, *actions: Action) -> list[LandedFile]:
         """Give the landed files whose step is one of these actions."""
@@ -148,7 +149,7 @@ def reconcile(
     plan = Plan(ignored=list(listing.ignored), refused=list(listing.refused))
     for key, file in listing.files.items():
         row = ledger.get(key)
-        if row and _is_judged(row, file, contract):
+        if row and row.is_about(file) and _stands(row, contract):
             loaded = row.status == LoadStatus.LOADED
             action = Action.IDENTICAL if loaded else Action.REJECTED
         elif file.why_not_ready(settle_seconds, now_ns):
@@ -162,12 +163,6 @@ def reconcile(
             action = Action.UNUSABLE if key in unusable else Action.MISSING
             plan.steps[key] = Step(key, action, None, row)
     return plan
-
-
-def _is_judged(row: LedgerRow, file: LandedFile, contract: str) -> bool:
-    """Tell whether the ledger's row is about this very file, and its verdict still stands."""
-    same_file = row.signature == file.signature and row.source_file == file.name
-    return same_file and _stands(row, contract)
 
 
 def _stands(row: LedgerRow, contract: str) -> bool:
@@ -231,6 +226,14 @@ class Removal:
 
     keys: list[str] = field(default_factory=list)
     brake: str = ""
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether a partition is removed."""
+        return key in self._once
+
+    @cached_property
+    def _once(self) -> frozenset[str]:
+        return frozenset(self.keys)
 
 
 def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Removal:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from partitioned_etl.ingest.database import (
     DEFAULT_LOCK_WAIT_SECONDS,
@@ -39,8 +40,7 @@ _TOUCHED_MAX_BYTES = 4 << 30
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class SyncRecord:
+class SyncRecord(NamedTuple):
     """What became of one file.
 
     Attributes:
@@ -231,10 +231,12 @@ def _finish_report(
         row = step.ledger_row
         name = step.file.name if step.file else row.source_file if row else ""
         rows = row.row_count if row else 0
+        if step.action is Action.IDENTICAL:
+            if key not in loaded:
+                report.unchanged.append(SyncRecord(key, name, rows))
+            continue
         why = step.explain(removal)
-        if step.action is Action.IDENTICAL and key not in loaded:
-            report.unchanged.append(SyncRecord(key, name, rows))
-        elif key in removal.keys:
+        if key in removal:
             report.removed.append(SyncRecord(key, name, rows, why))
         elif step.action in (Action.MISSING, Action.UNUSABLE):
             report.unchanged.append(SyncRecord(key, name, rows, why))

@@ -10,7 +10,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 import duckdb
@@ -243,8 +242,7 @@ def _record_rejected(
             broken_rules=tuple(broken_rules(outcome.problems)),
         )
         if earlier := before.get(outcome.file.partition_key):
-            row = replace(
-                row,
+            row = row._replace(
                 row_count=earlier.row_count,
                 rejected_count=earlier.rejected_count,
                 file_row_count=earlier.file_row_count,
