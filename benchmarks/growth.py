@@ -24,7 +24,7 @@ from partitioned_etl.ingest.warehouse import replace_partitions
 SIZES = (1_000, 10_000, 100_000)
 CHANGED = 10
 _BATCH = 10_000
-MUST_RATIO = 20.0
+MUST_RATIO = 8.0
 FEED = Feed(
     name="readings",
     folder="readings",

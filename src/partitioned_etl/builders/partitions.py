@@ -146,6 +146,8 @@ def list_files_in_window(
     """
     listing = list_landed_files(feed, landing_dir)
     dimensions = _dimensions(partitions_def)
+    if all(_is_dynamic(one) for one in dimensions):
+        return listing
     windows = [dict.fromkeys(known)]
     if len(dimensions) > 1:
         windows = [

@@ -29,6 +29,8 @@ def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) ->
         The keys of each range, in order.
     """
     wanted = set(keys)
+    if not wanted:
+        return []
     ranges: list[list[str]] = []
     above: dict[tuple[str, ...], list[str]] = {}
     for _, of_name in groupby(ordered, lambda key: _split(key)[0]):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.errors import LandedFileError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.file_names import KEY_SEPARATOR
@@ -132,6 +133,7 @@ def feed_folder(feed: Feed, landing_dir: Path) -> Path:
     return Path(landing_dir) / feed.folder
 
 
+@no_garbage_collection()
 def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
     """List a feed's folder, once, and the folders in it if the feed's pattern has one.
 
@@ -223,29 +225,32 @@ def _refuse_look_alikes(
     feed: Feed, found: Sequence[LandedFile], listing: Listing
 ) -> list[LandedFile]:
     """Give the files that stand alone for their key, and whose name is spelled in one way."""
-    alone: dict[str, LandedFile] = {}
+    first: dict[str, LandedFile] = {}
     together: dict[str, list[LandedFile]] = {}
     for file in found:
         key = _one_spelling(file.partition_key)
-        other = alone.setdefault(key, file)
+        other = first.setdefault(key, file)
         if other is not file:
             together.setdefault(key, [other]).append(file)
-    reasons: dict[LandedFile, str] = {}
+    reasons: dict[str, str] = {}
     if feed.file_names.has_folder:
         spellings: dict[str, set[str]] = defaultdict(set)
         for name in {_name_in_key(file) for file in found}:
             spellings[_one_spelling(name)].add(name)
-        for file in alone.values():
+        for file in found:
             names = spellings[_one_spelling(_name_in_key(file))]
             if len(names) > 1:
-                reasons[file] = f"several spellings of one name: {', '.join(sorted(names))}"
+                reasons[file.name] = f"several spellings of one name: {', '.join(sorted(names))}"
     for files in together.values():
-        names = ", ".join(sorted(file.name for file in files))
-        reasons |= dict.fromkeys(files, f"several files stand for one partition key: {names}")
+        names = sorted(file.name for file in files)
+        reason = f"several files stand for one partition key: {', '.join(names)}"
+        reasons |= dict.fromkeys(names, reason)
     listing.refused += [
-        PassedOver(file.name, reason, file.partition_key) for file, reason in reasons.items()
+        PassedOver(file.name, reasons[file.name], file.partition_key)
+        for file in found
+        if file.name in reasons
     ]
-    return [file for file in alone.values() if file not in reasons]
+    return [file for file in found if file.name not in reasons]
 
 
 def _name_in_key(file: LandedFile) -> str:

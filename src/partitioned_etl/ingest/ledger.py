@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.database import has_table
 from partitioned_etl.ingest.feed import LEDGER_TABLE, Feed
 from partitioned_etl.ingest.landing import LandedFile, Signature
@@ -116,6 +117,8 @@ _EXPRESSIONS = {
     "loaded_at": "make_timestamp(epoch_us(loaded_at))",
 }
 """How columns are read that are not read as they are."""
+_ROWS_PER_FETCH = 10_000
+"""How many rows are there twice, as read and as `LedgerRow`."""
 
 
 def ensure_ledger(connection: duckdb.DuckDBPyConnection) -> None:
@@ -137,6 +140,7 @@ def _columns_there(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {name for (name,) in rows}
 
 
+@no_garbage_collection()
 def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, LedgerRow]:
     """Read what the ledger says of one feed.
 
@@ -150,16 +154,17 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
         _ADDED_COLUMNS[name] if name in missing else _EXPRESSIONS.get(name, name)
         for name in _COLUMNS
     ]
-    rows = connection.execute(
+    found = connection.execute(
         f"SELECT {', '.join(expressions)} FROM {LEDGER_TABLE} WHERE feed = ? "
         "ORDER BY partition_key",
         [feed.name],
-    ).fetchall()
+    )
     ledger = {}
-    for *before, rules, contract, loaded_at, run_id in rows:
-        at = loaded_at.replace(tzinfo=UTC) if loaded_at else None
-        row = LedgerRow(*before, tuple(rules or ()), contract, at, run_id)
-        ledger[row.partition_key] = row
+    while rows := found.fetchmany(_ROWS_PER_FETCH):
+        for *before, rules, contract, loaded_at, run_id in rows:
+            at = loaded_at.replace(tzinfo=UTC) if loaded_at else None
+            row = LedgerRow._make((*before, tuple(rules or ()), contract, at, run_id))
+            ledger[row.partition_key] = row
     return ledger
 
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
+from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver
@@ -125,6 +126,7 @@ class Plan:
         return [step.file for step in self.steps.values() if step.file and step.action in actions]
 
 
+@no_garbage_collection()
 def reconcile(
     listing: Listing,
     ledger: Mapping[str, LedgerRow],
