@@ -61,14 +61,27 @@ def count_ticks(server: DevServer, sensor: str, since: float) -> int:
         "query ($sensor: SensorSelector!, $since: Float!) { "
         "sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState { "
         "ticks(afterTimestamp: $since, statuses: [SKIPPED, SUCCESS]) { timestamp } } } } }",
-        sensor={
-            "repositoryLocationName": "partitioned_etl",
-            "repositoryName": "__repository__",
-            "sensorName": sensor,
-        },
+        sensor=_select_sensor(sensor),
         since=since,
     )["sensorOrError"]["sensorState"]
     return len(state["ticks"])
+
+
+def read_sensor_status(server: DevServer, sensor: str) -> str:
+    """Tell whether a sensor is `RUNNING` or `STOPPED`."""
+    return server.ask(
+        "query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) "
+        "{ ... on Sensor { sensorState { status } } } }",
+        sensor=_select_sensor(sensor),
+    )["sensorOrError"]["sensorState"]["status"]
+
+
+def _select_sensor(name: str) -> dict[str, str]:
+    return {
+        "repositoryLocationName": "partitioned_etl",
+        "repositoryName": "__repository__",
+        "sensorName": name,
+    }
 
 
 def read_partition_statuses(server: DevServer, asset: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
 from conftest import ORDER_HEADER, price_rows
-from dagster_state import list_runs, read_partition_statuses, wait_for_run
+from dagster_state import list_runs, read_partition_statuses, read_sensor_status, wait_for_run
 from dev_server import DevServer, open_folder_for_server
 
 TIMEOUT_MS = 60_000
@@ -123,13 +123,35 @@ def test_the_automation_page_lists_the_landing_sensors_as_running(
     page: Page, tmp_path: Path
 ) -> None:
     page.goto("/automation")
-    for feed_folder in ("daily", "customers", "monthly", "stock"):
-        name = page.get_by_text(f"{feed_folder}_landing_sensor", exact=True)
-        row = page.locator("div", has=name).filter(has=page.get_by_role("checkbox")).last
-        # The first is for selecting the row, the other is the switch.
-        expect(row.get_by_role("checkbox")).to_have_count(2)
-        expect(row.get_by_role("checkbox").last).to_be_checked()
+    for sensor in ("daily", "customers", "monthly", "supplier_stock"):
+        expect(find_switch(page, f"{sensor}_landing_sensor")).to_be_checked()
     page.screenshot(path=tmp_path / "automation.png")
+
+
+def test_a_sensor_is_switched_off_and_on_by_clicking(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    sensor = "supplier_stock_landing_sensor"
+    page.goto("/automation")
+    switch = find_switch(page, sensor)
+    expect(switch).to_be_checked()
+    # The switch is drawn beside its checkbox, which itself is out of sight.
+    switch.dispatch_event("click")
+    expect(switch).not_to_be_checked()
+    server.wait_until("the sensor is off", lambda: read_sensor_status(server, sensor) == "STOPPED")
+    page.screenshot(path=tmp_path / "sensor_off.png")
+    switch.dispatch_event("click")
+    expect(switch).to_be_checked()
+    server.wait_until("the sensor is on", lambda: read_sensor_status(server, sensor) == "RUNNING")
+
+
+def find_switch(page: Page, sensor: str) -> Locator:
+    """Give the switch in a sensor's row of the automation page."""
+    name = page.get_by_text(sensor, exact=True)
+    boxes = page.locator("div", has=name).filter(has=page.get_by_role("checkbox")).last
+    # The first is for selecting the row, the other is the switch.
+    expect(boxes.get_by_role("checkbox")).to_have_count(2)
+    return boxes.get_by_role("checkbox").last
 
 
 def test_the_page_of_a_failed_partition_leads_to_the_reason(
@@ -149,6 +171,7 @@ def test_the_page_of_a_failed_partition_leads_to_the_reason(
     page.screenshot(path=tmp_path / "failed_partition_history.png")
     page.goto(f"/assets/{asset}?view=partitions")
     page.locator("div[title='broken']").click()
+    expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
     page.screenshot(path=tmp_path / "failed_partition.png")
 
     page.get_by_text("View logs").click()
@@ -176,6 +199,8 @@ def test_the_arrivals_page_shows_the_calendar_as_a_picture(
     assert picture.evaluate("image => image.naturalWidth") == 720
     page.screenshot(path=tmp_path / "arrivals.png")
 
+    # The web UI goes on asking its server, which the calendar's own page forbids.
+    page.goto("about:blank")
     page.set_content((server.folder / "reports" / "arrivals.html").read_text(encoding="utf-8"))
     expect(page.get_by_role("img", name="Calendar of arrivals")).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="broken")).to_contain_text("refused")
@@ -240,6 +265,31 @@ def test_a_range_of_partitions_is_loaded_by_clicking_a_backfill(
     loads = read_loads(server)
     assert loads["2018-01-21"] == (run_id, 6)
     assert loads["2018-01-22"] == (run_id, 7)
+
+
+def test_a_partition_key_is_added_by_hand_and_loaded_when_its_file_comes(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    page.goto("/assets/duckdb_dynamic_partition_table?view=partitions")
+    page.get_by_role("button", name="Materialize…").click()
+    page.get_by_test_id("add-partition-link").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Add a partition").last
+    dialog.get_by_placeholder("name").fill("umbrella")
+    page.screenshot(path=tmp_path / "add_partition.png")
+    click_and_read_answer(
+        page, dialog.get_by_role("button", name="Save"), "addDynamicPartition"
+    )
+    page.goto("/assets/duckdb_dynamic_partition_table?view=partitions")
+    expect(page.locator("div[title='umbrella']")).to_be_visible()
+    page.screenshot(path=tmp_path / "added_partition.png")
+    server.land("customers", {"umbrella.csv": price_rows(8)})
+    asset = "duckdb_dynamic_partition_table"
+    server.wait_until(
+        "the file is loaded",
+        lambda: read_partition_statuses(server, asset).get("umbrella") == "MATERIALIZED",
+    )
+    sql = "SELECT share_price FROM raw_dynamic_partition_data WHERE partition_key = ?"
+    assert server.read_rows(sql, "umbrella") == [(8.0,)]
 
 
 def test_hostile_cells_are_shown_as_text_in_the_preview_and_ask_for_nothing(
