@@ -167,6 +167,39 @@ def test_a_file_that_is_due_and_has_not_come_is_told_once(
     assert "no file has come; it was due at" in str(webhook.posted[0]["text"])
 
 
+def test_a_late_file_that_nobody_could_be_told_of_is_told_again_but_not_for_ever(
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    webhook: WebhookServer,
+) -> None:
+    days = dg.DailyPartitionsDefinition(f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}")
+    open_window = replace(DAILY_PRICES_PIPELINE, partitions_def=days)
+    [sensor] = [one for one in build_alerts([open_window]).sensors or [] if "late" in one.name]
+    day = days.get_partition_keys()[0]
+
+    def tick(cursor: str | None) -> str | None:
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursor, resources=resources
+        ) as context:
+            return sensor.evaluate_tick(context).cursor
+
+    def count_posts() -> int:
+        return sum(post["partitions"] == [day] for post in webhook.posted)
+
+    # The form of a cursor that an earlier version left.
+    first = tick('{"daily_prices": ["2018-01-21"]}')
+    assert count_posts() == 1
+    webhook.answer = 500
+    cursor = None
+    for _ in range(20):
+        cursor = tick(cursor)
+    assert count_posts() == 1 + 12
+    webhook.answer = 200
+    assert tick(cursor) == cursor == first
+    assert count_posts() == 1 + 12
+
+
 @pytest.mark.parametrize("answer", [404, 500])
 def test_a_webhook_that_fails_is_logged_and_the_mail_still_goes(
     answer: int, webhook: WebhookServer, mailbox: MailServer, caplog: pytest.LogCaptureFixture

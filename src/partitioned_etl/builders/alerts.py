@@ -24,6 +24,8 @@ from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.reports.alerts import Alert, is_alerting, send_alert
 
 LATE_CHECK_SECONDS = 300
+_MOST_TRIES = 12
+"""How often it is tried to tell of one file: for an hour."""
 
 
 def build_alerts(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
@@ -79,12 +81,15 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
         name="late_file_alert_sensor",
         minimum_interval_seconds=LATE_CHECK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells people, once, of each file that is due and has not come.",
+        description=(
+            "Tells people, once, of each file that is due and has not come; what could not be "
+            f"delivered is sent again by the next ticks, {_MOST_TRIES} times in all."
+        ),
     )
     def late_file_alert_sensor(
         context: dg.SensorEvaluationContext, landing: LandingDirectory
     ) -> dg.SensorResult:
-        told: dict[str, list[str]] = json.loads(context.cursor or "{}")
+        tries = _read_tries(context.cursor)
         now, said = datetime.now(UTC), 0
         for pipeline in with_time:
             feed = pipeline.feed
@@ -97,11 +102,26 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
             missing = list_unpunctual(feed, {}, listing, known, now)
             loaded = context.instance.get_materialized_partitions(pipeline.reconciliation.load_key)
             missing = {key: why for key, why in missing.items() if key not in loaded}
-            for key in sorted(missing.keys() - set(told.get(feed.name, []))):
-                send_alert(Alert(feed.name, [key], missing[key]), read_settings(), context.log)
-                said += 1
-            told[feed.name] = sorted(missing)
+            before = tries.get(feed.name, {})
+            tries[feed.name] = of_feed = {key: before.get(key, 0) for key in sorted(missing)}
+            for key in [key for key, count in of_feed.items() if count < _MOST_TRIES]:
+                alert = Alert(feed.name, [key], missing[key])
+                is_told = send_alert(alert, read_settings(), context.log)
+                of_feed[key] = _MOST_TRIES if is_told else of_feed[key] + 1
+                said += is_told
         message = f"{said} file(s) found missing that nobody was told of"
-        return dg.SensorResult(skip_reason=message, cursor=json.dumps(told))
+        return dg.SensorResult(skip_reason=message, cursor=json.dumps(tries))
 
     return late_file_alert_sensor
+
+
+def _read_tries(cursor: str | None) -> dict[str, dict[str, int]]:
+    """Give how often it was tried to tell of each missing file, per feed and partition key.
+
+    A cursor that is no such mapping is an empty one: then people are told once more.
+    """
+    try:
+        tries = json.loads(cursor or "{}")
+        return {feed: dict(of_feed) for feed, of_feed in tries.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}

@@ -52,14 +52,18 @@ def is_alerting(settings: Settings) -> bool:
     return bool(settings.alert_webhook_url or settings.alert_email_to)
 
 
-def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> None:
+def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> bool:
     """Send an alert by every way that is set. A way that fails is logged and breaks nothing.
 
     Args:
         alert: What to say.
         settings: Where to.
         log: Where a failure is told.
+
+    Returns:
+        Whether it was delivered by any of them.
     """
+    delivered = False
     ways = {
         "webhook": (_post, settings.alert_webhook_url),
         "e-mail": (_mail, settings.alert_email_to),
@@ -71,6 +75,9 @@ def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> None:
             send(alert, settings)
         except (OSError, ValueError) as error:
             log.error(f"alert not delivered by {way}: {type(error).__name__}; {alert.sentence}")
+        else:
+            delivered = True
+    return delivered
 
 
 def _post(alert: Alert, settings: Settings) -> None:
