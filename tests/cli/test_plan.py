@@ -3,13 +3,22 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from conftest import price_rows
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
+from partitioned_etl import definitions
+from partitioned_etl.builders.jobs import FEED_TAG
+from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.sensors import Cursor
+from partitioned_etl.cli.location import open_instance
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES, CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.ingest.feed import Feed, OnMissing
+from partitioned_etl.ingest.landing import list_landed_files
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 from partitioned_etl.ingest.sync import sync_feed
 
 Call = Callable[..., Result]
@@ -130,3 +139,88 @@ def test_an_unknown_feed_and_a_missing_directory_end_with_two_and_one_line(
     missing = call(command, "--feed", "daily_prices")
     assert (missing.exit_code, missing.stderr.count("\n")) == (2, 1)
     assert "error: the landing directory /nowhere/at/all does not exist" in missing.stderr
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Callable[[Feed], FeedPipeline]:
+    """Let the customers' feed, with other policies, be the only one of the location."""
+
+    def choose(feed: Feed) -> FeedPipeline:
+        changed = replace(CUSTOMER_PRICES_PIPELINE, feed=feed)
+        monkeypatch.setattr(definitions, "pipelines", [changed])
+        return changed
+
+    return choose
+
+
+def test_a_file_that_was_tried_in_vain_is_told_as_given_up(
+    landing_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
+    [file] = list_landed_files(CUSTOMER_PRICES, landing_dir).files.values()
+    cursor = Cursor()
+    for _ in range(MAX_ATTEMPTS):
+        cursor.note(file)
+    monkeypatch.setattr("partitioned_etl.cli.plan._read_cursor", lambda *_: cursor)
+    state, step, reason = read_plan(call("plan", "--json"))["acme.csv"]
+    assert (state, step) == ("new", "nothing")
+    assert "acme.csv was asked for 3 times" in reason
+    assert reason.endswith("sync tries it again.")
+
+
+def test_a_file_that_a_run_is_loading_is_waited_for(landing_dir: Path, call: Call) -> None:
+    for name in ("acme", "globex"):
+        (landing_dir / "customers" / f"{name}.csv").write_text(price_rows(1))
+    with open_instance() as instance:
+        instance.add_dynamic_partitions("customers", ["acme"])
+        instance.create_run_for_job(
+            definitions.defs.resolve_job_def(CUSTOMER_PRICES_PIPELINE.job.name),
+            tags={FEED_TAG: CUSTOMER_PRICES.name, "dagster/partition": "acme"},
+        )
+    assert read_plan(call("plan", "--json")) == {
+        "acme.csv": ("new", "wait", "a run is loading it"),
+        "globex.csv": ("new", "load", ""),
+    }
+
+
+def test_a_file_without_its_marker_is_waited_for(
+    landing_dir: Path, call: Call, pipeline: Callable[[Feed], FeedPipeline]
+) -> None:
+    pipeline(replace(CUSTOMER_PRICES, done_suffix=".done"))
+    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
+    told = read_plan(call("plan", "--json"))
+    assert told == {"acme.csv": ("unsettled", "wait", "its marker file has not landed")}
+
+
+def test_what_the_policy_removes_is_told_and_what_the_brake_keeps(
+    landing_dir: Path, database: Path, call: Call, pipeline: Callable[[Feed], FeedPipeline]
+) -> None:
+    feed = replace(CUSTOMER_PRICES, on_missing=OnMissing.REMOVE)
+    pipeline(feed)
+    folder = landing_dir / "customers"
+    for name in "abc":
+        (folder / f"{name}.csv").write_text(price_rows(1))
+    sync_feed(feed, landing_dir, database, settle_seconds=0)
+    (folder / "a.csv").unlink()
+    told = read_plan(call("plan", "--json"))
+    assert told["a.csv"] == ("missing", "remove", "the file is gone")
+    (folder / "b.csv").unlink()
+    told = read_plan(call("plan", "--json"))
+    for name in ("a.csv", "b.csv"):
+        state, step, reason = told[name]
+        assert (state, step) == ("missing", "keep")
+        assert "2 of 3 files are gone, more than half" in reason
+
+
+@pytest.mark.parametrize("command", ["plan", "status"])
+def test_a_feed_that_cannot_be_listed_does_not_hide_the_others(
+    command: str, landing_dir: Path, call: Call
+) -> None:
+    (landing_dir / "customers").rmdir()
+    (landing_dir / "customers").write_text("a file where the folder was")
+    (landing_dir / "daily" / "2018-01-22.csv").write_text(price_rows(1))
+    result = call(command)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "error: feed customer_prices: cannot list" in result.stderr
+    assert "daily_prices" in result.stdout
+    assert call(command, "--feed", "daily_prices").exit_code == 0

@@ -4,16 +4,21 @@ Takes a feed's name, or none; gives pipelines, and the very instance that `dagst
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+import click
 import dagster as dg
 from dotenv import load_dotenv
 
 from partitioned_etl import definitions
 from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.ingest.errors import FeedDefinitionError, SettingError
+from partitioned_etl.cli.output import show
+from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, SettingError
 from partitioned_etl.ingest.settings import project_dir
+
+T = TypeVar("T")
 
 
 def choose_pipelines(feed_name: str | None) -> Sequence[FeedPipeline]:
@@ -31,6 +36,28 @@ def choose_pipelines(feed_name: str | None) -> Sequence[FeedPipeline]:
     if feed_name not in by_name:
         raise FeedDefinitionError(f"there is no feed {feed_name!a}; there are {', '.join(by_name)}")
     return [by_name[feed_name]]
+
+
+def examine_each(
+    pipelines: Iterable[FeedPipeline], examine: Callable[[FeedPipeline], T]
+) -> tuple[list[T], int]:
+    """Look at feeds one by one; that the folder of one cannot be listed does not hide the others.
+
+    Args:
+        pipelines: The feeds' pipelines.
+        examine: What gives the answer for one.
+
+    Returns:
+        The answers, and the exit code: 0, or 2 if one is lacking; standard error then says why.
+    """
+    found, code = [], 0
+    for pipeline in pipelines:
+        try:
+            found.append(examine(pipeline))
+        except LandedFileError as error:
+            click.echo(show(f"error: {error}"), err=True)
+            code = 2
+    return found, code
 
 
 @contextmanager

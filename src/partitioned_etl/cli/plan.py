@@ -14,7 +14,7 @@ from partitioned_etl.builders.partitions import list_files_in_window, list_parti
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.runs import list_keys_in_flight, list_unreported_keys
 from partitioned_etl.builders.sensors import Cursor, describe_given_up, list_ranges_of_tick
-from partitioned_etl.cli.location import choose_pipelines, open_instance
+from partitioned_etl.cli.location import choose_pipelines, examine_each, open_instance
 from partitioned_etl.cli.output import print_json, print_table
 from partitioned_etl.ingest.reconcile import Action, Removal, Step, choose_files, find_removable
 from partitioned_etl.ingest.settings import Settings, read_settings
@@ -54,21 +54,25 @@ def show_plan(feed_name: str | None, *, as_json: bool) -> int:
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        The exit code.
+        0, or 2 if a feed could not be looked at.
 
     Raises:
-        PartitionedEtlError: A folder cannot be listed, or the database cannot be opened.
+        SettingError: A setting cannot be used.
+        FeedDefinitionError: There is no such feed.
+        WarehouseError: The database cannot be opened.
     """
     settings = read_settings()
     pipelines = choose_pipelines(feed_name)
     with open_instance() as instance:
-        planned = [file for each in pipelines for file in _plan(instance, each, settings)]
+        found, code = examine_each(pipelines, lambda one: list(_plan(instance, one, settings)))
+    planned = [file for files in found for file in files]
     if as_json:
         print_json([asdict(file) for file in planned])
-        return 0
+        return code
     if not planned:
-        click.echo(f"Nothing has landed in {settings.landing_dir}.")
-        return 0
+        if not code:
+            click.echo(f"Nothing has landed in {settings.landing_dir}.")
+        return code
     rows = [
         (file.feed, file.partition_key, file.file, file.state, file.next, file.reason)
         for file in planned
@@ -77,7 +81,7 @@ def show_plan(feed_name: str | None, *, as_json: bool) -> int:
     loads = sum(file.next == "load" for file in planned)
     runs = len({(file.feed, file.run) for file in planned if file.run})
     click.echo(f"\n{loads} file(s) to load in {runs} run(s); nothing was changed.")
-    return 0
+    return code
 
 
 def _plan(

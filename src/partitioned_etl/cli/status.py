@@ -13,7 +13,7 @@ import dagster as dg
 
 from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.cli.location import choose_pipelines
+from partitioned_etl.cli.location import choose_pipelines, examine_each
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.ingest.reconcile import Action
 from partitioned_etl.ingest.settings import Settings, read_settings
@@ -70,19 +70,21 @@ def show_status(feed_name: str | None, *, as_json: bool) -> int:
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        The exit code.
+        0, or 2 if a feed could not be looked at.
 
     Raises:
-        PartitionedEtlError: A folder cannot be listed, or the database cannot be opened.
+        SettingError: A setting cannot be used.
+        FeedDefinitionError: There is no such feed.
+        WarehouseError: The database cannot be opened.
     """
     settings = read_settings()
     pipelines = choose_pipelines(feed_name)
-    statuses = [_find_status(pipeline, settings) for pipeline in pipelines]
+    statuses, code = examine_each(pipelines, lambda one: _find_status(one, settings))
     has_database = settings.database.exists()
     if as_json:
         feeds = [asdict(status) for status in statuses]
         print_json({"database": str(settings.database), "exists": has_database, "feeds": feeds})
-        return 0
+        return code
     rows = [
         (
             *(status.feed, status.table, status.partitions, status.rows, status.last_load),
@@ -92,13 +94,14 @@ def show_status(feed_name: str | None, *, as_json: bool) -> int:
         for status in statuses
     ]
     headers = ("feed", "table", "partitions", "rows", "last load", "waiting", "oldest")
-    print_table(rows, (*headers, "refused", "rejected rows"))
+    if rows:
+        print_table(rows, (*headers, "refused", "rejected rows"))
     if not has_database:
         click.echo(f"\nThere is no database yet: {settings.database}; the first load makes it.")
     for status in statuses:
         for refusal in status.refused:
             click.echo(describe_refusal(status.feed, refusal.partition_key, refusal.reason))
-    return 0
+    return code
 
 
 def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
