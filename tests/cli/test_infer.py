@@ -11,6 +11,7 @@ import yaml
 from click.testing import Result
 
 from conftest import order_rows, price_rows
+from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.ingest.inference import infer_feed
 from partitioned_etl.ingest.sync import sync_feed
 
@@ -85,6 +86,9 @@ def test_a_sample_of_csv_becomes_a_feed_that_loads_it(
     assert {key: attributes.get(key) for key in expected} == expected
     assert "the sample loads by it" in call("infer", sample).stdout
     feed = infer_feed(sample).to_feed(sample.parent.name)
+    component = FileFeed.resolve_from_yaml(yaml.safe_dump(attributes))
+    assert component.feed.pattern == feed.pattern
+    assert (component.feed.columns, component.feed.format) == (feed.columns, feed.format)
     report = sync_feed(feed, tmp_path / "samples", tmp_path / "trial.duckdb", settle_seconds=0)
     assert [record.rows for record in report.loaded] == [text.count("\n") - 1]
 
