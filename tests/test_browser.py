@@ -270,20 +270,23 @@ def test_a_range_of_partitions_is_loaded_by_clicking_a_backfill(
 def test_a_partition_key_is_added_by_hand_and_loaded_when_its_file_comes(
     page: Page, server: DevServer, tmp_path: Path
 ) -> None:
-    page.goto("/assets/duckdb_dynamic_partition_table?view=partitions")
+    asset = "duckdb_dynamic_partition_table"
+    # Until then, Dagster asks whether the upstream asset may be missing.
+    server.wait_until(
+        "a sample is loaded",
+        lambda: read_partition_statuses(server, asset).get("acme") == "MATERIALIZED",
+    )
+    page.goto(f"/assets/{asset}?view=partitions")
     page.get_by_role("button", name="Materialize…").click()
-    page.get_by_test_id("add-partition-link").click()
-    dialog = page.get_by_role("dialog").filter(has_text="Add a partition").last
+    page.get_by_text("Add a partition", exact=True).click()
+    dialog = page.get_by_role("dialog").filter(has_text="Add a partition for customers")
     dialog.get_by_placeholder("name").fill("umbrella")
     page.screenshot(path=tmp_path / "add_partition.png")
-    click_and_read_answer(
-        page, dialog.get_by_role("button", name="Save"), "addDynamicPartition"
-    )
-    page.goto("/assets/duckdb_dynamic_partition_table?view=partitions")
+    click_and_read_answer(page, dialog.get_by_role("button", name="Save"), "addDynamicPartition")
+    page.goto(f"/assets/{asset}?view=partitions")
     expect(page.locator("div[title='umbrella']")).to_be_visible()
     page.screenshot(path=tmp_path / "added_partition.png")
     server.land("customers", {"umbrella.csv": price_rows(8)})
-    asset = "duckdb_dynamic_partition_table"
     server.wait_until(
         "the file is loaded",
         lambda: read_partition_statuses(server, asset).get("umbrella") == "MATERIALIZED",
