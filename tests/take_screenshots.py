@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from conftest import price_rows
 from dagster_state import read_partition_statuses, wait_until_quiet
@@ -23,8 +23,9 @@ _VIEWPORT = ViewportSize(width=1440, height=810)
 _PIXELS_PER_POINT = 2
 _COLORS = 128
 _TIMEOUT_MS = 60_000
-_JUDGED_SQL = "SELECT count(*) FROM file_loads HAVING count(*) = 13"
+_LOADED_SQL = "SELECT count(*) FROM file_loads HAVING count(*) = 12"
 _COUNTED_SQL = "SELECT count(DISTINCT partition_date) AS n FROM monthly_orders HAVING n = 3"
+_REFUSED_SQL = "FROM file_loads WHERE status = 'rejected'"
 
 
 def take_screenshots() -> None:
@@ -41,15 +42,18 @@ def take_screenshots() -> None:
 
 
 def load_files(server: DevServer) -> None:
-    """Let a server load all that it will."""
-    server.land("customers", {"hooli.csv": price_rows(74.11, 74.5, -73.98)})
+    """Let a server load the sample files, and then refuse one that is dropped again."""
     server.start()
-    server.wait_until("all files are judged", lambda: server.read_rows(_JUDGED_SQL))
+    server.wait_until("all files are loaded", lambda: server.read_rows(_LOADED_SQL))
     server.wait_until("the orders are counted", lambda: server.read_rows(_COUNTED_SQL))
     server.wait_until(
         "the customers are archived",
         lambda: len(read_partition_statuses(server, "archived_file")) == 3,
     )
+    server.land("customers", {"initech.csv": price_rows(121.66, 123.37, -123.26)})
+    server.wait_until("one is refused", lambda: server.read_rows(_REFUSED_SQL))
+    page = server.folder / "reports" / "arrivals.html"
+    server.wait_until("the calendar has it", lambda: "initech.csv: line" in page.read_text("utf-8"))
     wait_until_quiet(server)
 
 
@@ -64,19 +68,20 @@ def visit_pages(server: DevServer, browser: Browser) -> None:
     page.set_default_timeout(_TIMEOUT_MS)
     page.goto("/")
     page.get_by_text("Hide navigation").click()
-    take_asset_graph(page)
-    take_partitions(page)
-    take_reason(page)
     take_ticks(page)
-    take_arrivals(page, server)
+    take_partitions(page)
+    take_checks(page)
+    take_arrivals(page)
+    take_asset_graph(page)
     page.close()
 
 
 def take_asset_graph(page: Page) -> None:
     """The feeds, each a chain from its file to what is made of its table."""
+    page.set_viewport_size({"width": 1440, "height": 1100})
     page.goto("/asset-groups")
     graph = page.locator("svg")
-    for group in ("customer_prices", "daily_prices", "monthly_orders", "supplier_stock"):
+    for group in ("customer_prices", "daily_prices"):
         graph.get_by_text(group, exact=True).first.click()
         # Then the whole graph is in view again.
         page.reload()
@@ -86,47 +91,41 @@ def take_asset_graph(page: Page) -> None:
 
 
 def take_partitions(page: Page) -> None:
-    """An asset with three customers that are loaded and one that is refused."""
+    """An asset with two partitions as their files are, and one whose new file is refused."""
     page.goto(f"/assets/{LOADS}?view=partitions")
-    page.locator("div[title='hooli']").click()
+    page.locator("div[title='initech']").click()
     expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
     save(page, "partitions")
 
 
-def take_reason(page: Page) -> None:
-    """Why one is refused: the run's log."""
-    page.get_by_text("View logs").click()
-    reason = page.get_by_role("dialog").get_by_text("hooli.csv: line 4, column share_price").last
-    expect(reason).to_be_visible()
-    reason.scroll_into_view_if_needed()
-    save(page, "reason")
+def take_checks(page: Page) -> None:
+    """The checks of an asset, and the one whose rule a row breaks."""
+    page.goto(f"/assets/{LOADS}?view=checks&checkDetail=share_price_is_positive")
+    expect(page.get_by_text("refused_partitions").first).to_be_visible()
+    save(page, "checks")
 
 
 def take_ticks(page: Page) -> None:
     """What a sensor saw, tick by tick."""
     page.goto("/locations/partitioned_etl/sensors/customers_landing_sensor")
-    expect(page.get_by_text("Tick timeline")).to_be_visible()
+    expect(page.get_by_text("1 run requested").first).to_be_visible()
     save(page, "sensor-ticks")
 
 
-def take_arrivals(page: Page, server: DevServer) -> None:
+def take_arrivals(page: Page) -> None:
     """The calendar of arrivals, as the asset's page shows it."""
-    page.goto("/assets/arrivals")
-    page.get_by_role("button", name="Materialize").click()
-    wait_until_quiet(server)
     page.goto("/assets/arrivals?view=events")
     page.get_by_text("Show Markdown").first.click()
-    expect(
-        page.get_by_role("dialog").get_by_role("img", name="Calendar of arrivals")
-    ).to_be_visible()
-    save(page, "arrivals")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("img", name="Calendar of arrivals")).to_be_visible()
+    save(page, "arrivals", dialog)
 
 
-def save(page: Page, name: str) -> None:
-    """Write what the page shows, in few colours, which its flat areas bear."""
+def save(page: Page, name: str, part: Locator | None = None) -> None:
+    """Write what the page or a part of it shows, in few colours, which its flat areas bear."""
     page.wait_for_load_state("networkidle")
     path = IMAGES / f"{name}.png"
-    page.screenshot(path=path, animations="disabled")
+    (part or page).screenshot(path=path, animations="disabled")
     with Image.open(path) as shot:
         reduced = shot.convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE)
     reduced.save(path, optimize=True)

@@ -5,18 +5,18 @@ the database. Every page also has to do without the internet and without an erro
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from conftest import ORDER_HEADER, price_rows
 from dagster_state import list_runs, read_partition_statuses, read_sensor_status, wait_for_run
 from dev_server import DevServer, open_folder_for_server
+from web_browser import CHROMIUM, open_browser
 
 TIMEOUT_MS = 60_000
 VIEWPORT = ViewportSize(width=2000, height=1400)
@@ -45,24 +45,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if CHROMIUM is None:
         reason = "chromium is not installed"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     expect.set_options(timeout=TIMEOUT_MS)
-    # Chromium and its libraries leave folders in the home directory.
-    home = str(tmp_path_factory.mktemp("home"))
-    homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), home)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-dev-shm-usage"],
-            env={**os.environ, **homes},
-        )
+    with open_browser(tmp_path_factory.mktemp("home")) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
