@@ -50,7 +50,9 @@ def load_files(server: DevServer) -> None:
         "the customers are archived",
         lambda: len(read_partition_statuses(server, "archived_file")) == 3,
     )
-    server.land("customers", {"initech.csv": price_rows(121.66, 123.37, -123.26)})
+    # The calendar is drawn again after a load, which a refused file is not.
+    files = {"initech.csv": price_rows(121.66, 123.37, -123.26), "hooli.csv": price_rows(73.98)}
+    server.land("customers", files)
     server.wait_until("one is refused", lambda: server.read_rows(_REFUSED_SQL))
     page = server.folder / "reports" / "arrivals.html"
     server.wait_until("the calendar has it", lambda: "initech.csv: line" in page.read_text("utf-8"))
@@ -91,7 +93,7 @@ def take_asset_graph(page: Page) -> None:
 
 
 def take_partitions(page: Page) -> None:
-    """An asset with two partitions as their files are, and one whose new file is refused."""
+    """An asset with partitions as their files are, and one whose new file is refused."""
     page.goto(f"/assets/{LOADS}?view=partitions")
     page.locator("div[title='initech']").click()
     expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
