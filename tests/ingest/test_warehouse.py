@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -265,8 +266,8 @@ def test_a_file_is_refused_if_duckdb_reads_another_number_of_rows_than_were_coun
     bench.load(NOTES)
     land_numbers(bench, "a", 2, 3)
 
-    def miscount(feed: Feed, file: LandedFile) -> Survey:
-        return replace(original(feed, file), row_count=3)
+    def miscount(feed: Feed, file: LandedFile, *others: Any) -> Survey:
+        return replace(original(feed, file, *others), row_count=3)
 
     original = warehouse.survey_file
     monkeypatch.setattr(warehouse, "survey_file", miscount)
