@@ -167,3 +167,21 @@ def read_evaluation(result: dg.ExecuteInProcessResult) -> tuple[bool, list[str]]
     assert isinstance(named, list)
     assert evaluation.metadata["differences"].value == len(named)
     return evaluation.passed, [str(sentence) for sentence in named]
+
+
+def tick_refresh(
+    pipeline: FeedPipeline, instance: dg.DagsterInstance, cursor: str | None = None
+) -> tuple[list[list[str]], str | None]:
+    """Evaluate a feed's refresh sensor; give the keys of each run asked for, and its cursor."""
+    assert pipeline.rollup_sensor
+    with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+        answer = pipeline.rollup_sensor(context)
+    if isinstance(answer, dg.SkipReason):
+        return [], cursor
+    assert isinstance(answer, dg.SensorResult)
+    ordered = list_partition_keys(pipeline.partitions_def, instance)
+    asked = [
+        [request.partition_key] if request.partition_key else keys_of_run(request.tags, ordered)
+        for request in answer.run_requests or []
+    ]
+    return asked, answer.cursor

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from conftest import order_rows
+from location import tick_refresh
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.monthly_orders import (
     MONTHLY_ORDERS,
@@ -47,7 +48,6 @@ def test_one_file_goes_the_whole_way(
     [request] = asked.run_requests
     assert request.partition_key == "2018-02-01"
 
-    evaluated = dg.evaluate_automation_conditions(defs=defs, instance=instance)
     loaded = defs.resolve_job_def("monthly_orders_job").execute_in_process(
         instance=instance, partition_key=request.partition_key, tags=request.tags
     )
@@ -62,10 +62,8 @@ def test_one_file_goes_the_whole_way(
         ("2018-02-01", "loaded", 3, survey.sha256, loaded.run_id)
     ]
 
-    evaluated = dg.evaluate_automation_conditions(
-        defs=defs, instance=instance, cursor=evaluated.cursor
-    )
-    assert evaluated.get_requested_partitions(dg.AssetKey("monthly_orders")) == {"2018-02-01"}
+    refreshed, _ = tick_refresh(MONTHLY_ORDERS_PIPELINE, instance)
+    assert refreshed == [["2018-02-01"]]
     assert monthly_rollup_sensor.default_status is dg.DefaultSensorStatus.RUNNING
     defs.resolve_job_def("monthly_rollup_job").execute_in_process(
         instance=instance, partition_key="2018-02-01"

@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from conftest import order_rows, price_rows
-from location import Location
+from location import Location, tick_refresh
 from partitioned_etl.builders import runs
 from partitioned_etl.builders.sensors import Cursor
 from partitioned_etl.definitions import defs
@@ -27,7 +27,6 @@ from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 from partitioned_etl.ingest.warehouse import replace_partitions
 
 Query = Callable[..., list[tuple[Any, ...]]]
-ROLLUP = dg.AssetKey("monthly_orders")
 MONTH = "2018-02-01"
 
 KILLED_WORKER = """
@@ -283,11 +282,8 @@ def test_a_roll_up_is_right_after_the_load_was_reported(
     def refresh() -> set[str]:
         """Do what the roll-up's sensor asks for."""
         nonlocal cursor
-        result = dg.evaluate_automation_conditions(
-            defs, instance_on_disk, dg.AssetSelection.assets(ROLLUP), cursor=cursor
-        )
-        cursor = result.cursor
-        asked = {str(key) for key in result.get_requested_partitions(ROLLUP)}
+        runs, cursor = tick_refresh(MONTHLY_ORDERS_PIPELINE, instance_on_disk, cursor)
+        asked = {key for keys in runs for key in keys}
         for key in asked:
             location.execute(dg.RunRequest(job_name="monthly_rollup_job", partition_key=key))
         return asked

@@ -37,8 +37,8 @@ dg.DagsterInstance.create_run_for_job = lambda *a, **named: (make(*a, **named), 
 {MAIN}"""
 KILLED_BEFORE_ROLLUP = f"""{DIE}
 from partitioned_etl.cli import sync
-is_orders = lambda pipeline: pipeline.feed.name == "monthly_orders"
-sync._list_stale_rollup_keys = lambda _, pipeline: die() if is_orders(pipeline) else set()
+is_orders = lambda load_key: load_key.path == ["stg_orders"]
+sync.list_stale_keys = lambda _, load_key, __: die() if is_orders(load_key) else dict()
 {MAIN}"""
 INTERRUPTED_LOAD = f"""
 import os

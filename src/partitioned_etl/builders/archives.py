@@ -13,8 +13,8 @@ from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.loads import table_schema
+from partitioned_etl.builders.refresh import build_refresh_sensor
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
-from partitioned_etl.builders.sensors import read_tick_interval
 from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.landing import list_landed_files
@@ -69,9 +69,6 @@ def build_archive(
         deps=[load_key],
         partitions_def=partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        automation_condition=dg.AutomationCondition.eager().without(
-            dg.AutomationCondition.in_latest_time_window()
-        ),
         pool=DUCKDB_POOL,
         kinds={"parquet", "file"},
         group_name=feed.name,
@@ -124,11 +121,13 @@ def build_archive(
         description=f"Write the copies of {feed.name} again: one partition or a range.",
         executor_def=dg.in_process_executor,
     )
-    sensor = dg.AutomationConditionSensorDefinition(
-        f"{feed.name}_archive_sensor",
-        target=[archived_file],
-        minimum_interval_seconds=read_tick_interval(),
-        default_status=dg.DefaultSensorStatus.RUNNING,
+    sensor = build_refresh_sensor(
+        feed,
+        job,
+        partitions_def,
+        load_asset=load_asset,
+        made=[archived_file.key],
+        name=f"{feed.name}_archive_sensor",
         description="Writes the copy of a partition when the partition was loaded again.",
     )
     return Archive(archived_file, job, sensor)

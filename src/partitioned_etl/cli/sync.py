@@ -27,6 +27,7 @@ from partitioned_etl.builders.partitions import (
 )
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.ranges import group_into_ranges, range_tags
+from partitioned_etl.builders.refresh import list_stale_keys
 from partitioned_etl.builders.runs import (
     PROCESS_TAG,
     fail_runs_without_worker,
@@ -136,7 +137,8 @@ def bring_level(
         known = list_partition_keys(pipeline.partitions_def, instance)
         plan = _plan(pipeline, known, settings)
     if pipeline.rollup_job:
-        stale = _list_stale_rollup_keys(instance, pipeline) & set(known)
+        made = [rollup.key for rollup in pipeline.rollups]
+        stale = list_stale_keys(instance, pipeline.reconciliation.load_key, made).keys() & {*known}
         for run_id in _execute(instance, pipeline, pipeline.rollup_job, stale, known, settings):
             later_runs[run_id] = f"not refreshed: what is made from {name}"
     failures = [
@@ -147,19 +149,6 @@ def bring_level(
     if removal.brake:
         failures.append(f"not removed: partitions of {name}: {removal.brake}")
     return FeedResult(pipeline, plan, sorted(loaded), failures)
-
-
-def _list_stale_rollup_keys(instance: dg.DagsterInstance, pipeline: FeedPipeline) -> set[str]:
-    """Give the keys whose partition was loaded after what is made from it was last refreshed."""
-    materialized = dg.DagsterEventType.ASSET_MATERIALIZATION
-    loaded = instance.get_latest_storage_id_by_partition(
-        pipeline.reconciliation.load_key, materialized
-    )
-    stale = set()
-    for rollup in pipeline.rollups:
-        made = instance.get_latest_storage_id_by_partition(rollup.key, materialized)
-        stale |= {key for key, event_id in loaded.items() if made.get(key, 0) < event_id}
-    return stale
 
 
 def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:

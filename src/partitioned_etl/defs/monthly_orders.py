@@ -5,8 +5,8 @@ import dagster as dg
 from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.pipelines import build_pipeline
+from partitioned_etl.builders.refresh import build_refresh_sensor
 from partitioned_etl.builders.resources import Warehouse
-from partitioned_etl.builders.sensors import read_tick_interval
 from partitioned_etl.defs.partitions import monthly_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
 
@@ -38,9 +38,6 @@ MONTHLY_ORDERS = Feed(
     deps=["stg_orders"],
     partitions_def=monthly_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    automation_condition=dg.AutomationCondition.eager().without(
-        dg.AutomationCondition.in_latest_time_window()
-    ),
     pool=DUCKDB_POOL,
     kinds={"duckdb", "table"},
     group_name=MONTHLY_ORDERS.name,
@@ -102,11 +99,13 @@ monthly_rollup_job = dg.define_asset_job(
     description="Count orders per status again, for one month or a range.",
     executor_def=dg.in_process_executor,
 )
-monthly_rollup_sensor = dg.AutomationConditionSensorDefinition(
-    "monthly_rollup_sensor",
-    target=[monthly_orders],
-    minimum_interval_seconds=read_tick_interval(),
-    default_status=dg.DefaultSensorStatus.RUNNING,
+monthly_rollup_sensor = build_refresh_sensor(
+    MONTHLY_ORDERS,
+    monthly_rollup_job,
+    monthly_partitions,
+    load_asset="stg_orders",
+    made=[monthly_orders.key],
+    name="monthly_rollup_sensor",
     description="Refreshes the roll-up of a month when its orders were loaded again.",
 )
 

@@ -1,0 +1,150 @@
+"""Refresh: what is made from a feed's table follows it, partition by partition.
+
+Takes a feed's load asset and what is made from it; gives the partitions that were loaded since, and
+the sensor that asks for them. Dagster's automation conditions were not taken: a load reports its
+partitions one by one, and a backfill of whatever is there at a look falls apart into a run each.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import dagster as dg
+
+from partitioned_etl.builders.jobs import AssetJob
+from partitioned_etl.builders.partitions import list_partition_keys
+from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, range_tags
+from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
+from partitioned_etl.builders.sensors import MAX_RUNS_PER_TICK, digest, read_tick_interval
+from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
+from partitioned_etl.ingest.settings import read_settings
+
+_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
+
+
+@dataclass
+class Cursor:
+    """What a refresh sensor remembers between ticks.
+
+    Attributes:
+        until: Up to which event of the load asset all that was loaded is refreshed, or given up.
+        mark: Digest of what was asked for last.
+        attempts: How often.
+    """
+
+    until: int = 0
+    mark: str = ""
+    attempts: int = 0
+
+    @classmethod
+    def parse(cls, text: str | None) -> "Cursor":
+        """Read a cursor; one that cannot be read is an empty one."""
+        try:
+            return cls(**json.loads(text or "{}"))
+        except (TypeError, ValueError):
+            return cls()
+
+    def __str__(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def list_stale_keys(
+    instance: dg.DagsterInstance,
+    load_key: dg.AssetKey,
+    made: Iterable[dg.AssetKey],
+    since: int = 0,
+) -> dict[str, int]:
+    """Find partitions that were loaded after what is made from them was last refreshed.
+
+    Args:
+        instance: The Dagster instance.
+        load_key: The feed's load asset.
+        made: What is made from it.
+        since: The event of the load asset after which to look.
+
+    Returns:
+        Per partition key, the event that told of its last load.
+    """
+    loaded = instance.get_latest_storage_id_by_partition(load_key, _MATERIALIZATION)
+    loaded = {key: event_id for key, event_id in loaded.items() if event_id > since}
+    stale: dict[str, int] = {}
+    for key in made if loaded else ():
+        events = instance.get_latest_storage_id_by_partition(key, _MATERIALIZATION)
+        stale |= {key: at for key, at in loaded.items() if events.get(key, 0) < at}
+    return stale
+
+
+def build_refresh_sensor(
+    feed: Feed,
+    job: AssetJob,
+    partitions_def: dg.PartitionsDefinition,
+    *,
+    load_asset: str,
+    made: Sequence[dg.AssetKey],
+    name: str,
+    description: str,
+) -> dg.SensorDefinition:
+    """Build the sensor that refreshes what is made from a feed's table.
+
+    It is level-triggered, as the landing sensors are: it compares the events of the load asset with
+    those of what is made from it. What a run does not refresh is asked for three times in all.
+
+    Args:
+        feed: The feed.
+        job: What refreshes one partition key or a range.
+        partitions_def: The feed's partitions.
+        load_asset: Key of the feed's load asset.
+        made: What is made from it, by the job.
+        name: The sensor's name.
+        description: What it does, in one sentence.
+    """
+    load_key = dg.AssetKey(load_asset)
+
+    @dg.sensor(
+        name=name,
+        job=job,
+        minimum_interval_seconds=read_tick_interval(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
+    def refresh_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        instance, cursor = context.instance, Cursor.parse(context.cursor)
+        latest = instance.fetch_materializations(load_key, limit=1).records
+        if not latest or latest[0].storage_id == cursor.until:
+            return dg.SkipReason(f"feed {feed.name}: nothing was loaded since the last refresh")
+        known = list_partition_keys(partitions_def, instance)
+        stale = list_stale_keys(instance, load_key, made, cursor.until)
+        filters = dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)
+        runs = [record.dagster_run for record in instance.get_run_records(filters)]
+        busy = {key for run in runs for key in keys_of_run(run.tags, known)}
+        # A load that is under way tells of its partitions one by one; one run is to take them all.
+        busy |= list_keys_in_flight(instance, feed, known)
+        wanted = {key: stale[key] for key in known if key in stale and key not in busy}
+        mark = digest(wanted.items()) if wanted else ""
+        cursor.attempts = cursor.attempts + 1 if wanted and mark == cursor.mark else 1
+        cursor.mark = mark
+        if not wanted or cursor.attempts > MAX_ATTEMPTS:
+            if not busy:
+                cursor.until = latest[0].storage_id
+            return _skip(feed, cursor, wanted, busy)
+        ranges = group_into_ranges(wanted, known, read_settings().max_files_per_run)
+        requests = [
+            dg.RunRequest(partition_key=keys[0] if len(keys) == 1 else None, tags=range_tags(keys))
+            for keys in ranges[:MAX_RUNS_PER_TICK]
+        ]
+        context.log.info(f"feed {feed.name}: asked for {len(requests)} run(s) of {job.name}")
+        return dg.SensorResult(run_requests=requests, cursor=str(cursor))
+
+    return refresh_sensor
+
+
+def _skip(
+    feed: Feed, cursor: Cursor, given_up: Iterable[str], busy: Iterable[str]
+) -> dg.SensorResult:
+    reason = f"feed {feed.name}: all is refreshed"
+    if busy:
+        reason = f"feed {feed.name}: waiting for runs that are under way"
+    elif shown := ", ".join(map(ascii, list(given_up)[:20])):
+        reason = f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it: {shown}"
+    return dg.SensorResult(skip_reason=reason, cursor=str(cursor))

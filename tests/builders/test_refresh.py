@@ -1,0 +1,98 @@
+"""What is made from a table follows it: one run for all that was loaded, and no endless trying."""
+
+import dagster as dg
+import pytest
+
+from location import tick_refresh
+from partitioned_etl.builders.jobs import FEED_TAG
+from partitioned_etl.builders.ranges import range_tags
+from partitioned_etl.builders.refresh import Cursor
+from partitioned_etl.definitions import defs
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+
+KEYS = ["a", "b", "c", "d", "e"]
+
+
+@pytest.fixture
+def customers(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """An instance that knows five customers."""
+    instance.add_dynamic_partitions("customers", KEYS)
+    return instance
+
+
+def report(instance: dg.DagsterInstance, asset: str, *keys: str) -> None:
+    """Tell Dagster that partitions of an asset were made."""
+    for key in keys:
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
+
+
+def load(instance: dg.DagsterInstance, *keys: str) -> None:
+    report(instance, "duckdb_dynamic_partition_table", *keys)
+
+
+def refresh(instance: dg.DagsterInstance, *keys: str) -> None:
+    report(instance, "archived_file", *keys)
+
+
+def test_nothing_is_asked_for_before_the_first_load(customers: dg.DagsterInstance) -> None:
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers) == ([], None)
+
+
+def test_all_that_was_loaded_is_one_run_and_then_nothing(customers: dg.DagsterInstance) -> None:
+    load(customers, "d", "a", "c", "b", "e")
+    asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers)
+    assert asked == [KEYS]
+    refresh(customers, *KEYS)
+    for _ in range(2):
+        asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+        assert asked == []
+    load(customers, "c")
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["c"]]
+
+
+def test_partitions_that_a_run_is_loading_or_refreshing_are_waited_for(
+    customers: dg.DagsterInstance,
+) -> None:
+    load(customers, *KEYS)
+    runs = [
+        customers.create_run_for_job(defs.resolve_job_def(job), tags={**tags, **range_tags(keys)})
+        for job, tags, keys in [
+            ("customer_prices_job", {FEED_TAG: "customer_prices"}, KEYS[:2]),
+            ("customer_prices_archive_job", {}, KEYS[3:]),
+        ]
+    ]
+    asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers)
+    assert asked == [["c"]]
+    refresh(customers, "c")
+    asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+    assert asked == []
+    for run in runs:
+        customers.delete_run(run.run_id)
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["a", "b"], ["d", "e"]]
+
+
+def test_what_no_run_refreshes_is_asked_for_three_times_and_again_when_it_is_loaded(
+    customers: dg.DagsterInstance,
+) -> None:
+    load(customers, "a")
+    cursor, asked = None, []
+    for _ in range(5):
+        keys, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+        asked += keys
+    assert asked == [["a"]] * 3
+    load(customers, "b")
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["b"]]
+    load(customers, "a")
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["a", "b"]]
+
+
+def test_a_key_that_dagster_does_not_know_any_more_is_not_asked_for(
+    customers: dg.DagsterInstance,
+) -> None:
+    load(customers, "a", "gone")
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers)[0] == [["a"]]
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "[1]", '{"other": 1}'])
+def test_a_cursor_that_cannot_be_read_is_empty(text: str | None) -> None:
+    assert Cursor.parse(text) == Cursor()
