@@ -27,7 +27,7 @@ def removing(shipped: FeedPipeline, import_asset: str, load_asset: str) -> FeedP
     assets = build_feed_assets(
         feed, import_asset=import_asset, load_asset=load_asset, partitions_def=partitions_def
     )
-    job = build_feed_job(feed, assets)
+    job = build_feed_job(feed, assets, load_asset)
     reconciliation = build_reconciliation(
         feed, load_asset=load_asset, partitions_def=partitions_def
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.loads import table_schema
@@ -20,6 +19,9 @@ from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
 from partitioned_etl.ingest.settings import read_settings
+
+ARCHIVE_POOL = "archive"
+"""Dagster pool of the steps that write copies; `dagster.yaml` limits every pool to one."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def build_archive(
         deps=[load_key],
         partitions_def=partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=DUCKDB_POOL,
+        # Reading takes a second or two; a load waits for that, and not for all events after it.
+        pool=ARCHIVE_POOL,
         kinds={"parquet", "file"},
         group_name=feed.name,
         tags=feed_tags(feed),

@@ -111,7 +111,8 @@ def build_feed_assets(
         for outcome in batch.outcomes:
             if outcome.reason:
                 reasons[outcome.file.partition_key] = outcome.reason
-            if outcome.survey and import_key in context.selected_asset_keys:
+            # Who asks for the load alone, as the feed's job does, gets the import with it.
+            if outcome.survey and context.selected_asset_keys:
                 imported.add(outcome.file.partition_key)
                 yield materialize_import(feed, import_key, outcome.file, outcome.survey)
         for asset_key in context.selected_asset_keys:

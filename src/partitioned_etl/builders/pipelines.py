@@ -110,7 +110,7 @@ def build_pipeline(
     )
     if tags:
         assets = assets.map_asset_specs(lambda spec: spec.merge_attributes(tags=tags))
-    job = build_feed_job(feed, assets)
+    job = build_feed_job(feed, assets, load_asset)
     reconciliation = build_reconciliation(
         feed, load_asset=load_asset, partitions_def=partitions_def
     )
