@@ -160,10 +160,15 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
         [feed.name],
     )
     ledger = {}
+    # Texts that most rows have in common are kept once.
+    once: dict[str, str] = {}
+    share = once.setdefault
     while rows := found.fetchmany(_ROWS_PER_FETCH):
-        for *before, rules, contract, loaded_at, run_id in rows:
+        for _, *before, status, error, rules, contract, loaded_at, run_id in rows:
             at = loaded_at.replace(tzinfo=UTC) if loaded_at else None
-            row = LedgerRow._make((*before, tuple(rules or ()), contract, at, run_id))
+            shared = (share(contract, contract), at, share(run_id, run_id))
+            judged = (share(status, status), error, tuple(rules or ()))
+            row = LedgerRow._make((feed.name, *before, *judged, *shared))
             ledger[row.partition_key] = row
     return ledger
 
