@@ -220,6 +220,14 @@ def test_a_file_that_is_still_settling_waits(
     assert len(ticker.tick()) == 1
 
 
+def test_a_short_settle_time_is_waited_for_in_the_tick(
+    customers: Path, ticker: Ticker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLE_SECONDS", "0.4")
+    drop(customers, "a")
+    assert len(ticker.tick()) == 1
+
+
 def test_what_is_passed_over_is_said_once_per_change(
     customers: Path, ticker: Ticker, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ from partitioned_etl.builders.runs import (
 )
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import LandedFile, PassedOver
+from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver
 from partitioned_etl.ingest.reconcile import (
     MAX_ATTEMPTS,
     Action,
@@ -47,6 +47,8 @@ from partitioned_etl.ingest.sync import plan_feed
 MAX_RUNS_PER_TICK = 25
 """Most runs that one tick asks for; changed keys that are no neighbours need one each."""
 TICK_LOCK_WAIT_SECONDS = 3.0
+TICK_SETTLE_SECONDS = 3.0
+"""How long a settle time a tick waits for by itself, once; a longer one is left to later ticks."""
 TICK_TOUCHED_BYTES = 1 << 30
 """How much a tick reads at most to tell touched files from changed ones: about a second."""
 _MAX_NAMES_LOGGED = 50
@@ -154,7 +156,8 @@ def build_landing_sensor(
             context.instance, feed=feed, location_name=_location_name(context), log=context.log
         )
         known = list_partition_keys(partitions_def, context.instance)
-        try:
+
+        def look() -> tuple[Listing, Plan]:
             listing = list_files_in_window(feed, landing.directory, partitions_def, known)
             plan = plan_feed(
                 feed,
@@ -166,6 +169,14 @@ def build_landing_sensor(
                 memory_limit=warehouse.most_memory,
                 touched_max_bytes=TICK_TOUCHED_BYTES,
             )
+            return listing, plan
+
+        try:
+            listing, plan = look()
+            if plan.is_settling and landing.settle_time <= TICK_SETTLE_SECONDS:
+                # What has just landed is settled sooner than the next tick comes.
+                time.sleep(landing.settle_time)
+                listing, plan = look()
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
