@@ -79,10 +79,14 @@ class LandedFile(NamedTuple):
     signature: Signature
     lacks_marker: bool = False
 
+    def __fspath__(self) -> str:
+        """Give its path to what opens files."""
+        return f"{self.folder}/{self.name}"
+
     @property
     def path(self) -> Path:
         """Where it lies."""
-        return self.folder / self.name
+        return Path(self)
 
     def why_not_ready(self, settle_seconds: float, now_ns: int | None = None) -> str:
         """Say why the file may not be read yet; empty if it may.

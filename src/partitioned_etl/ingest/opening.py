@@ -50,7 +50,7 @@ def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.fdopen(os.open(file.path, flags), "rb", buffering=0)
+        handle = os.fdopen(os.open(file, flags), "rb", buffering=0)
     except OSError as error:
         raise LandedFileError(f"{file.name}: cannot be opened: {error.strerror}") from error
     with handle:
@@ -74,7 +74,7 @@ def list_changed_while_read(files: Iterable[LandedFile]) -> list[LandedFile]:
 
 def _has_signature(file: LandedFile) -> bool:
     try:
-        return Signature.of(file.path.lstat()) == file.signature
+        return Signature.of(os.lstat(file)) == file.signature
     except OSError:
         return False
 
@@ -100,7 +100,11 @@ def hash_landed_file(file: LandedFile) -> str:
 
 def is_compressed(file: LandedFile) -> bool:
     """Tell whether a file's name says that it is compressed."""
-    return file.path.suffix in _MAGIC_BYTES
+    return bool(_suffix_of(file))
+
+
+def _suffix_of(file: LandedFile) -> str:
+    return next((suffix for suffix in _MAGIC_BYTES if file.name.endswith(suffix)), "")
 
 
 def open_text(file: LandedFile, handle: BinaryIO, *, max_bytes: int) -> Readable:
@@ -123,7 +127,7 @@ def open_text(file: LandedFile, handle: BinaryIO, *, max_bytes: int) -> Readable
     handle.seek(0)
     start = handle.read(4)
     handle.seek(0)
-    suffix = file.path.suffix
+    suffix = _suffix_of(file)
     for name, magic in _MAGIC_BYTES.items():
         if start.startswith(magic) and name != suffix:
             raise ContractError(f"the file is compressed ({name}), and its name does not say so")

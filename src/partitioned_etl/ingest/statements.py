@@ -6,6 +6,7 @@ through one quoting function each.
 """
 
 import glob
+import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -95,7 +96,7 @@ def _read_csv(csv: CsvFormat, header: Sequence[str], types: Mapping[str, str]) -
 
 
 def _paths(files: Sequence[LandedFile]) -> list[str]:
-    return [glob.escape(str(file.path)) for file in files]
+    return [glob.escape(os.fspath(file)) for file in files]
 
 
 def _landed_rows(
@@ -125,7 +126,7 @@ def _landed_rows(
         f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
         [
             _paths(files),
-            [str(file.path) for file in files],
+            [os.fspath(file) for file in files],
             [file.partition_key for file in files],
             [file.name for file in files],
         ],
@@ -184,7 +185,7 @@ def numbered_rows_sql(
         f"file_row_number + 1 AS {number}, ? AS {PARTITION_KEY_COLUMN} "
         "FROM read_parquet(?, hive_partitioning = false, file_row_number = true) "
         "WHERE file_row_number + 1 BETWEEN ? AND ?)",
-        [file.partition_key, glob.escape(str(file.path))],
+        [file.partition_key, glob.escape(os.fspath(file))],
     )
 
 
