@@ -138,6 +138,7 @@ def test_it_leaves_keys_and_runs_in_the_instance(landed: Path, run: Run, tmp_pat
         assert jobs == {
             "daily_prices_job",
             "customer_prices_job",
+            "customer_prices_archive_job",
             "monthly_orders_job",
             "monthly_rollup_job",
         }
