@@ -184,7 +184,7 @@ def build_landing_sensor(
         unreported, cursor.reported_until = list_unreported_keys(
             context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until
         )
-        candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
+        candidates = plan.candidates(unreported)
         pending = {*plan.keys(Action.UNSETTLED), *(file.partition_key for file in candidates)}
         cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
         most = settings.max_files_per_run

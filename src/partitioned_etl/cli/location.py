@@ -1,6 +1,7 @@
 """Location: the declared feeds and the Dagster instance, as the commands see them.
 
-Takes a feed's name, or none; gives pipelines, and the very instance that `dagster dev` uses.
+Takes a feed's name, or none; gives pipelines, what their folders want, and the very instance that
+`dagster dev` uses.
 """
 
 import os
@@ -13,10 +14,14 @@ import dagster as dg
 from dotenv import load_dotenv
 
 from partitioned_etl import definitions
+from partitioned_etl.builders.partitions import list_files_in_window
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.cli.output import show
 from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, SettingError
-from partitioned_etl.ingest.settings import project_dir
+from partitioned_etl.ingest.landing import Listing
+from partitioned_etl.ingest.reconcile import Plan
+from partitioned_etl.ingest.settings import Settings, project_dir
+from partitioned_etl.ingest.sync import plan_feed
 
 T = TypeVar("T")
 
@@ -58,6 +63,36 @@ def examine_each(
             click.echo(show(f"error: {error}"), err=True)
             code = 2
     return found, code
+
+
+def plan_pipeline(
+    pipeline: FeedPipeline, known: Sequence[str], settings: Settings, *, read_only: bool = False
+) -> tuple[Listing, Plan]:
+    """Look at a feed's folder and hold it against the ledger, as its sensor does.
+
+    Args:
+        pipeline: The feed's pipeline.
+        known: All partition keys that Dagster knows.
+        settings: The settings.
+        read_only: Whether to change nothing: touched files are told, and not recorded.
+
+    Raises:
+        LandedFileError: The folder cannot be listed.
+        WarehouseError: The database cannot be opened.
+    """
+    feed, landing_dir = pipeline.feed, settings.landing_dir
+    listing = list_files_in_window(feed, landing_dir, pipeline.partitions_def, known)
+    plan = plan_feed(
+        feed,
+        listing,
+        landing_dir,
+        settings.database,
+        settle_seconds=settings.settle_seconds,
+        lock_wait_seconds=settings.lock_wait_seconds,
+        memory_limit=settings.memory_limit,
+        read_only=read_only,
+    )
+    return listing, plan
 
 
 @contextmanager

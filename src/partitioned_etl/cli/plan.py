@@ -10,15 +10,19 @@ from dataclasses import asdict, dataclass
 import click
 import dagster as dg
 
-from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
+from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.runs import list_keys_in_flight, list_unreported_keys
 from partitioned_etl.builders.sensors import Cursor, describe_given_up, list_ranges_of_tick
-from partitioned_etl.cli.location import choose_pipelines, examine_each, open_instance
+from partitioned_etl.cli.location import (
+    choose_pipelines,
+    examine_each,
+    open_instance,
+    plan_pipeline,
+)
 from partitioned_etl.cli.output import print_json, print_table
 from partitioned_etl.ingest.reconcile import Action, Removal, Step, choose_files, find_removable
 from partitioned_etl.ingest.settings import Settings, read_settings
-from partitioned_etl.ingest.sync import plan_feed
 
 
 @dataclass(frozen=True)
@@ -89,23 +93,15 @@ def _plan(
 ) -> Iterator[PlannedFile]:
     feed, most = pipeline.feed, settings.max_files_per_run
     known = list_partition_keys(pipeline.partitions_def, instance)
-    listing = list_files_in_window(feed, settings.landing_dir, pipeline.partitions_def, known)
-    plan = plan_feed(
-        feed,
-        listing,
-        settings.landing_dir,
-        settings.database,
-        settle_seconds=settings.settle_seconds,
-        lock_wait_seconds=settings.lock_wait_seconds,
-        read_only=True,
-    )
+    listing, plan = plan_pipeline(pipeline, known, settings, read_only=True)
     in_flight = list_keys_in_flight(instance, feed, known)
     unreported, _ = list_unreported_keys(
         instance, pipeline.reconciliation.load_key, plan.ledger_rows
     )
-    candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
     cursor = _read_cursor(instance, pipeline.sensor)
-    choice = choose_files(candidates, cursor.attempts, in_flight=in_flight, most=most)
+    choice = choose_files(
+        plan.candidates(unreported), cursor.attempts, in_flight=in_flight, most=most
+    )
     _, ranges = list_ranges_of_tick(
         pipeline.partitions_def, listing.files, known, choice.wanted, most
     )
@@ -143,7 +139,7 @@ def _describe(step: Step, removal: Removal) -> tuple[str, str]:
     if step.action is Action.UNSETTLED:
         return "wait", why
     if step.action is Action.MISSING:
-        return ("remove" if step.partition_key in removal.keys else "keep"), why
+        return ("remove" if step.partition_key in removal else "keep"), why
     return ("keep" if step.action is Action.UNUSABLE else "nothing"), why
 
 

@@ -11,13 +11,12 @@ from datetime import datetime
 import click
 import dagster as dg
 
-from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
+from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.cli.location import choose_pipelines, examine_each
+from partitioned_etl.cli.location import choose_pipelines, examine_each, plan_pipeline
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.ingest.reconcile import Action
 from partitioned_etl.ingest.settings import Settings, read_settings
-from partitioned_etl.ingest.sync import plan_feed
 
 
 @dataclass(frozen=True)
@@ -111,19 +110,11 @@ def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
 
 
 def _find_status(pipeline: FeedPipeline, settings: Settings) -> FeedStatus:
-    feed, partitions_def = pipeline.feed, pipeline.partitions_def
+    feed = pipeline.feed
     # Which keys are registered matters to no time window: an instance that knows none will do.
     with dg.DagsterInstance.ephemeral() as instance:
-        known = list_partition_keys(partitions_def, instance)
-    plan = plan_feed(
-        feed,
-        list_files_in_window(feed, settings.landing_dir, partitions_def, known),
-        settings.landing_dir,
-        settings.database,
-        settle_seconds=settings.settle_seconds,
-        lock_wait_seconds=settings.lock_wait_seconds,
-        read_only=True,
-    )
+        known = list_partition_keys(pipeline.partitions_def, instance)
+    _, plan = plan_pipeline(pipeline, known, settings, read_only=True)
     loaded = [row for row in plan.ledger_rows if row.loaded_at]
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
     since_ns = min((file.signature.ctime_ns for file in waiting), default=None)

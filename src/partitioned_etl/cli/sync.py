@@ -21,7 +21,6 @@ from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import (
     add_names,
     find_dynamic,
-    list_files_in_window,
     list_names,
     list_partition_keys,
 )
@@ -35,14 +34,13 @@ from partitioned_etl.builders.runs import (
     list_unreported_keys,
 )
 from partitioned_etl.cli.interrupts import watch_interrupts
-from partitioned_etl.cli.location import choose_pipelines, open_instance
+from partitioned_etl.cli.location import choose_pipelines, open_instance, plan_pipeline
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.ingest.errors import PartitionedEtlError
 from partitioned_etl.ingest.ledger import LoadStatus
-from partitioned_etl.ingest.reconcile import Action, Plan, Step, choose_files, find_removable
+from partitioned_etl.ingest.reconcile import Step, choose_files, find_removable
 from partitioned_etl.ingest.settings import Settings, read_settings
-from partitioned_etl.ingest.sync import plan_feed
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Runs report by their events; what a person needs of them is printed here, as one line."""
@@ -104,7 +102,7 @@ def bring_level(
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
     while True:
         known = list_partition_keys(pipeline.partitions_def, instance)
-        plan = _plan(pipeline, known, settings)
+        _, plan = plan_pipeline(pipeline, known, settings)
         loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
         in_flight: set[str] = set()
         if time.monotonic() < deadline:
@@ -112,9 +110,8 @@ def bring_level(
         unreported, _ = list_unreported_keys(
             instance, pipeline.reconciliation.load_key, plan.ledger_rows
         )
-        candidates = plan.files(Action.NEW, Action.CHANGED) + plan.files_of(unreported)
         choice = choose_files(
-            candidates,
+            plan.candidates(unreported),
             lambda file: attempts[file.partition_key],
             in_flight=in_flight,
             most=settings.max_files_per_run,
@@ -135,7 +132,7 @@ def bring_level(
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
         # A dynamic key goes with its partition, and nothing can be made of it any more.
         known = list_partition_keys(pipeline.partitions_def, instance)
-        plan = _plan(pipeline, known, settings)
+        _, plan = plan_pipeline(pipeline, known, settings)
     if pipeline.rollup_job:
         made = [rollup.key for rollup in pipeline.rollups]
         stale = list_stale_keys(instance, pipeline.reconciliation.load_key, made).keys() & {*known}
@@ -159,19 +156,6 @@ def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
 def _was_loaded_by(run_ids: list[str], step: Step) -> bool:
     row = step.ledger_row
     return bool(row and row.run_id in run_ids and row.status == LoadStatus.LOADED)
-
-
-def _plan(pipeline: FeedPipeline, known: list[str], settings: Settings) -> Plan:
-    feed, landing_dir = pipeline.feed, settings.landing_dir
-    return plan_feed(
-        feed,
-        list_files_in_window(feed, landing_dir, pipeline.partitions_def, known),
-        landing_dir,
-        settings.database,
-        settle_seconds=settings.settle_seconds,
-        lock_wait_seconds=settings.lock_wait_seconds,
-        memory_limit=settings.memory_limit,
-    )
 
 
 def _execute(

@@ -121,6 +121,10 @@ class Plan:
         steps = [self.steps[key] for key in sorted(keys) if key in self.steps]
         return [step.file for step in steps if step.file and step.action is Action.IDENTICAL]
 
+    def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
+        """Give the landed files that want loading, those last that were loaded and not reported."""
+        return self.files(Action.NEW, Action.CHANGED) + self.files_of(unreported)
+
     def files(self, *actions: Action) -> list[LandedFile]:
         """Give the landed files whose step is one of these actions."""
         return [step.file for step in self.steps.values() if step.file and step.action in actions]

@@ -194,8 +194,7 @@ def sync_feed(
             memory_limit=memory_limit,
             log=log,
         )
-        candidates = plan.files(Action.NEW, Action.CHANGED)
-        files = choose_files(candidates, lambda file: attempts[file]).wanted
+        files = choose_files(plan.candidates(), lambda file: attempts[file]).wanted
         if files:
             with opened() as connection:
                 tried = replace_partitions(connection, feed, files, log=log)
