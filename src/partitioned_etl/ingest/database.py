@@ -147,6 +147,14 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
+def read_share(connection: duckdb.DuckDBPyConnection) -> float:
+    """Give how much of its input the running statement has read, 0 to 1; 0 if it is not known.
+
+    It is asked from another thread than the statement's.
+    """
+    return max(0.0, connection.query_progress()) / 100
+
+
 def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Tell whether the database has a table, by its name in any case."""
     found = connection.execute(

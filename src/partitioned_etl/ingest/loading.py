@@ -17,7 +17,7 @@ import duckdb
 
 from partitioned_etl.ingest import failpoints
 from partitioned_etl.ingest.contract import Survey, describe_problems, survey_file
-from partitioned_etl.ingest.database import transaction
+from partitioned_etl.ingest.database import read_share, transaction
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import LedgerRow, find_latest_load, upsert_ledger
@@ -133,7 +133,7 @@ def _count_read_bytes(
 ) -> float:
     """Give how many bytes the statement for candidates has read; 0 where DuckDB cannot tell."""
     group_bytes = sum(candidate.file.signature.size_bytes for candidate in candidates)
-    return group_bytes * max(0.0, connection.query_progress()) / 100
+    return group_bytes * read_share(connection)
 
 
 def _now_after_earlier_loads(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datetime:

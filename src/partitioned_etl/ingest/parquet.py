@@ -13,14 +13,14 @@ from typing import BinaryIO
 
 import duckdb
 
-from partitioned_etl.ingest.columns import quote_identifier
-from partitioned_etl.ingest.database import connect_in_memory
+from partitioned_etl.ingest.database import connect_in_memory, read_share
 from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.formats import ParquetFormat
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import Problem, compare_names
+from partitioned_etl.ingest.statements import expected_columns_sql
 
 _MARK, _MARK_OF_ENCRYPTED = b"PAR1", b"PARE"
 
@@ -86,7 +86,7 @@ def _read_every_value(
     connection: duckdb.DuckDBPyConnection, file: LandedFile, path: str, progress: Progress | None
 ) -> None:
     def count_read_bytes() -> float:
-        return file.signature.size_bytes * max(0.0, connection.query_progress()) / 100
+        return file.signature.size_bytes * read_share(connection)
 
     with progress.watch("checked", count_read_bytes) if progress else nullcontext():
         connection.execute(
@@ -114,11 +114,8 @@ def _check_marks(handle: BinaryIO) -> None:
 
 def _wanted_types(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, str]:
     """Give the feed's types as DuckDB spells them."""
-    columns = ", ".join(
-        f"CAST(NULL AS {kind}) AS {quote_identifier(name)}" for name, kind in feed.columns.items()
-    )
-    described = connection.execute(f"DESCRIBE SELECT {columns}").fetchall()
-    return {name: kind for name, kind, *_ in described}
+    described = connection.execute(expected_columns_sql(feed)).fetchall()
+    return {name: kind for name, kind, *_ in described if name in feed.columns}
 
 
 def _compare(
