@@ -79,7 +79,12 @@ def run_blocks(blocks: list[Block], folder: Path, timeout_s: float) -> dict[int,
     Returns:
         What each block printed, by its line.
     """
-    script = "".join(f"echo '%% {block.line}'\n{block.commands}" for block in blocks)
+    script = "".join(
+        f"echo '%% {block.line}'\n{block.commands}"
+        # Whoever reads on lets a file settle that the block landed.
+        + (f"sleep {DEFAULTS['SETTLE_SECONDS']}\n" if "data/source" in block.commands else "")
+        for block in blocks
+    )
     outside = {name for name in os.environ if name in DEFAULTS or "DAGSTER" in name}
     environment = {name: text for name, text in os.environ.items() if name not in outside}
     paths = {"HOME": str(folder.parent), "PYTHONPATH": str(folder / "src")}

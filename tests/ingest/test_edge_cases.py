@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_opened_is_tried_three_times_and_reported(
 
     def refuse(path: Any, *args: Any, **options: Any) -> int:
         nonlocal tries
-        if str(path).endswith("a.csv"):
+        if os.fspath(path).endswith("a.csv"):
             tries += 1
             raise PermissionError(13, "Permission denied")
         return opened(path, *args, **options)
