@@ -173,9 +173,9 @@ def tick_refresh(
     pipeline: FeedPipeline, instance: dg.DagsterInstance, cursor: str | None = None
 ) -> tuple[list[list[str]], str | None]:
     """Evaluate a feed's refresh sensor; give the keys of each run asked for, and its cursor."""
-    assert pipeline.rollup_sensor
+    assert pipeline.refresh
     with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
-        answer = pipeline.rollup_sensor(context)
+        answer = pipeline.refresh.sensor(context)
     if isinstance(answer, dg.SkipReason):
         return [], cursor
     assert isinstance(answer, dg.SensorResult)

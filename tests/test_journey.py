@@ -12,7 +12,7 @@ from partitioned_etl.definitions import defs
 from partitioned_etl.defs.monthly_orders import (
     MONTHLY_ORDERS,
     MONTHLY_ORDERS_PIPELINE,
-    monthly_rollup_sensor,
+    monthly_rollup,
 )
 from partitioned_etl.ingest.contract import survey_file
 from partitioned_etl.ingest.landing import list_landed_files
@@ -64,7 +64,7 @@ def test_one_file_goes_the_whole_way(
 
     refreshed, _ = tick_refresh(MONTHLY_ORDERS_PIPELINE, instance)
     assert refreshed == [["2018-02-01"]]
-    assert monthly_rollup_sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert monthly_rollup.sensor.default_status is dg.DefaultSensorStatus.RUNNING
     defs.resolve_job_def("monthly_rollup_job").execute_in_process(
         instance=instance, partition_key="2018-02-01"
     )

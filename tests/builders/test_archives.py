@@ -11,10 +11,10 @@ from location import tick_refresh
 from partitioned_etl.builders.archives import build_archive
 from partitioned_etl.builders.arrivals import build_arrivals
 from partitioned_etl.builders.ranges import range_tags
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE, customer_archive
 from partitioned_location import PIPELINES
 
-ASSETS = [CUSTOMER_PRICES_PIPELINE.assets, *CUSTOMER_PRICES_PIPELINE.rollups]
+ASSETS = [CUSTOMER_PRICES_PIPELINE.assets, customer_archive.asset]
 ARCHIVED = dg.AssetKey("archived_file")
 
 
@@ -129,7 +129,7 @@ def test_every_kind_of_partition_is_copied_and_in_the_calendar(
         path.write_text("number\n1\n2\n")
     instance.add_dynamic_partitions("customer_days", ["acme"])
     dg.materialize(
-        [pipeline.assets, copy.assets],
+        [pipeline.assets, copy.asset],
         instance=instance,
         partition_key=None if keys[1:] else keys[0],
         tags=range_tags(keys),

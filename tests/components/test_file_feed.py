@@ -131,7 +131,7 @@ def test_a_feed_in_yaml_is_the_feed_in_python(text: str, pipeline: FeedPipeline)
 
 
 def test_a_monthly_feed_in_yaml_is_the_feed_in_python_without_its_roll_up() -> None:
-    alone = replace(MONTHLY_ORDERS_PIPELINE, rollups=(), rollup_job=None, rollup_sensor=None)
+    alone = replace(MONTHLY_ORDERS_PIPELINE, refresh=None)
     assert describe(FileFeed.resolve_from_yaml(MONTHLY).pipeline) == describe(alone)
 
 

@@ -5,14 +5,12 @@ was loaded again. Writing is in `ingest/archive.py`; the third asset of a chain 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import dagster as dg
 
 from partitioned_etl.builders.imports import feed_tags
-from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.loads import table_schema
-from partitioned_etl.builders.refresh import build_refresh_sensor
+from partitioned_etl.builders.refresh import Refresh, build_refresh
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
 from partitioned_etl.ingest.feed import Feed, OnMissing
@@ -24,21 +22,6 @@ ARCHIVE_POOL = "archive"
 """Dagster pool of the steps that write copies; `dagster.yaml` limits every pool to one."""
 
 
-@dataclass(frozen=True)
-class Archive:
-    """What keeps the copies of a feed's partitions.
-
-    Attributes:
-        assets: The asset.
-        job: Writes the copies of one key or a range.
-        sensor: Starts that when a partition was loaded again.
-    """
-
-    assets: dg.AssetsDefinition
-    job: AssetJob
-    sensor: dg.SensorDefinition
-
-
 def build_archive(
     feed: Feed,
     *,
@@ -47,7 +30,7 @@ def build_archive(
     load_asset: str,
     partitions_def: dg.PartitionsDefinition,
     owners: Sequence[str] = (),
-) -> Archive:
+) -> Refresh:
     """Build the asset that holds a copy of each partition of a feed.
 
     A partition that is not loaded has nothing to copy: its own run says so and fails, while the
@@ -118,22 +101,16 @@ def build_archive(
                 allow_retries=False,
             )
 
-    job = dg.define_asset_job(
-        f"{feed.name}_archive_job",
-        selection=[archived_file],
-        description=f"Write the copies of {feed.name} again: one partition or a range.",
-        executor_def=dg.in_process_executor,
-    )
-    sensor = build_refresh_sensor(
+    return build_refresh(
         feed,
-        job,
+        archived_file,
         partitions_def,
         load_asset=load_asset,
-        made=[archived_file.key],
-        name=f"{feed.name}_archive_sensor",
-        description="Writes the copy of a partition when the partition was loaded again.",
+        job=f"{feed.name}_archive_job",
+        job_description=f"Write the copies of {feed.name} again: one partition or a range.",
+        sensor=f"{feed.name}_archive_sensor",
+        sensor_description="Writes the copy of a partition when the partition was loaded again.",
     )
-    return Archive(archived_file, job, sensor)
 
 
 def _is_loaded(row: LedgerRow | None) -> bool:

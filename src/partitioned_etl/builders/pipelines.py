@@ -20,6 +20,7 @@ from partitioned_etl.builders.jobs import (
     build_feed_schedule,
 )
 from partitioned_etl.builders.reconciliation import Reconciliation, build_reconciliation
+from partitioned_etl.builders.refresh import Refresh
 from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.ingest.columns import columns_of
 from partitioned_etl.ingest.feed import Feed
@@ -37,9 +38,7 @@ class FeedPipeline:
         sensor: What starts the job when files land or change.
         schedule: What starts the job by the clock, if anything.
         reconciliation: What proves that the table is level, and repairs it.
-        rollups: Assets that are made from the feed's table.
-        rollup_job: What refreshes them, for the same keys.
-        rollup_sensor: What starts that when a partition was loaded again.
+        refresh: What is made from the feed's table, if anything.
     """
 
     feed: Feed
@@ -49,17 +48,16 @@ class FeedPipeline:
     sensor: dg.SensorDefinition
     reconciliation: Reconciliation
     schedule: PartitionedSchedule | None = None
-    rollups: Sequence[dg.AssetsDefinition] = ()
-    rollup_job: AssetJob | None = None
-    rollup_sensor: dg.SensorDefinition | None = None
+    refresh: Refresh | None = None
 
     def to_definitions(self) -> dg.Definitions:
         """Give all of it to Dagster."""
+        made = [self.refresh] if self.refresh else []
         return dg.Definitions(
-            assets=[self.assets, *self.rollups],
+            assets=[self.assets, *(one.asset for one in made)],
             asset_checks=[self.reconciliation.check],
-            jobs=[job for job in (self.job, self.reconciliation.job, self.rollup_job) if job],
-            sensors=[sensor for sensor in (self.sensor, self.rollup_sensor) if sensor],
+            jobs=[self.job, self.reconciliation.job, *(one.job for one in made)],
+            sensors=[self.sensor, *(one.sensor for one in made)],
             schedules=[
                 schedule for schedule in (self.schedule, self.reconciliation.schedule) if schedule
             ],
@@ -76,9 +74,7 @@ def build_pipeline(
     schedule: ScheduleTime | None = END_OF_WINDOW,
     owners: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
-    rollups: Sequence[dg.AssetsDefinition] = (),
-    rollup_job: AssetJob | None = None,
-    rollup_sensor: dg.SensorDefinition | None = None,
+    refresh: Refresh | None = None,
 ) -> FeedPipeline:
     """Build everything that one feed consists of in Dagster.
 
@@ -92,9 +88,7 @@ def build_pipeline(
             schedule.
         owners: Who answers for the assets: e-mail addresses or `team:` names.
         tags: Tags of the assets.
-        rollups: Assets that are made from the feed's table.
-        rollup_job: What refreshes them, for the same keys.
-        rollup_sensor: What starts that when a partition was loaded again.
+        refresh: What is made from the feed's table, if anything.
 
     Raises:
         FeedDefinitionError: A column's type is not one that a file can be read into.
@@ -128,7 +122,5 @@ def build_pipeline(
         ),
         reconciliation=reconciliation,
         schedule=build_feed_schedule(feed, job, partitions_def, schedule) if schedule else None,
-        rollups=rollups,
-        rollup_job=rollup_job,
-        rollup_sensor=rollup_sensor,
+        refresh=refresh,
     )

@@ -1,12 +1,13 @@
 """Refresh: what is made from a feed's table follows it, partition by partition.
 
-Takes a feed's load asset and what is made from it; gives the partitions that were loaded since, and
-the sensor that asks for them. Dagster's automation conditions were not taken: a load reports its
-partitions one by one, and a backfill of whatever is there at a look falls apart into a run each.
+Takes a feed's load asset and what is made from it; gives the partitions that were loaded since, the
+job that makes them again, and the sensor that asks for it. Dagster's automation conditions were not
+taken: a load reports its partitions one by one, and a backfill of whatever is there at a look falls
+apart into a run each.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import dagster as dg
@@ -21,6 +22,21 @@ from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 from partitioned_etl.ingest.settings import read_settings
 
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """What is made from a feed's table, and what lets it follow.
+
+    Attributes:
+        asset: The asset, with the partitions of the feed.
+        job: Makes one partition key or a range again.
+        sensor: Starts that when a partition was loaded again.
+    """
+
+    asset: dg.AssetsDefinition
+    job: AssetJob
+    sensor: dg.SensorDefinition
 
 
 @dataclass
@@ -52,7 +68,7 @@ class Cursor:
 def list_stale_keys(
     instance: dg.DagsterInstance,
     load_key: dg.AssetKey,
-    made: Iterable[dg.AssetKey],
+    made: dg.AssetKey,
     since: int = 0,
 ) -> dict[str, int]:
     """Find partitions that were loaded after what is made from them was last refreshed.
@@ -68,11 +84,51 @@ def list_stale_keys(
     """
     loaded = instance.get_latest_storage_id_by_partition(load_key, _MATERIALIZATION)
     loaded = {key: event_id for key, event_id in loaded.items() if event_id > since}
-    stale: dict[str, int] = {}
-    for key in made if loaded else ():
-        events = instance.get_latest_storage_id_by_partition(key, _MATERIALIZATION)
-        stale |= {key: at for key, at in loaded.items() if events.get(key, 0) < at}
-    return stale
+    if not loaded:
+        return {}
+    refreshed = instance.get_latest_storage_id_by_partition(made, _MATERIALIZATION)
+    return {key: at for key, at in loaded.items() if refreshed.get(key, 0) < at}
+
+
+def build_refresh(
+    feed: Feed,
+    asset: dg.AssetsDefinition,
+    partitions_def: dg.PartitionsDefinition,
+    *,
+    load_asset: str,
+    job: str,
+    job_description: str,
+    sensor: str,
+    sensor_description: str,
+) -> Refresh:
+    """Build what lets an asset follow a feed's table.
+
+    Args:
+        feed: The feed.
+        asset: What is made from its table, partition by partition.
+        partitions_def: The partitions of both.
+        load_asset: Key of the feed's load asset.
+        job: Name of the job.
+        job_description: What it does, in one sentence.
+        sensor: Name of the sensor.
+        sensor_description: What it does, in one sentence.
+    """
+    refresh_job = dg.define_asset_job(
+        job,
+        selection=[asset],
+        description=job_description,
+        executor_def=dg.in_process_executor,
+    )
+    refresh_sensor = build_refresh_sensor(
+        feed,
+        refresh_job,
+        partitions_def,
+        load_asset=load_asset,
+        made=asset.key,
+        name=sensor,
+        description=sensor_description,
+    )
+    return Refresh(asset, refresh_job, refresh_sensor)
 
 
 def build_refresh_sensor(
@@ -81,7 +137,7 @@ def build_refresh_sensor(
     partitions_def: dg.PartitionsDefinition,
     *,
     load_asset: str,
-    made: Sequence[dg.AssetKey],
+    made: dg.AssetKey,
     name: str,
     description: str,
 ) -> dg.SensorDefinition:

@@ -133,10 +133,10 @@ def bring_level(
         # A dynamic key goes with its partition, and nothing can be made of it any more.
         known = list_partition_keys(pipeline.partitions_def, instance)
         _, plan = plan_pipeline(pipeline, known, settings)
-    if pipeline.rollup_job:
-        made = [rollup.key for rollup in pipeline.rollups]
-        stale = list_stale_keys(instance, pipeline.reconciliation.load_key, made).keys() & {*known}
-        for run_id in _execute(instance, pipeline, pipeline.rollup_job, stale, known, settings):
+    if made := pipeline.refresh:
+        loaded_from = pipeline.reconciliation.load_key
+        stale = list_stale_keys(instance, loaded_from, made.asset.key).keys() & {*known}
+        for run_id in _execute(instance, pipeline, made.job, stale, known, settings):
             later_runs[run_id] = f"not refreshed: what is made from {name}"
     failures = [
         f"{what}: run {run_id} failed"

@@ -33,7 +33,5 @@ CUSTOMER_PRICES_PIPELINE = build_pipeline(
     load_asset="duckdb_dynamic_partition_table",
     sensor="customers_landing_sensor",
     owners=["team:data-engineering"],
-    rollups=[customer_archive.assets],
-    rollup_job=customer_archive.job,
-    rollup_sensor=customer_archive.sensor,
+    refresh=customer_archive,
 )

@@ -5,7 +5,7 @@ import dagster as dg
 from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.pipelines import build_pipeline
-from partitioned_etl.builders.refresh import build_refresh_sensor
+from partitioned_etl.builders.refresh import build_refresh
 from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.defs.partitions import monthly_partitions
 from partitioned_etl.ingest.feed import Feed, RowRule
@@ -93,20 +93,15 @@ def monthly_orders(context: dg.AssetExecutionContext, warehouse: Warehouse) -> N
         )
 
 
-monthly_rollup_job = dg.define_asset_job(
-    "monthly_rollup_job",
-    selection=[monthly_orders],
-    description="Count orders per status again, for one month or a range.",
-    executor_def=dg.in_process_executor,
-)
-monthly_rollup_sensor = build_refresh_sensor(
+monthly_rollup = build_refresh(
     MONTHLY_ORDERS,
-    monthly_rollup_job,
+    monthly_orders,
     monthly_partitions,
     load_asset="stg_orders",
-    made=[monthly_orders.key],
-    name="monthly_rollup_sensor",
-    description="Refreshes the roll-up of a month when its orders were loaded again.",
+    job="monthly_rollup_job",
+    job_description="Count orders per status again, for one month or a range.",
+    sensor="monthly_rollup_sensor",
+    sensor_description="Refreshes the roll-up of a month when its orders were loaded again.",
 )
 
 MONTHLY_ORDERS_PIPELINE = build_pipeline(
@@ -115,7 +110,5 @@ MONTHLY_ORDERS_PIPELINE = build_pipeline(
     import_asset="import_monthly_file",
     sensor="monthly_landing_sensor",
     owners=["team:data-engineering"],
-    rollups=[monthly_orders],
-    rollup_job=monthly_rollup_job,
-    rollup_sensor=monthly_rollup_sensor,
+    refresh=monthly_rollup,
 )
