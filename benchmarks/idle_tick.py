@@ -11,8 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
@@ -22,16 +25,16 @@ from partitioned_etl.defs import resources
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES, CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.landing import list_landed_files
-from partitioned_etl.ingest.ledger import LoadStatus, upsert_ledger
+from partitioned_etl.ingest.ledger import upsert_ledger
 from partitioned_etl.ingest.loading import ledger_row
 from partitioned_etl.ingest.sync import sync_feed
 from servers.dev_server import PRICES, plain_environment
 
 FILES = 100_000
+FILES_PER_LOAD = 1_000
 CHANGED = 10
 TICKS = 5
 MUST_SECONDS, MUST_CURSOR_KB, MUST_MEGABYTES = 3.0, 64.0, 300.0
-_FILES_PER_STATEMENT = 20_000
 
 
 def land_and_load(landing: Path, database: Path, instance: dg.DagsterInstance) -> None:
@@ -43,13 +46,22 @@ def land_and_load(landing: Path, database: Path, instance: dg.DagsterInstance) -
     for number in range(1, FILES):
         (folder / f"customer-{number:06}.csv").write_text("x\n", encoding="utf-8")
     files = list(list_landed_files(CUSTOMER_PRICES, landing).files.values())
-    for start in range(0, FILES, _FILES_PER_STATEMENT):
-        some = files[start : start + _FILES_PER_STATEMENT]
+    for start in range(0, FILES, FILES_PER_LOAD):
+        some = files[start : start + FILES_PER_LOAD]
+        loaded_at, run_id = datetime.now(UTC), str(uuid4())
         with connect(database, landing) as connection:
             upsert_ledger(
                 connection,
                 [
-                    ledger_row(CUSTOMER_PRICES, file, "", sha256="0" * 64, status=LoadStatus.LOADED)
+                    ledger_row(
+                        CUSTOMER_PRICES,
+                        file,
+                        run_id,
+                        sha256=sha256(file.name.encode()).hexdigest(),
+                        row_count=1,
+                        file_row_count=1,
+                        loaded_at=loaded_at,
+                    )
                     for file in some
                 ],
             )
@@ -103,7 +115,9 @@ def main() -> int:
             )
             return json.loads(child.stdout.splitlines()[-1])
 
-        idle = tick("")
+        # The first tick after all these loads makes sure that each was reported.
+        settled = tick("")["cursor"]
+        idle = tick(settled)
         changed = sorted((folder / "landing" / CUSTOMER_PRICES.folder).iterdir())
         for path in changed[:: FILES // CHANGED]:
             path.write_text(PRICES + "2018-02-01,1,2,3,4,5\n", encoding="utf-8")

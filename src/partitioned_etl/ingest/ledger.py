@@ -4,9 +4,10 @@ It is the only proof of a load, and is written in the load's own transaction. Ta
 `LedgerRow`; `reconcile.py` compares them with the landed files. Rows of feeds do not belong here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 import duckdb
@@ -117,7 +118,8 @@ _EXPRESSIONS = {
     "loaded_at": "make_timestamp(epoch_us(loaded_at))",
 }
 """How columns are read that are not read as they are."""
-_ROWS_PER_FETCH = 10_000
+_NO_FILES: Mapping[str, LandedFile] = {}
+_ROWS_PER_FETCH = 1_000
 """How many rows are there twice, as read and as `LedgerRow`."""
 
 
@@ -141,8 +143,15 @@ def _columns_there(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 @no_garbage_collection()
-def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, LedgerRow]:
+def read_ledger(
+    connection: duckdb.DuckDBPyConnection, feed: Feed, landed: Mapping[str, LandedFile] = _NO_FILES
+) -> dict[str, LedgerRow]:
     """Read what the ledger says of one feed.
+
+    Args:
+        connection: A connection.
+        feed: The feed.
+        landed: Landed file per partition key; what a row and its file have in common is kept once.
 
     Returns:
         Ledger row per partition key, in the order of the keys.
@@ -155,22 +164,27 @@ def read_ledger(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, 
         for name in _COLUMNS
     ]
     found = connection.execute(
-        f"SELECT {', '.join(expressions)} FROM {LEDGER_TABLE} WHERE feed = ? "
-        "ORDER BY partition_key",
+        f"SELECT {', '.join(expressions)} FROM {LEDGER_TABLE} WHERE feed = ?",
         [feed.name],
     )
-    ledger = {}
-    # Texts that most rows have in common are kept once.
-    once: dict[str, str] = {}
-    share = once.setdefault
+    read: list[LedgerRow] = []
+    # What many rows have in common is kept once.
+    texts: dict[str, str] = {}
+    times: dict[datetime, datetime] = {}
+    share = texts.setdefault
     while rows := found.fetchmany(_ROWS_PER_FETCH):
-        for _, *before, status, error, rules, contract, loaded_at, run_id in rows:
-            at = loaded_at.replace(tzinfo=UTC) if loaded_at else None
+        for _, key, name, *rest, status, error, rules, contract, loaded_at, run_id in rows:
+            identity = (key, name, *rest[:4])
+            file = landed.get(key)
+            if file and file.name == name and file.signature == identity[2:]:
+                identity = (file.partition_key, file.name, *file.signature)
+            at = loaded_at and times.setdefault(loaded_at, loaded_at.replace(tzinfo=UTC))
             shared = (share(contract, contract), at, share(run_id, run_id))
             judged = (share(status, status), error, tuple(rules or ()))
-            row = LedgerRow._make((feed.name, *before, *judged, *shared))
-            ledger[row.partition_key] = row
-    return ledger
+            read.append(LedgerRow._make((feed.name, *identity, *rest[4:], *judged, *shared)))
+    # Sorted here, because to sort them DuckDB would hold all of them a second time.
+    read.sort(key=attrgetter("partition_key"))
+    return {row.partition_key: row for row in read}
 
 
 def forget_partitions(

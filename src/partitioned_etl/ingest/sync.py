@@ -124,7 +124,7 @@ def plan_feed(
             else opened()
         ) as connection:
             if has_table(connection, feed.table):
-                ledger = read_ledger(connection, feed)
+                ledger = read_ledger(connection, feed, listing.files)
     plan = reconcile(
         listing, ledger, contract=feed.contract_fingerprint, settle_seconds=settle_seconds
     )
