@@ -55,7 +55,7 @@ def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
             for pipeline in pipelines:
                 feed, partitions_def = pipeline.feed, pipeline.partitions_def
                 known = list_partition_keys(partitions_def, context.instance)
-                listing = list_files_in_window(feed, landing.directory, partitions_def, known)
+                listing = list_files_in_window(feed, landing.directory, partitions_def)
                 ledger = read_ledger(connection, feed)
                 found[feed.name] = list_arrivals(feed, ledger, listing, known, now)
         image = draw_calendar(found, [pipeline.feed for pipeline in pipelines])

@@ -128,10 +128,7 @@ def list_partition_keys(
 
 
 def list_files_in_window(
-    feed: Feed,
-    landing_dir: Path,
-    partitions_def: dg.PartitionsDefinition,
-    known: Iterable[str],
+    feed: Feed, landing_dir: Path, partitions_def: dg.PartitionsDefinition
 ) -> Listing:
     """List a feed's folder, with the landed files that no partition can take as refused.
 
@@ -139,7 +136,6 @@ def list_files_in_window(
         feed: The feed.
         landing_dir: The landing directory.
         partitions_def: The partitions; dynamic ones take every name that the feed accepts.
-        known: All keys that Dagster knows.
 
     Raises:
         LandedFileError: The folder cannot be listed.
@@ -148,12 +144,9 @@ def list_files_in_window(
     dimensions = _dimensions(partitions_def)
     if all(_is_dynamic(one) for one in dimensions):
         return listing
-    windows = [dict.fromkeys(known)]
-    if len(dimensions) > 1:
-        windows = [
-            {} if _is_dynamic(one) else dict.fromkeys(one.get_partition_keys())
-            for one in dimensions
-        ]
+    windows = [
+        {} if _is_dynamic(one) else dict.fromkeys(one.get_partition_keys()) for one in dimensions
+    ]
     for key, file in list(listing.files.items()):
         parts = key.split(KEY_SEPARATOR) if len(dimensions) > 1 else [key]
         for part, dimension, window in zip(parts, dimensions, windows, strict=True):

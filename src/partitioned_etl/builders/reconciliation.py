@@ -161,7 +161,7 @@ def _build_check(
     ) -> dg.AssetCheckResult:
         known = list_partition_keys(partitions_def, context.instance)
         with warehouse.get_connection() as connection:
-            listing = list_files_in_window(feed, landing.directory, partitions_def, known)
+            listing = list_files_in_window(feed, landing.directory, partitions_def)
             state = examine_feed(connection, feed, listing, settle_seconds=landing.settle_time)
         view = compare_with_dagster(context.instance, dg.AssetKey(load_asset), known, state.ledger)
         differences = [*map(str, state.differences), *view.sentences]
@@ -187,7 +187,7 @@ def _build_job(
         known = list_partition_keys(partitions_def, context.instance)
         with warehouse.get_connection() as connection:
             # Listed only now, because whoever had the database open may have loaded a newer file.
-            listing = list_files_in_window(feed, landing.directory, partitions_def, known)
+            listing = list_files_in_window(feed, landing.directory, partitions_def)
             repair = repair_feed(
                 connection,
                 feed,

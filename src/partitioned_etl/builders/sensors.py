@@ -155,10 +155,9 @@ def build_landing_sensor(
         fail_runs_without_worker(
             context.instance, feed=feed, location_name=_location_name(context), log=context.log
         )
-        known = list_partition_keys(partitions_def, context.instance)
 
         def look() -> tuple[Listing, Plan]:
-            listing = list_files_in_window(feed, landing.directory, partitions_def, known)
+            listing = list_files_in_window(feed, landing.directory, partitions_def)
             plan = plan_feed(
                 feed,
                 listing,
@@ -180,6 +179,7 @@ def build_landing_sensor(
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
+        known = list_partition_keys(partitions_def, context.instance)
         in_flight = list_keys_in_flight(context.instance, feed, known)
         unreported, cursor.reported_until = list_unreported_keys(
             context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until

@@ -66,13 +66,12 @@ def examine_each(
 
 
 def plan_pipeline(
-    pipeline: FeedPipeline, known: Sequence[str], settings: Settings, *, read_only: bool = False
+    pipeline: FeedPipeline, settings: Settings, *, read_only: bool = False
 ) -> tuple[Listing, Plan]:
     """Look at a feed's folder and hold it against the ledger, as its sensor does.
 
     Args:
         pipeline: The feed's pipeline.
-        known: All partition keys that Dagster knows.
         settings: The settings.
         read_only: Whether to change nothing: touched files are told, and not recorded.
 
@@ -81,7 +80,7 @@ def plan_pipeline(
         WarehouseError: The database cannot be opened.
     """
     feed, landing_dir = pipeline.feed, settings.landing_dir
-    listing = list_files_in_window(feed, landing_dir, pipeline.partitions_def, known)
+    listing = list_files_in_window(feed, landing_dir, pipeline.partitions_def)
     plan = plan_feed(
         feed,
         listing,

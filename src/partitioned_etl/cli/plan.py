@@ -92,8 +92,8 @@ def _plan(
     instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
 ) -> Iterator[PlannedFile]:
     feed, most = pipeline.feed, settings.max_files_per_run
+    listing, plan = plan_pipeline(pipeline, settings, read_only=True)
     known = list_partition_keys(pipeline.partitions_def, instance)
-    listing, plan = plan_pipeline(pipeline, known, settings, read_only=True)
     in_flight = list_keys_in_flight(instance, feed, known)
     unreported, _ = list_unreported_keys(
         instance, pipeline.reconciliation.load_key, plan.ledger_rows

@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import click
-import dagster as dg
 
-from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.cli.location import choose_pipelines, examine_each, plan_pipeline
 from partitioned_etl.cli.output import print_json, print_table, show
@@ -111,10 +109,7 @@ def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
 
 def _find_status(pipeline: FeedPipeline, settings: Settings) -> FeedStatus:
     feed = pipeline.feed
-    # Which keys are registered matters to no time window: an instance that knows none will do.
-    with dg.DagsterInstance.ephemeral() as instance:
-        known = list_partition_keys(pipeline.partitions_def, instance)
-    _, plan = plan_pipeline(pipeline, known, settings, read_only=True)
+    _, plan = plan_pipeline(pipeline, settings, read_only=True)
     loaded = [row for row in plan.ledger_rows if row.loaded_at]
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
     since_ns = min((file.signature.ctime_ns for file in waiting), default=None)
