@@ -17,6 +17,7 @@ from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.ranges import keys_of_run
 from partitioned_etl.builders.reconciliation import REPAIR_TAG
 from partitioned_etl.builders.resources import LandingDirectory
+from partitioned_etl.builders.runs import describe_failure
 from partitioned_etl.ingest.arrivals import list_unpunctual
 from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.landing import list_landed_files
@@ -58,20 +59,11 @@ def _build_failure_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinit
             keys = keys_of_run(run.tags, known)
         settings = read_settings()
         url = f"{settings.web_ui_url.rstrip('/')}/runs/{run.run_id}"
-        send_alert(Alert(name, keys, _reason_of(context), url), settings, context.log)
+        reason = describe_failure(context.get_step_failure_events())
+        reason = reason or context.failure_event.message or "the run failed"
+        send_alert(Alert(name, keys, reason, url), settings, context.log)
 
     return failure_alert_sensor
-
-
-def _reason_of(context: dg.RunFailureSensorContext) -> str:
-    """Give what the first step that failed said, or else what the run did."""
-    for event in context.get_step_failure_events():
-        data = event.step_failure_data
-        if data.user_failure_data and data.user_failure_data.description:
-            return data.user_failure_data.description
-        if data.error:
-            return data.error.message.strip()
-    return context.failure_event.message or "the run failed"
 
 
 def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinition:
@@ -90,7 +82,7 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
         context: dg.SensorEvaluationContext, landing: LandingDirectory
     ) -> dg.SensorResult:
         tries = _read_tries(context.cursor)
-        now, said = datetime.now(UTC), 0
+        now, said, are_heard = datetime.now(UTC), 0, True
         for pipeline in with_time:
             feed = pipeline.feed
             try:
@@ -105,10 +97,13 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
             before = tries.get(feed.name, {})
             tries[feed.name] = of_feed = {key: before.get(key, 0) for key in sorted(missing)}
             for key in [key for key, count in of_feed.items() if count < _MOST_TRIES]:
+                # A server that hangs is waited for once: a tick's time is limited.
+                if not are_heard:
+                    break
                 alert = Alert(feed.name, [key], missing[key])
-                is_told = send_alert(alert, read_settings(), context.log)
-                of_feed[key] = _MOST_TRIES if is_told else of_feed[key] + 1
-                said += is_told
+                are_heard = send_alert(alert, read_settings(), context.log)
+                of_feed[key] = _MOST_TRIES if are_heard else of_feed[key] + 1
+                said += are_heard
         message = f"{said} file(s) found missing that nobody was told of"
         return dg.SensorResult(skip_reason=message, cursor=json.dumps(tries))
 

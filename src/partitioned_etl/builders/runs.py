@@ -110,6 +110,21 @@ def _list_unsuccessful_runs(
                 yield record.dagster_run
 
 
+def describe_failure(steps: Sequence[dg.DagsterEvent]) -> str:
+    """Give what the first step that failed said; empty if none said anything.
+
+    Args:
+        steps: The step failure events of a run.
+    """
+    for event in steps:
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return data.user_failure_data.description
+        if data.error:
+            return (data.error.cause or data.error).message.strip()
+    return ""
+
+
 def fail_runs_without_worker(
     instance: dg.DagsterInstance,
     *,

@@ -3,6 +3,7 @@
 Takes what each feed came to; prints it, and gives the exit code.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +29,14 @@ class FeedResult:
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
         failures: What was to be done after the loads and failed, one sentence each.
+        reasons: Per partition key, why the run that was to load it failed, as far as one did.
     """
 
     pipeline: FeedPipeline
     plan: Plan
     loaded_keys: list[str]
     failures: list[str]
+    reasons: Mapping[str, str]
 
 
 def print_report(
@@ -63,10 +66,8 @@ def print_report(
             if step.action is Action.REJECTED and row:
                 problems.append(describe_refusal(name, key, row.error or ""))
             elif status == _NOT_LOADED:
-                problems.append(
-                    f"not loaded: {name}, partition {key}: {file}: still being written, or "
-                    "its run failed; the failed run in the web UI says why"
-                )
+                reason = result.reasons.get(key) or "still being written, or another run has it"
+                problems.append(f"not loaded: {name}, partition {key}: {file}: {reason}")
         problems += result.failures
         for entry in plan.refused:
             key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"

@@ -29,6 +29,7 @@ from partitioned_etl.builders.ranges import group_into_ranges, range_tags
 from partitioned_etl.builders.refresh import list_stale_keys
 from partitioned_etl.builders.runs import (
     PROCESS_TAG,
+    describe_failure,
     fail_runs_without_worker,
     list_keys_in_flight,
     list_unreported_keys,
@@ -98,11 +99,12 @@ def bring_level(
     """
     attempts: Counter[str] = Counter()
     run_ids: list[str] = []
+    reasons: dict[str, str] = {}
     loaded: set[str] = set()
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
     while True:
+        _, plan = plan_pipeline(pipeline, settings)
         known = list_partition_keys(pipeline.partitions_def, instance)
-        _, plan = plan_pipeline(pipeline, known, settings)
         loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
         in_flight: set[str] = set()
         if time.monotonic() < deadline:
@@ -118,7 +120,10 @@ def bring_level(
         )
         wanted = [file.partition_key for file in choice.wanted]
         if wanted:
-            run_ids += _execute(instance, pipeline, pipeline.job, wanted, known, settings)
+            for keys, run in _execute(instance, pipeline, pipeline.job, wanted, known, settings):
+                run_ids.append(run.run_id)
+                reason = describe_failure(run.get_step_failure_events())
+                reasons |= dict.fromkeys(keys, reason)
             attempts.update(wanted)
         elif (in_flight or plan.is_settling) and time.monotonic() < deadline:
             time.sleep(min(settings.settle_seconds, 0.2))
@@ -132,12 +137,12 @@ def bring_level(
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
         # A dynamic key goes with its partition, and nothing can be made of it any more.
         known = list_partition_keys(pipeline.partitions_def, instance)
-        _, plan = plan_pipeline(pipeline, known, settings)
+        _, plan = plan_pipeline(pipeline, settings)
     if made := pipeline.refresh:
         loaded_from = pipeline.reconciliation.load_key
         stale = list_stale_keys(instance, loaded_from, made.asset.key).keys() & {*known}
-        for run_id in _execute(instance, pipeline, made.job, stale, known, settings):
-            later_runs[run_id] = f"not refreshed: what is made from {name}"
+        for _, run in _execute(instance, pipeline, made.job, stale, known, settings):
+            later_runs[run.run_id] = f"not refreshed: what is made from {name}"
     failures = [
         f"{what}: run {run_id} failed"
         for run_id, what in later_runs.items()
@@ -145,7 +150,7 @@ def bring_level(
     ]
     if removal.brake:
         failures.append(f"not removed: partitions of {name}: {removal.brake}")
-    return FeedResult(pipeline, plan, sorted(loaded), failures)
+    return FeedResult(pipeline, plan, sorted(loaded), failures, reasons)
 
 
 def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -165,8 +170,8 @@ def _execute(
     keys: Collection[str],
     known: list[str],
     settings: Settings,
-) -> list[str]:
-    """Execute a job for partition keys, and give the ids of the runs."""
+) -> list[tuple[list[str], dg.ExecuteInProcessResult]]:
+    """Execute a job for partition keys, and give the runs, each with its keys."""
     partitions_def = pipeline.partitions_def
     dynamic = find_dynamic(partitions_def)
     if dynamic and dynamic.name:
@@ -175,14 +180,13 @@ def _execute(
         )
         instance.add_dynamic_partitions(dynamic.name, unknown)
         known = add_names(partitions_def, known, unknown)
-    run_ids = []
+    runs = []
     for group in group_into_ranges(keys, known, settings.max_files_per_run):
         span = f"{group[0]} to {group[-1]}, {len(group)} partitions" if group[1:] else group[0]
         click.echo(f"{job.name}: {span}")
         partition_key = None if group[1:] else group[0]
-        result = _execute_job(instance, job, partition_key, range_tags(group))
-        run_ids.append(result.run_id)
-    return run_ids
+        runs.append((group, _execute_job(instance, job, partition_key, range_tags(group))))
+    return runs
 
 
 def _execute_job(
