@@ -3,7 +3,7 @@
 `sync_feed` lists the folder, hashes every file and holds it against the contract, loads all of them
 in one transaction with `partition_key` and `source_file`, and writes 2,000 ledger rows. The plain
 statement is an INSERT from `read_csv` with the list of files and their types, so that nothing is
-sniffed. dlt's way is in `children/load_with_dlt.py`; only its pipeline is timed, not the start of
+sniffed. dlt's ways are in `children/load_with_dlt.py`; only its pipeline is timed, not the start of
 its process. Everybody begins with no database.
 """
 
@@ -52,11 +52,11 @@ def write_files(folder: Path) -> None:
         path.write_text(f"{','.join(FEED.columns)}\n{text}\n", encoding="utf-8")
 
 
-def time_dlt(folder: Path) -> float:
+def time_dlt(folder: Path, way: str) -> float:
     """Give how many seconds dlt's pipeline takes."""
     with tempfile.TemporaryDirectory(prefix="small_files_dlt_") as work:
         ran = subprocess.run(
-            [DLT_PYTHON, CHILDREN / "load_with_dlt.py", folder, work],
+            [DLT_PYTHON, CHILDREN / "load_with_dlt.py", folder, work, way],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
@@ -99,7 +99,9 @@ def main() -> int:
         figures = take_turns(
             {REFERENCE: insert, MEASURED: load}, prepare={REFERENCE: forget, MEASURED: forget}
         )
-        figures["dlt"] = Figures.of([time_dlt(landed) for _ in range(DLT_RUNS + 1)][1:])
+        for label, way in {"dlt": "plain", "dlt with Arrow and types": "arrow"}.items():
+            runs = [time_dlt(landed, way) for _ in range(DLT_RUNS + 1)]
+            figures[label] = Figures.of(runs[1:])
     ours = figures[MEASURED].median
     return report(
         "small_files",
