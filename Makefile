@@ -24,8 +24,8 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 pip := -m pip --disable-pip-version-check --quiet --quiet install
 compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
-# A file of tests shares what is slow to start, such as a server, in one process.
-pytest := -m pytest -n auto --dist loadfile
+# A file of tests shares what is slow to start, such as a server, in one process; the slow come first.
+pytest := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 benchmarks = $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
 dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
 # Dagster's own word on the two commands that are used here is no news to whoever calls make.

@@ -29,6 +29,11 @@ def order_rows(month: str, *statuses: str) -> str:
     return ORDER_HEADER + "".join(rows)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that no process is left with them alone in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _hypothesis_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Hypothesis keeps its caches with the test's files, and not in the checkout."""

@@ -24,6 +24,8 @@ from partitioned_etl.ingest.ledger import read_ledger
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import replace_partitions
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = [
     "'; DROP TABLE raw_notes; --",
     '"; DELETE FROM file_loads; --',

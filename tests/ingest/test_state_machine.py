@@ -37,6 +37,8 @@ from partitioned_etl.ingest.reconcile import Action
 from partitioned_etl.ingest.sync import plan_feed, sync_feed
 from partitioned_etl.ingest.warehouse import replace_partitions
 
+pytestmark = pytest.mark.slow
+
 ASKED_EXAMPLES = os.environ.get("STATE_MACHINE_EXAMPLES", "")
 
 KEYS = "abcde"
