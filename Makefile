@@ -68,8 +68,8 @@ dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops
 test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
 	@.venv/bin/python $(pytest) $(ARGS)
 
-test-duckdb15: .venv-duckdb-1.5/.installed ## Run the tests with DuckDB 1.5
-	@.venv-duckdb-1.5/bin/python $(pytest) $(ARGS)
+test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
+	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet
@@ -96,7 +96,7 @@ lock: ## Write the lock files anew; ARGS=--upgrade takes newer versions
 	@rm -rf .venv-lock
 
 clean: ## Remove environments, caches, storage, database and what is made from it; landed files stay
-	@rm -rf .venv .venv-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-* .duckdb-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
 	@rm -rf build dist data/staging/*.duckdb* data/archive data/reports
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -108,10 +108,15 @@ clean: ## Remove environments, caches, storage, database and what is made from i
 	@echo "$(CURDIR)" > $@
 
 # The stamp comes last: an environment without one was broken off or has moved, and is made anew.
-%/.installed: requirements.lock pyproject.toml
-	@echo 'Making $* from requirements.lock'
-	@"$(python)" -m venv $$(test -f $@ || echo --clear) $*
-	@$*/bin/python $(pip) --require-hashes --requirement requirements.lock
-	@$*/bin/python $(pip) --no-deps --no-build-isolation --editable .
-	@$(if $(findstring duckdb,$*),$*/bin/python $(pip) --no-deps $(DUCKDB_15))
+.venv/.installed: requirements.lock pyproject.toml
+	@echo 'Making .venv from $<'
+	@"$(python)" -m venv $$(test -f $@ || echo --clear) .venv
+	@.venv/bin/python $(pip) --require-hashes --requirement $<
+	@.venv/bin/python $(pip) --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $@
+
+# A folder with the older DuckDB alone, which stands before the one of .venv.
+.duckdb-1.5/duckdb: .venv/.installed
+	@rm -rf .duckdb-1.5
+	@.venv/bin/python $(pip) --no-deps --target .duckdb-1.5 $(DUCKDB_15)
+	@touch $@
