@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 
+from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.file_names import KEY_SEPARATOR, Partitioning
@@ -120,6 +121,7 @@ def _parse_moment(moment: date | str | None) -> datetime:
     return datetime.fromisoformat(moment or "")
 
 
+@no_garbage_collection()
 def list_partition_keys(
     partitions_def: dg.PartitionsDefinition, instance: dg.DagsterInstance
 ) -> list[str]:

@@ -7,6 +7,7 @@ asked for and is not yet in the ledger, so a lost cursor or a lost run costs tim
 
 import json
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
@@ -338,7 +339,8 @@ def _describe(
     requests: Sequence[dg.RunRequest],
     brake: str,
 ) -> str:
-    counts = {str(action): len(plan.keys(action)) for action in Action}
+    of_action = Counter(step.action for step in plan.steps.values())
+    counts = {str(action): of_action[action] for action in Action}
     counts |= {"being loaded": len(in_flight), "not loadable": len(plan.refused)}
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     asked = f"asked for {len(requests)} run(s)" if requests else "nothing to ask for"

@@ -1,0 +1,47 @@
+"""Ticks of a landing sensor, evaluated one after the other as in a code server.
+
+Takes the sensor's cursor; prints, as JSON, the seconds of each tick, the last cursor, how many runs
+the last tick asked for, and the most memory that the process had. It imports nothing else, because
+that would count as the sensor's memory.
+"""
+
+import json
+import resource
+import sys
+import time
+
+import dagster as dg
+
+from partitioned_etl.definitions import defs
+from partitioned_etl.defs import resources
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
+
+TICKS = 5
+
+
+def evaluate_ticks(cursor: str | None) -> None:
+    """Evaluate ticks, and print what they took."""
+    instance_ref = dg.DagsterInstance.get().get_ref()
+    sensor, repository = CUSTOMER_PRICES_PIPELINE.sensor, defs.get_repository_def()
+    seconds, latest, asked = [], cursor, 0
+    with dg.DagsterInstance.get() as instance:
+        for _ in range(TICKS):
+            started = time.perf_counter()
+            with dg.build_sensor_context(
+                instance=instance,
+                instance_ref=instance_ref,
+                cursor=cursor,
+                repository_def=repository,
+                resources={"landing": resources.landing, "warehouse": resources.warehouse},
+            ) as context:
+                answer = sensor.evaluate_tick(context)
+            seconds.append(time.perf_counter() - started)
+            latest = answer.cursor or latest
+            asked = len(answer.run_requests or [])
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told = {"seconds": seconds, "cursor": latest, "runs": asked, "megabytes": kilobytes / 1e3}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    evaluate_ticks(sys.argv[1] or None)
