@@ -93,6 +93,9 @@ def test_a_key_that_dagster_does_not_know_any_more_is_not_asked_for(
     assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers)[0] == [["a"]]
 
 
-@pytest.mark.parametrize("text", [None, "", "x", "[1]", '{"other": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "x", "[1]", "null", '{"other": 1}', '{"until": "x", "mark": "", "attempts": 0}'],
+)
 def test_a_cursor_that_cannot_be_read_is_empty(text: str | None) -> None:
     assert Cursor.parse(text) == Cursor()

@@ -57,8 +57,9 @@ class Cursor:
     def parse(cls, text: str | None) -> "Cursor":
         """Read a cursor; one that cannot be read is an empty one."""
         try:
-            return cls(**json.loads(text or "{}"))
-        except (TypeError, ValueError):
+            values = json.loads(text or "{}")
+            return cls(int(values["until"]), str(values["mark"]), int(values["attempts"]))
+        except (ValueError, KeyError, TypeError):
             return cls()
 
     def __str__(self) -> str:
