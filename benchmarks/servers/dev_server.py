@@ -29,7 +29,7 @@ RUN_PER_FILE = str(Path(__file__).with_name("run_per_file.py"))
 PRICES = "date,share_price,amount,spend,shift,spread\n" + "".join(
     f"2018-01-{day:02},{day}.5,{day * 100},{day * 150.25},0.5,-0.25\n" for day in range(1, 11)
 )
-"""A price file of ten rows, for loads in which the orchestrator costs more than the rows."""
+"""A price file of ten rows, to which each file adds one of its own, for loads in which the orchestrator costs more than the rows."""
 DEADLINE_SECONDS = 600.0
 _STOP_SECONDS = 20.0
 _UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
@@ -114,10 +114,11 @@ class DevServer:
         self._process.wait()
 
     def drop(self, feed_folder: str, names: list[str]) -> float:
-        """Let price files appear in a feed's folder at nearly one moment; give that moment."""
+        """Let price files, no two alike, appear at nearly one moment; give that moment."""
         incoming = self.folder / "incoming"
-        for name in names:
-            (incoming / name).write_text(PRICES, encoding="utf-8")
+        for number, name in enumerate(names, 1):
+            text = f"{PRICES}2018-02-01,{number},2,3,4,5\n"
+            (incoming / name).write_text(text, encoding="utf-8")
         dropped_at = time.perf_counter()
         for name in names:
             (incoming / name).replace(self.landing_dir / feed_folder / name)

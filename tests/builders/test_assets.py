@@ -1,6 +1,6 @@
 """One Dagster step per feed: what it materializes, reports and fails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 
 from conftest import price_rows
 from partitioned_etl.builders.ranges import range_tags
+from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
 
@@ -294,3 +295,32 @@ def test_the_step_declares_batching_pool_and_owners() -> None:
         assert spec.kinds
         assert spec.group_name == "daily_prices"
         assert spec.description
+
+
+@pytest.mark.parametrize("job_name", ["customer_prices_job", "customer_prices_archive_job"])
+def test_how_often_dagster_is_asked_for_its_keys_does_not_grow_with_the_range(
+    customers: Path,
+    database: Path,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    job_name: str,
+) -> None:
+    job = defs.resolve_job_def("customer_prices_job")
+    assert job.execute_in_process(instance=instance, tags=range_tags(KEYS)).success
+    asked, listed = 0, dg.DagsterInstance.get_dynamic_partitions
+
+    def count(self: dg.DagsterInstance, partitions_def_name: str) -> Sequence[str]:
+        nonlocal asked
+        asked += 1
+        return listed(self, partitions_def_name)
+
+    monkeypatch.setattr(dg.DagsterInstance, "get_dynamic_partitions", count)
+    counts = []
+    for keys in (KEYS[:2], KEYS):
+        asked = 0
+        result = defs.resolve_job_def(job_name).execute_in_process(
+            instance=instance, tags=range_tags(keys)
+        )
+        assert {event.partition for event in result.get_asset_materialization_events()} == set(keys)
+        counts.append(asked)
+    assert counts[0] == counts[1]

@@ -306,6 +306,18 @@ def test_copies_that_land_together_are_each_loaded_and_name_each_other(bench: Wo
     assert loaded_numbers(bench) == {key: [1] for key in "abcde"}
 
 
+def test_of_many_warnings_a_few_are_logged_and_each_is_with_its_file(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(30):
+        land_numbers(bench, f"k{number:02}", 1)
+    outcomes = bench.load(NOTES)
+    assert all("has the same content" in outcome.warning for outcome in outcomes.values())
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 21
+    assert messages[-1] == "feed notes: 10 more files have such a warning; see their partitions"
+
+
 def test_files_without_rows_and_reloads_are_no_copies(bench: Workbench) -> None:
     land_numbers(bench, "a", 1)
     for key in "bc":

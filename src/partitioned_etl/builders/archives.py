@@ -4,7 +4,7 @@ Takes a feed; gives the asset, its job and the sensor that writes a copy again w
 was loaded again. Writing is in `ingest/archive.py`; the third asset of a chain is declared so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -54,6 +54,9 @@ def build_archive(
         deps=[load_key],
         partitions_def=partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        # Every copy is reported by itself: metadata for a key of the asset's one output costs a
+        # listing of all keys that Dagster knows.
+        output_required=False,
         # Reading takes a second or two; a load waits for that, and not for all events after it.
         pool=ARCHIVE_POOL,
         kinds={"parquet", "file"},
@@ -74,7 +77,7 @@ def build_archive(
     )
     def archived_file(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
-    ) -> None:
+    ) -> Iterator[dg.AssetMaterialization]:
         archive_dir = read_settings().archive_dir
         feed_dir = archive_dir / folder
         with warehouse.get_connection(archive_dir) as connection:
@@ -90,10 +93,7 @@ def build_archive(
             metadata |= {key: no_rows for key in context.partition_keys if key not in written}
         missing = [key for key in context.partition_keys if key not in metadata]
         for key, of_key in metadata.items():
-            if missing:
-                context.log_event(dg.AssetMaterialization(name, partition=key, metadata=of_key))
-            else:
-                context.add_asset_metadata(of_key, partition_key=key)
+            yield dg.AssetMaterialization(name, partition=key, metadata=of_key)
         if missing:
             raise dg.Failure(
                 f"feed {feed.name}: {len(missing)} of {len(context.partition_keys)} partitions are "

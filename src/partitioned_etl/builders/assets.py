@@ -6,7 +6,7 @@ bad one, fails alone while all others of the run are loaded and shown green.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ import dagster as dg
 from partitioned_etl.builders.checks import feed_check_specs, judge_checks
 from partitioned_etl.builders.freshness import build_freshness_policy
 from partitioned_etl.builders.imports import import_spec, materialize_import
+from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.loads import (
     load_metadata,
     load_spec,
@@ -119,7 +120,9 @@ def build_feed_assets(
             for key in reasons.keys() - (imported if asset_key == import_key else set()):
                 yield observe_refusal(asset_key, key, reasons[key], batch.ledger.get(key))
         if load_key in context.selected_asset_keys:
-            yield from _report_load(context, load_key, batch, is_whole=not reasons)
+            is_alone = _is_alone(context, feed, {import_key, load_key})
+            goes_on = not reasons and (len(keys) == 1 or not is_alone)
+            yield from _report_load(context, load_key, batch, goes_on=goes_on)
         yield from judge_checks(feed, checks, batch.ledger, listing, expected)
         if reasons:
             raise _failure(feed, len(keys), reasons)
@@ -212,20 +215,26 @@ def _load(
     return _Batch(outcomes, metadata, ledger)
 
 
-def _report_load(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, batch: _Batch, *, is_whole: bool
-) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
-    """Report loaded partitions: as the asset's result if all of the run's keys are loaded.
+def _is_alone(context: dg.AssetExecutionContext, feed: Feed, own: Set[dg.AssetKey]) -> bool:
+    """Tell whether a run makes the feed's own assets and nothing downstream of them."""
+    selection = context.run.asset_selection
+    return selection <= own if selection else context.run.tags.get(FEED_TAG) == feed.name
 
-    Dagster takes a result for all keys, and only a result lets assets downstream go on in the same
-    run. When some keys failed, the others are reported one by one, and the run fails.
+
+def _report_load(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, batch: _Batch, *, goes_on: bool
+) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
+    """Report loaded partitions: one by one, or as the asset's result if the run goes on from here.
+
+    Dagster takes a result for all keys of the run, and only a result lets assets downstream go on
+    in the same run. Metadata for a key of a result costs a listing of all keys that Dagster knows.
     """
     for partition_key, metadata in batch.loaded.items():
-        if is_whole:
+        if goes_on:
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition_key)
         else:
             yield dg.AssetMaterialization(key, partition=partition_key, metadata=metadata)
-    if is_whole:
+    if goes_on:
         yield dg.MaterializeResult(asset_key=key)
 
 

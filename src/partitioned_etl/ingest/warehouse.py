@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TypeVar
 
 import duckdb
@@ -61,6 +62,8 @@ from partitioned_etl.ingest.statements import (
 )
 
 _ATTEMPTS_ON_CONFLICT = 5
+_MAX_WARNINGS = 20
+"""How many warnings of a batch are logged: Dagster keeps each as an event of its own."""
 
 logger = logging.getLogger(__name__)
 
@@ -202,16 +205,14 @@ def _report_loaded(
     outcomes = {}
     for candidate in candidates:
         same = same_content.get(candidate.survey.sha256, {})
-        names = [name for key, name in same.items() if key != candidate.key]
-        warnings = [f"has the same content as {', '.join(names[:3])}"] if names else []
+        names = list(islice((name for key, name in same.items() if key != candidate.key), 3))
+        warnings = [f"has the same content as {', '.join(names)}"] if names else []
         if candidate.rejected_count:
             warnings.append(
                 f"{candidate.rejected_count:,} of {candidate.survey.row_count:,} rows are bad and "
                 "went to table rejected_rows"
             )
         warning = f"{candidate.file.name}: {'; '.join(warnings)}" if warnings else ""
-        if warning:
-            log.warning(f"feed {feed.name}: {warning}")
         outcomes[candidate.key] = Outcome(
             candidate.file,
             OutcomeStatus.LOADED,
@@ -219,6 +220,14 @@ def _report_loaded(
             rejected_count=candidate.rejected_count,
             warning=warning,
             survey=candidate.survey,
+        )
+    told = [outcome.warning for outcome in outcomes.values() if outcome.warning]
+    for warning in told[:_MAX_WARNINGS]:
+        log.warning(f"feed {feed.name}: {warning}")
+    if len(told) > _MAX_WARNINGS:
+        more = len(told) - _MAX_WARNINGS
+        log.warning(
+            f"feed {feed.name}: {more} more files have such a warning; see their partitions"
         )
     return outcomes
 
