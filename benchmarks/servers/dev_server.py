@@ -29,7 +29,8 @@ RUN_PER_FILE = str(Path(__file__).with_name("run_per_file.py"))
 PRICES = "date,share_price,amount,spend,shift,spread\n" + "".join(
     f"2018-01-{day:02},{day}.5,{day * 100},{day * 150.25},0.5,-0.25\n" for day in range(1, 11)
 )
-"""A price file of ten rows, to which each file adds one of its own, for loads in which the orchestrator costs more than the rows."""
+"""A price file of ten rows, to which each file adds one of its own, for loads in which the
+orchestrator costs more than the rows."""
 DEADLINE_SECONDS = 600.0
 _STOP_SECONDS = 20.0
 _UNFINISHED = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
