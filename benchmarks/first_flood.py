@@ -1,11 +1,12 @@
 """20,000 files that are there when `dagster dev` is started for the first time.
 
-They are asked for in the order of their partition keys, MAX_FILES_PER_RUN at a time. Memory is that
+They are asked for in the order of their partition keys, MAX_FILES_PER_RUN by a tick. Memory is that
 of all processes of the server but the run workers.
 """
 
 import sys
 import time
+from datetime import date, timedelta
 
 import psutil
 
@@ -13,6 +14,7 @@ from measure import MEASURED, Bar, Figures, Lines, report
 from servers.dev_server import DevServer, open_server
 
 FILES = 20_000
+FIRST_DAY = date(1960, 1, 1)
 MUST_TICK_SECONDS, MUST_GROWTH_MEGABYTES = 60.0, 200.0
 _TICKS = (
     "query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) { ... on Sensor { "
@@ -21,7 +23,7 @@ _TICKS = (
 _SENSOR = {
     "repositoryLocationName": "partitioned_etl.definitions",
     "repositoryName": "__repository__",
-    "sensorName": "customers_landing_sensor",
+    "sensorName": "daily_landing_sensor",
 }
 
 
@@ -39,8 +41,13 @@ def measure_megabytes(server: DevServer) -> float:
 
 def main() -> int:
     """Measure, and give 0 if all bars are met."""
-    with open_server(SENSOR_INTERVAL_SECONDS="5") as server:
-        server.drop("customers", [f"customer-{number:06}.csv" for number in range(FILES)])
+    days = [FIRST_DAY + timedelta(number) for number in range(FILES + 1)]
+    with open_server(
+        SENSOR_INTERVAL_SECONDS="5",
+        DAILY_START_DATE=str(days[0]),
+        DAILY_END_DATE=str(days[FILES]),
+    ) as server:
+        server.drop("daily", [f"{day}.csv" for day in days[:FILES]])
         server.start()
         started_at = time.perf_counter()
         points = [(0.0, 0.0)]

@@ -206,15 +206,17 @@ def choose_files(
         candidates: The files that want loading, in the order in which they are taken.
         count_attempts: Tells how often a file was tried.
         in_flight: Partition keys that a run is loading.
-        most: Most files at once, with those in flight; None for no limit.
+        most: Most files to choose; None for no limit. With those in flight it is twice as many: who
+            writes down what it loaded and who prepares the next need not wait for each other.
     """
     choice = Choice()
+    room = math.inf if most is None else min(most, 2 * most - len(in_flight))
     for file in candidates:
         if file.partition_key in in_flight:
             choice.in_flight.append(file)
         elif count_attempts(file) >= MAX_ATTEMPTS:
             choice.given_up.append(file)
-        elif most is not None and len(in_flight) + len(choice.wanted) >= most:
+        elif len(choice.wanted) >= room:
             choice.later.append(file)
         else:
             choice.wanted.append(file)
