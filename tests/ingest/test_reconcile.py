@@ -16,7 +16,7 @@ from partitioned_etl.ingest.landing import (
 )
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 from partitioned_etl.ingest.opening import hash_landed_file
-from partitioned_etl.ingest.reconcile import Action, Plan, find_touched, reconcile
+from partitioned_etl.ingest.reconcile import Action, Plan, choose_files, find_touched, reconcile
 
 SIGNATURE = Signature(size_bytes=10, mtime_ns=20, ctime_ns=30 * 10**9, inode=40)
 LATER_NS = 1_000 * 10**9
@@ -165,6 +165,21 @@ def test_a_plan_gives_keys_and_files_by_action() -> None:
     assert plan.keys(Action.MISSING) == ["gone"]
     assert plan.files(Action.MISSING) == []
     assert plan.keys() == []
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "wanted", "later"),
+    [("", "ab", "cdef"), ("ab", "cd", "ef"), ("abc", "d", "ef"), ("abcd", "", "ef")],
+)
+def test_one_batch_is_chosen_and_two_are_under_way(in_flight: str, wanted: str, later: str) -> None:
+    files = [file_of(key) for key in "abcdef"]
+    choice = choose_files(files, lambda _: 0, in_flight=set(in_flight), most=2)
+    chosen = (choice.in_flight, choice.wanted, choice.later)
+    assert ["".join(file.partition_key for file in some) for some in chosen] == [
+        in_flight,
+        wanted,
+        later,
+    ]
 
 
 def test_what_was_passed_over_is_part_of_the_plan() -> None:
