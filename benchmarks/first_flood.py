@@ -81,7 +81,9 @@ def main() -> int:
             ),
         ],
         unit="files/s",
-        lines=Lines("seconds since the start", {"files loaded": points}, is_log=False),
+        lines=Lines(
+            "seconds since the start", {"this project": points}, is_log=False, y="files loaded"
+        ),
     )
 
 

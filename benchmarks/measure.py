@@ -79,11 +79,13 @@ class Lines:
         x: What runs along the x axis.
         points: The curves by name, each a list of x and y.
         is_log: Whether the x axis is logarithmic.
+        y: What runs along the y axis; the benchmark's unit if empty.
     """
 
     x: str
     points: Mapping[str, Sequence[tuple[float, float]]]
     is_log: bool = True
+    y: str = ""
 
 
 def take_turns(
