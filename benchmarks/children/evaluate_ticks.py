@@ -21,10 +21,10 @@ TICKS = 5
 
 def evaluate_ticks(cursor: str | None) -> None:
     """Evaluate ticks, and print what they took."""
-    instance_ref = dg.DagsterInstance.get().get_ref()
     sensor, repository = CUSTOMER_PRICES_PIPELINE.sensor, defs.get_repository_def()
     seconds, latest, asked = [], cursor, 0
     with dg.DagsterInstance.get() as instance:
+        instance_ref = instance.get_ref()
         for _ in range(TICKS):
             started = time.perf_counter()
             with dg.build_sensor_context(

@@ -78,11 +78,12 @@ def build_archive(
     def archived_file(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
     ) -> Iterator[dg.AssetMaterialization]:
+        keys = context.partition_keys
         archive_dir = read_settings().archive_dir
         feed_dir = archive_dir / folder
         with warehouse.get_connection(archive_dir) as connection:
             ledger = read_ledger(connection, feed)
-            loaded = [key for key in context.partition_keys if _is_loaded(ledger.get(key))]
+            loaded = [key for key in keys if _is_loaded(ledger.get(key))]
             written = write_archive(connection, feed, loaded, feed_dir)
         landed = list_landed_files(feed, landing.directory).files
         for path in remove_archived_files(feed, feed_dir, {*ledger, *landed}):
@@ -90,13 +91,13 @@ def build_archive(
         metadata = {key: _describe(archived) for key, archived in written.items()}
         if feed.on_missing is OnMissing.REMOVE:
             no_rows = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
-            metadata |= {key: no_rows for key in context.partition_keys if key not in written}
-        missing = [key for key in context.partition_keys if key not in metadata]
+            metadata |= {key: no_rows for key in keys if key not in written}
+        missing = [key for key in keys if key not in metadata]
         for key, of_key in metadata.items():
             yield dg.AssetMaterialization(name, partition=key, metadata=of_key)
         if missing:
             raise dg.Failure(
-                f"feed {feed.name}: {len(missing)} of {len(context.partition_keys)} partitions are "
+                f"feed {feed.name}: {len(missing)} of {len(keys)} partitions are "
                 f"not loaded and have no copy: {', '.join(map(ascii, missing[:20]))}",
                 allow_retries=False,
             )
