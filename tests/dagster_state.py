@@ -84,8 +84,17 @@ def _select_sensor(name: str) -> dict[str, str]:
     }
 
 
+def count_materialized_partitions(server: DevServer, asset: str) -> int:
+    """Count the partitions of an asset that Dagster holds for materialized."""
+    return server.ask(
+        "query ($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { "
+        "... on AssetNode { partitionStats { numMaterialized } } } }",
+        asset={"path": [asset]},
+    )["assetNodeOrError"]["partitionStats"]["numMaterialized"]
+
+
 def read_partition_statuses(server: DevServer, asset: str) -> dict[str, str]:
-    """Give the status of each partition of an asset, such as `MATERIALIZED` or `FAILED`."""
+    """Give the status of each dynamic partition of an asset, such as `MATERIALIZED`."""
     statuses = server.ask(
         "query ($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { "
         "... on AssetNode { assetPartitionStatuses { ... on DefaultPartitionStatuses "
