@@ -25,7 +25,7 @@ import psutil
 from partitioned_etl.ingest.settings import DEFAULTS
 
 PROJECT = Path(__file__).parents[1]
-DEADLINE_S = 240
+DEADLINE_S = 120
 STOP_DEADLINE_S = 30
 
 _POLL_S = 0.3

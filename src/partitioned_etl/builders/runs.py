@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
-import psutil
 
 from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.ranges import keys_of_run
@@ -218,6 +217,9 @@ def _find_worker(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[in
 
 
 def _is_alive(process_id: int, written_at: float) -> bool:
+    # Every process of the code location loads this module, and few ask for another process.
+    import psutil
+
     try:
         process = psutil.Process(process_id)
         if process.status() == psutil.STATUS_ZOMBIE:

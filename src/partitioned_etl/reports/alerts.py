@@ -10,7 +10,6 @@ import smtplib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
-from urllib.request import Request, urlopen
 
 from partitioned_etl.ingest.settings import Settings
 
@@ -81,6 +80,9 @@ def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> bool:
 
 
 def _post(alert: Alert, settings: Settings) -> None:
+    # Every process of the code location loads this module, and few post anything.
+    from urllib.request import Request, urlopen
+
     body = {"text": alert.sentence, **asdict(alert)}
     request = Request(
         settings.alert_webhook_url,
