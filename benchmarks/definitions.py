@@ -25,7 +25,9 @@ def main() -> int:
         command = [sys.executable, "-W", "ignore", "-c", code]
         subprocess.run(command, check=True, env=plain_environment())
 
-    figures = take_turns({REFERENCE: lambda: run(_REFERENCE), MEASURED: lambda: run(_LOAD)}, runs=9)
+    figures = take_turns(
+        {REFERENCE: lambda: run(_REFERENCE), MEASURED: lambda: run(_LOAD)}, runs=15
+    )
     ratio = figures[MEASURED].median / figures[REFERENCE].median
     bar = Bar("times the import of Dagster and DuckDB", ratio, MUST, is_least=False)
     return report("definitions", "a fresh Python loads the code location", figures, [bar])

@@ -6,11 +6,11 @@ that would count as the sensor's memory.
 """
 
 import json
-import resource
 import sys
 import time
 
 import dagster as dg
+from peak_memory import read_peak_bytes
 
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs import resources
@@ -38,8 +38,8 @@ def evaluate_ticks(cursor: str | None) -> None:
             seconds.append(time.perf_counter() - started)
             latest = answer.cursor or latest
             asked = len(answer.run_requests or [])
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    told = {"seconds": seconds, "cursor": latest, "runs": asked, "megabytes": kilobytes / 1e3}
+    megabytes = read_peak_bytes() / 1e6
+    told = {"seconds": seconds, "cursor": latest, "runs": asked, "megabytes": megabytes}
     print(json.dumps(told))
 
 

@@ -4,11 +4,11 @@ Takes a way, the folder of a `memory` benchmark and a memory limit; prints the m
 process had, in bytes. Nothing else is imported, so that nothing else is in it.
 """
 
-import resource
 import sys
 from pathlib import Path
 
 import duckdb
+from peak_memory import read_peak_bytes
 
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.sync import sync_feed
@@ -43,7 +43,7 @@ def main() -> None:
             connection.execute(f"CREATE TABLE readings ({columns})")
             (path,) = (folder / FEED.folder).iterdir()
             connection.execute(f"COPY readings FROM '{path}' (HEADER)")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(read_peak_bytes())
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from partitioned_etl.builders.runs import (
 )
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.landing import LandedFile, Listing, PassedOver
+from partitioned_etl.ingest.landing import LandedFile, PassedOver
 from partitioned_etl.ingest.reconcile import (
     MAX_ATTEMPTS,
     Action,
@@ -157,11 +157,10 @@ def build_landing_sensor(
             context.instance, feed=feed, location_name=_location_name(context), log=context.log
         )
 
-        def look() -> tuple[Listing, Plan]:
-            listing = list_files_in_window(feed, landing.directory, partitions_def)
-            plan = plan_feed(
+        def look() -> Plan:
+            return plan_feed(
                 feed,
-                listing,
+                list_files_in_window(feed, landing.directory, partitions_def),
                 landing.directory,
                 warehouse.path,
                 settle_seconds=landing.settle_time,
@@ -169,14 +168,13 @@ def build_landing_sensor(
                 memory_limit=warehouse.most_memory,
                 touched_max_bytes=TICK_TOUCHED_BYTES,
             )
-            return listing, plan
 
         try:
-            listing, plan = look()
+            plan = look()
             if plan.is_settling and landing.settle_time <= TICK_SETTLE_SECONDS:
                 # What has just landed is settled sooner than the next tick comes.
                 time.sleep(landing.settle_time)
-                listing, plan = look()
+                plan = look()
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
@@ -193,7 +191,7 @@ def build_landing_sensor(
         for file in choice.given_up:
             context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
         unknown, ranges = list_ranges_of_tick(
-            partitions_def, listing.files, known, choice.wanted, most
+            partitions_def, plan.landed, known, choice.wanted, most
         )
         requests = _request_runs(feed, job, choice.wanted, ranges, cursor)
         removal = find_removable(feed, plan)
@@ -245,8 +243,10 @@ def list_ranges_of_tick(
     unknown: list[str] = []
     if find_dynamic(partitions_def):
         registered = set(list_names(partitions_def, known))
-        needed = sorted(set(list_names(partitions_def, keys)) - registered)
-        others = sorted(set(list_names(partitions_def, landed)) - registered - set(needed))
+        asked = set(list_names(partitions_def, keys))
+        needed = sorted(asked - registered)
+        here = list_names(partitions_def, landed)
+        others = sorted(name for name in here if name not in registered and name not in asked)
         unknown = needed + others[: max(0, most - len(needed))]
     ordered = add_names(partitions_def, known, unknown)
     return unknown, group_into_ranges(keys, ordered, most)[:MAX_RUNS_PER_TICK]

@@ -18,7 +18,6 @@ from partitioned_etl.builders.partitions import list_files_in_window
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.cli.output import show
 from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, SettingError
-from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.reconcile import Plan
 from partitioned_etl.ingest.settings import Settings, project_dir
 from partitioned_etl.ingest.sync import plan_feed
@@ -65,9 +64,7 @@ def examine_each(
     return found, code
 
 
-def plan_pipeline(
-    pipeline: FeedPipeline, settings: Settings, *, read_only: bool = False
-) -> tuple[Listing, Plan]:
+def plan_pipeline(pipeline: FeedPipeline, settings: Settings, *, read_only: bool = False) -> Plan:
     """Look at a feed's folder and hold it against the ledger, as its sensor does.
 
     Args:
@@ -80,10 +77,9 @@ def plan_pipeline(
         WarehouseError: The database cannot be opened.
     """
     feed, landing_dir = pipeline.feed, settings.landing_dir
-    listing = list_files_in_window(feed, landing_dir, pipeline.partitions_def)
-    plan = plan_feed(
+    return plan_feed(
         feed,
-        listing,
+        list_files_in_window(feed, landing_dir, pipeline.partitions_def),
         landing_dir,
         settings.database,
         settle_seconds=settings.settle_seconds,
@@ -91,7 +87,6 @@ def plan_pipeline(
         memory_limit=settings.memory_limit,
         read_only=read_only,
     )
-    return listing, plan
 
 
 @contextmanager

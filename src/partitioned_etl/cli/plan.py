@@ -92,7 +92,7 @@ def _plan(
     instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
 ) -> Iterator[PlannedFile]:
     feed, most = pipeline.feed, settings.max_files_per_run
-    listing, plan = plan_pipeline(pipeline, settings, read_only=True)
+    plan = plan_pipeline(pipeline, settings, read_only=True)
     known = list_partition_keys(pipeline.partitions_def, instance)
     in_flight = list_keys_in_flight(instance, feed, known)
     unreported, _ = list_unreported_keys(
@@ -103,7 +103,7 @@ def _plan(
         plan.candidates(unreported), cursor.attempts, in_flight=in_flight, most=most
     )
     _, ranges = list_ranges_of_tick(
-        pipeline.partitions_def, listing.files, known, choice.wanted, most
+        pipeline.partitions_def, plan.landed, known, choice.wanted, most
     )
     run_of = {key: number for number, keys in enumerate(ranges, 1) for key in keys}
     nexts = {

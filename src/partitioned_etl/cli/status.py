@@ -109,7 +109,7 @@ def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
 
 def _find_status(pipeline: FeedPipeline, settings: Settings) -> FeedStatus:
     feed = pipeline.feed
-    _, plan = plan_pipeline(pipeline, settings, read_only=True)
+    plan = plan_pipeline(pipeline, settings, read_only=True)
     loaded = [row for row in plan.ledger_rows if row.loaded_at]
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
     since_ns = min((file.signature.ctime_ns for file in waiting), default=None)

@@ -103,7 +103,7 @@ def bring_level(
     loaded: set[str] = set()
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
     while True:
-        _, plan = plan_pipeline(pipeline, settings)
+        plan = plan_pipeline(pipeline, settings)
         known = list_partition_keys(pipeline.partitions_def, instance)
         loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
         in_flight: set[str] = set()
@@ -137,7 +137,7 @@ def bring_level(
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
         # A dynamic key goes with its partition, and nothing can be made of it any more.
         known = list_partition_keys(pipeline.partitions_def, instance)
-        _, plan = plan_pipeline(pipeline, settings)
+        plan = plan_pipeline(pipeline, settings)
     if made := pipeline.refresh:
         loaded_from = pipeline.reconciliation.load_key
         stale = list_stale_keys(instance, loaded_from, made.asset.key).keys() & {*known}

@@ -112,6 +112,11 @@ class Plan:
         return any(not file.lacks_marker for file in self.files(Action.UNSETTLED))
 
     @property
+    def landed(self) -> list[str]:
+        """The partition keys that have a landed file."""
+        return [key for key, step in self.steps.items() if step.file]
+
+    @property
     def ledger_rows(self) -> list[LedgerRow]:
         """What the ledger says of all these partitions."""
         return [step.ledger_row for step in self.steps.values() if step.ledger_row]
