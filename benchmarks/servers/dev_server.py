@@ -131,9 +131,17 @@ class DevServer:
         self.wait_until(lambda: self.read_number(sql) >= count, poll_seconds=0.05)
         return time.perf_counter()
 
-    def wait_until_quiet(self) -> None:
-        """Wait until no run is queued or under way."""
-        self.wait_until(lambda: not self.count_runs(*_UNFINISHED), poll_seconds=0.5)
+    def wait_until_quiet(self, seconds: float = 0.0) -> None:
+        """Wait until no run has been queued or under way for so long."""
+        busy_at = time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal busy_at
+            if self.count_runs(*_UNFINISHED):
+                busy_at = time.monotonic()
+            return time.monotonic() - busy_at >= seconds
+
+        self.wait_until(is_quiet, poll_seconds=0.5)
 
     def count_runs(self, *statuses: str) -> int:
         """Count the runs of some statuses."""
