@@ -55,7 +55,10 @@ def load_files(server: DevServer) -> None:
     server.land("customers", files)
     server.wait_until("one is refused", lambda: server.read_rows(_REFUSED_SQL))
     page = server.folder / "reports" / "arrivals.html"
-    server.wait_until("the calendar has it", lambda: "initech.csv: line" in page.read_text("utf-8"))
+    server.wait_until(
+        "the calendar has it",
+        lambda: page.exists() and "initech.csv: line" in page.read_text("utf-8"),
+    )
     wait_until_quiet(server)
 
 
