@@ -60,5 +60,5 @@ def _draw_lines(axes: Axes, result: dict[str, Any]) -> None:
         axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel(lines["x"])
-    axes.set_ylabel(lines.get("y", "") or result["unit"])
+    axes.set_ylabel(lines["y"] or result["unit"])
     axes.legend(frameon=False)

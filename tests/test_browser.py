@@ -38,8 +38,10 @@ CHAINS = {
 }
 
 LOAD_ASSETS = (
-    *("duckdb_dynamic_partition_table", "duckdb_partition_table"),
-    *("stg_orders", "supplier_stock"),
+    "duckdb_dynamic_partition_table",
+    "duckdb_partition_table",
+    "stg_orders",
+    "supplier_stock",
 )
 SAMPLES_PER_FEED = 3
 

@@ -31,5 +31,9 @@ def test_every_benchmark_has_its_result_its_chart_and_its_section(name: str) -> 
     assert f"\n## {name}\n\n![{name}](images/{name}.png)\n" in PAGE.read_text(encoding="utf-8")
 
 
+def test_every_result_is_of_a_benchmark() -> None:
+    assert sorted(path.stem for path in (BENCHMARKS / "results").glob("*.json")) == NAMES
+
+
 def test_the_table_is_what_was_measured(results_table: str) -> None:
     assert results_table in PAGE.read_text(encoding="utf-8")

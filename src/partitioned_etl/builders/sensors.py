@@ -243,10 +243,10 @@ def list_ranges_of_tick(
     unknown: list[str] = []
     if find_dynamic(partitions_def):
         registered = set(list_names(partitions_def, known))
-        asked = set(list_names(partitions_def, keys))
-        needed = sorted(asked - registered)
-        here = list_names(partitions_def, landed)
-        others = sorted(name for name in here if name not in registered and name not in asked)
+        needed = sorted(set(list_names(partitions_def, keys)) - registered)
+        registered.update(needed)
+        names = list_names(partitions_def, landed)
+        others = sorted(name for name in names if name not in registered)
         unknown = needed + others[: max(0, most - len(needed))]
     ordered = add_names(partitions_def, known, unknown)
     return unknown, group_into_ranges(keys, ordered, most)[:MAX_RUNS_PER_TICK]
