@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import dagster as dg
 import duckdb
@@ -18,7 +19,8 @@ from partitioned_etl.builders.sensors import Cursor
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
+from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS, Plan
+from partitioned_etl.ingest.sync import plan_feed
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -226,6 +228,25 @@ def test_a_short_settle_time_is_waited_for_in_the_tick(
     monkeypatch.setenv("SETTLE_SECONDS", "0.4")
     drop(customers, "a")
     assert len(ticker.tick()) == 1
+
+
+def test_two_plans_are_never_held_at_once(
+    customers: Path, ticker: Ticker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan has a step for every landed file: two of 100,000 files took 90 MB more than one."""
+    monkeypatch.setenv("SETTLE_SECONDS", "0.4")
+    drop(customers, "a")
+    plans: list[ref[Plan]] = []
+
+    def plan_alone(*args: Any, **settings: Any) -> Plan:
+        assert not any(earlier() for earlier in plans)
+        plan = plan_feed(*args, **settings)
+        plans.append(ref(plan))
+        return plan
+
+    monkeypatch.setattr(sensors, "plan_feed", plan_alone)
+    assert len(ticker.tick()) == 1
+    assert len(plans) == 2
 
 
 def test_what_is_passed_over_is_said_once_per_change(

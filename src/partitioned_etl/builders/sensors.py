@@ -157,8 +157,10 @@ def build_landing_sensor(
             context.instance, feed=feed, location_name=_location_name(context), log=context.log
         )
 
-        def look() -> Plan:
-            return plan_feed(
+        def look() -> tuple[list[str], Plan]:
+            # The keys first: the plan then takes the memory that Dagster's query needed.
+            known = list_partition_keys(partitions_def, context.instance)
+            return known, plan_feed(
                 feed,
                 list_files_in_window(feed, landing.directory, partitions_def),
                 landing.directory,
@@ -170,15 +172,15 @@ def build_landing_sensor(
             )
 
         try:
-            plan = look()
+            known, plan = look()
             if plan.is_settling and landing.settle_time <= TICK_SETTLE_SECONDS:
                 # What has just landed is settled sooner than the next tick comes.
+                del known, plan
                 time.sleep(landing.settle_time)
-                plan = look()
+                known, plan = look()
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
-        known = list_partition_keys(partitions_def, context.instance)
         in_flight = list_keys_in_flight(context.instance, feed, known)
         unreported, cursor.reported_until = list_unreported_keys(
             context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until

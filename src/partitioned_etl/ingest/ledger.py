@@ -178,8 +178,9 @@ def read_ledger(
             file = landed.get(key)
             if file and file.name == name and file.signature == identity[2:]:
                 identity = (file.partition_key, file.name, *file.signature)
-            at = loaded_at and times.setdefault(loaded_at, loaded_at.replace(tzinfo=UTC))
-            shared = (share(contract, contract), at, share(run_id, run_id))
+            if loaded_at and loaded_at not in times:
+                times[loaded_at] = loaded_at.replace(tzinfo=UTC)
+            shared = (share(contract, contract), times.get(loaded_at), share(run_id, run_id))
             judged = (share(status, status), error, tuple(rules or ()))
             read.append(LedgerRow._make((feed.name, *identity, *rest[4:], *judged, *shared)))
     # Sorted here, because to sort them DuckDB would hold all of them a second time.
