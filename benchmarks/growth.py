@@ -106,7 +106,9 @@ def main() -> int:
         for size in SIZES:
             place.grow(size)
             measured[size] = take_turns(
-                {REFERENCE: place.look, MEASURED: place.sync}, prepare={MEASURED: place.change}
+                {REFERENCE: place.look, MEASURED: place.sync},
+                runs=9,
+                prepare={MEASURED: place.change},
             )
     names = {MEASURED: "sync_feed, 10 files changed", REFERENCE: "bare listing with stat"}
     points = {

@@ -57,7 +57,7 @@ def main() -> int:
             assert [record.rows for record in report.loaded] == [ROWS], report
 
         megabytes = path.stat().st_size / 1e6
-        figures = take_turns({REFERENCE: copy, MEASURED: load})
+        figures = take_turns({REFERENCE: copy, MEASURED: load}, runs=9)
     return report(
         "large_file",
         "one strict, hashed load of one file, against DuckDB's plain COPY",
