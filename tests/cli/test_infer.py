@@ -100,6 +100,12 @@ def test_the_name_is_taken_and_what_no_name_can_be_is_refused(call: Call, tmp_pa
     assert call("infer", sample, "--name", "a b").exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["x_99991231.csv", "9999-12-31.csv", "9999-12.csv"])
+def test_a_date_without_an_end_is_none(name: str, call: Call, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(price_rows(1))
+    assert infer(call, tmp_path / name)["pattern"] == "{key}.csv"
+
+
 def test_a_compressed_sample_stands_for_plain_names(call: Call, tmp_path: Path) -> None:
     sample = tmp_path / "2018-01-22.csv.gz"
     sample.write_bytes(gzip.compress(price_rows(1).encode()))

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from ingest.workbench import CUSTOMER_DAYS, NOTES, PRICES, Workbench
+from ingest.workbench import CUSTOMER_DAYS, NOTES, ORDERS, PRICES, Workbench
 from partitioned_etl.ingest import landing, opening
 from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.feed import Feed
@@ -157,6 +158,24 @@ def test_a_name_with_an_impossible_date_is_refused(bench: Workbench) -> None:
     assert refused(bench, PRICES) == {
         "2018-02-30.csv": "the name holds no date of the form %Y-%m-%d"
     }
+
+
+def test_a_name_of_the_last_year_that_a_calendar_has_is_refused(bench: Workbench) -> None:
+    """What begins on its last day has no end, and the calendar of all feeds could not be drawn."""
+    hours = replace(PRICES, pattern="{date:%Y-%m-%d-%H}.csv", partitioning=None)
+    weeks = replace(PRICES, pattern="{date:%G-W%V}.csv", partitioning=None)
+    for feed, name in (
+        (PRICES, "9999-12-31.csv"),
+        (ORDERS, "9999-12.csv"),
+        (hours, "9999-12-31-23.csv"),
+        (weeks, "9999-W52.csv"),
+        (CUSTOMER_DAYS, "acme/9999-12-31.csv"),
+    ):
+        landed = bench.land(feed, name, "")
+        ((_, reason),) = refused(bench, feed).items()
+        assert "the name holds no date of the form" in reason
+        assert feed.window_of("9999-12-31") is None
+        landed.unlink()
 
 
 def test_a_name_whose_key_the_feed_does_not_allow_is_refused(bench: Workbench) -> None:
@@ -428,6 +447,16 @@ def test_a_file_is_settled_when_it_was_left_alone_for_the_settle_time(
 ) -> None:
     signature = Signature(size_bytes=1, mtime_ns=0, ctime_ns=100 * 10**9, inode=1)
     assert signature.is_settled(2.0, now_ns=now_s * 10**9) is is_settled
+
+
+@pytest.mark.parametrize("year", [-300, 0, 2018, 2300, 2446, 12_000])
+def test_a_time_that_the_ledger_cannot_hold_is_the_nearest_that_it_can(year: int) -> None:
+    mtime_ns = (year - 1970) * 31_556_952 * 10**9
+    status = SimpleNamespace(st_size=1, st_mtime_ns=mtime_ns, st_ctime_ns=2, st_ino=3)
+    signature = Signature.of(cast("os.stat_result", status))
+    assert -(2**63) < signature.mtime_ns < 2**63
+    assert signature.mtime_ns == mtime_ns or abs(mtime_ns) >= 2**63
+    assert (signature.mtime_ns > 0) == (mtime_ns > 0)
 
 
 def test_without_a_settle_time_every_file_is_settled() -> None:

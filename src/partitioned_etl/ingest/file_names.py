@@ -6,7 +6,7 @@ key. The names that lie in a folder are listed in `landing.py`.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
@@ -74,7 +74,10 @@ _DATES_KEPT = 1 << 16
 
 @lru_cache(_DATES_KEPT)
 def is_date_key(text: str, partitioning: Partitioning) -> bool:
-    """Tell whether a text is a key of a dated partitioning, in its own spelling."""
+    """Tell whether a text is a key of a dated partitioning, in its own spelling.
+
+    The year 9999 has none: what begins in it may end when no clock can tell.
+    """
     date_format = _KEY_DATE_FORMATS[partitioning]
     try:
         moment = datetime.strptime(text, date_format)
@@ -82,7 +85,7 @@ def is_date_key(text: str, partitioning: Partitioning) -> bool:
         return False
     if partitioning is Partitioning.WEEKLY and moment.isoweekday() != 1:
         return False
-    return moment.strftime(date_format) == text
+    return moment.strftime(date_format) == text and moment.year < MAXYEAR
 
 
 def window_of(date_key: str, partitioning: Partitioning) -> tuple[datetime, datetime]:
@@ -111,6 +114,8 @@ def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str
         return None
     # In some versions, Python takes week 53 of a year of 52 weeks for the next year's first.
     if "%V" in date_format and moment.strftime(date_format) != text:
+        return None
+    if moment.year == MAXYEAR:
         return None
     return moment.strftime(_KEY_DATE_FORMATS[partitioning])
 

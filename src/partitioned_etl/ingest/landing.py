@@ -23,6 +23,8 @@ from partitioned_etl.ingest.file_names import KEY_SEPARATOR
 
 _PATTERN_CHARACTERS = "*?[\\"
 """What DuckDB takes for a pattern in a folder's name, however it is escaped."""
+_MOST_NS = 2**63 - 1
+"""The most nanoseconds from 1970 that the ledger can hold; some senders set times beyond that."""
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
@@ -31,7 +33,7 @@ class Signature(NamedTuple):
 
     Attributes:
         size_bytes: Length of the file.
-        mtime_ns: Time of the last write, which a sender can set.
+        mtime_ns: Time of the last write, which a sender can set; at most the year 2262.
         ctime_ns: Time of the last change of the file or its name, which only the kernel sets.
         inode: Number of the file in its file system.
     """
@@ -44,7 +46,10 @@ class Signature(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> "Signature":
         """Take the signature from a `stat` result."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        mtime_ns = status.st_mtime_ns
+        if not -_MOST_NS <= mtime_ns <= _MOST_NS:
+            mtime_ns = _MOST_NS if mtime_ns > 0 else -_MOST_NS
+        return cls(status.st_size, mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def is_settled(self, settle_seconds: float, now_ns: int | None = None) -> bool:
         """Tell whether the file was left alone for the settle time.
