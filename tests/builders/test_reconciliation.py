@@ -1,5 +1,6 @@
 """Reconciliation: folder, ledger, table and Dagster agree, or the check says where they do not."""
 
+import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,13 +198,35 @@ def test_the_job_tells_of_days_and_leaves_those_outside_the_window_alone(
     query("DELETE FROM raw_partition_data WHERE partition_key = ?", [DAY])
     location = Location(defs, DAILY_PRICES_PIPELINE, instance)
     assert told(location.reconcile()) == {DAY: 1, NEXT_DAY: 1}
-    assert location.check() == (True, [])
+    passed, [named] = location.check()
+    assert not passed
+    assert named.startswith(f"partition {OUTSIDE}: a landed file cannot be loaded ({OUTSIDE}.csv")
     (days / f"{OUTSIDE}.csv").unlink()
     removing = Location(REMOVING_DEFS, DAYS, instance)
     result = removing.reconcile()
     assert result.success
     assert told(result) == {}
     assert loaded_prices(query, "raw_partition_data") == {DAY: 1.0, NEXT_DAY: 1.0}
+
+
+def test_a_file_that_cannot_stand_for_a_partition_is_named(
+    kept: Location, customers: Path, query: Query
+) -> None:
+    """A correction that lands as `a.csv.gz` beside `a.csv`: neither is loaded, and no run fails."""
+    (customers / "a.csv.gz").write_bytes(gzip.compress(price_rows(2).encode()))
+    (customers / "-b c.csv").write_text(price_rows(2))
+    for _ in range(2):
+        passed, named = kept.check()
+        assert not passed
+        assert [line.partition(" (")[0] for line in named] == [
+            "a landed file cannot be loaded",
+            *["partition a: a landed file cannot be loaded"] * 2,
+        ]
+        assert kept.reconcile().success
+    assert loaded_prices(query, "raw_dynamic_partition_data")["a"] == 1.0
+    (customers / "a.csv.gz").unlink()
+    (customers / "-b c.csv").unlink()
+    assert kept.check() == (True, [])
 
 
 def test_a_key_that_is_not_registered_is_loaded_and_told_when_it_is(

@@ -33,6 +33,7 @@ class DifferenceKind(StrEnum):
     SUM = "loaded and rejected rows do not add up to the rows of the file"
     UNKNOWN = "the table holds rows that the ledger does not know"
     GONE = "the file is gone, and the feed's policy is to remove its rows"
+    UNUSABLE = "a landed file cannot be loaded"
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class Difference:
     """One partition that is not as it should be.
 
     Attributes:
-        partition_key: The partition.
+        partition_key: The partition; empty for a file whose name stands for none.
         kind: What is wrong with it.
-        detail: The numbers; may be empty.
+        detail: The numbers, or the file and the reason; may be empty.
     """
 
     partition_key: str
@@ -52,7 +53,8 @@ class Difference:
     def __str__(self) -> str:
         """Give the difference as one sentence."""
         detail = f" ({self.detail})" if self.detail else ""
-        return f"partition {self.partition_key}: {self.kind}{detail}"
+        where = f"partition {self.partition_key}: " if self.partition_key else ""
+        return f"{where}{self.kind}{detail}"
 
 
 @dataclass
@@ -127,6 +129,12 @@ def examine_feed(
             for key in sorted(rows.keys() - ledger.keys())
         ),
         *(Difference(key, DifferenceKind.GONE) for key in gone),
+        *(
+            Difference(
+                entry.partition_key, DifferenceKind.UNUSABLE, f"{entry.name}: {entry.reason}"
+            )
+            for entry in listing.refused
+        ),
     ]
     return State(plan, ledger, differences, removal.brake)
 
