@@ -110,6 +110,15 @@ def test_each_partition_is_loaded_late_refused_or_missing() -> None:
     } | {9: (ArrivalStatus.MISSING, "no file has come; it was due at 2024-03-10 07:00 UTC")}
 
 
+def test_a_file_that_was_touched_after_its_load_is_not_late() -> None:
+    """Nor one that was moved with all others to another machine: its ctime is new, too."""
+    came = datetime(2024, 3, 5, 6, tzinfo=UTC)
+    touched = int(datetime(2024, 3, 8, tzinfo=UTC).timestamp() * 1e9)
+    ledger = {"2024-03-04": loaded(DUE_AT_SEVEN, "2024-03-04", came)._replace(ctime_ns=touched)}
+    [arrival] = list_arrivals(DUE_AT_SEVEN, ledger, landed("2024-03-04"), [], NOW)
+    assert arrival.status is ArrivalStatus.LOADED
+
+
 def test_history_that_is_loaded_afterwards_is_not_late() -> None:
     ledger = {"2018-01-22": loaded(DUE_AT_SEVEN, "2018-01-22", NOW)}
     [arrival] = list_arrivals(DUE_AT_SEVEN, ledger, landed("2018-01-22"), ["2018-01-22"], NOW)

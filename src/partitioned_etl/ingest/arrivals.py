@@ -65,7 +65,8 @@ def list_arrivals(
 ) -> list[Arrival]:
     """Tell what became of each partition's file.
 
-    When a file came is told by its ctime, which a sender cannot set.
+    When a file came is told by its ctime, which a sender cannot set. What is done to it after its
+    load does not make it late.
 
     Args:
         feed: The feed.
@@ -84,7 +85,7 @@ def list_arrivals(
             day = _day_of(feed, key, came)
             arrivals[key] = Arrival(key, day, ArrivalStatus.REFUSED, row.error or "refused")
         elif row.loaded_at:
-            late = _why_late(feed, key, came)
+            late = _why_late(feed, key, min(came, row.loaded_at))
             status = ArrivalStatus.LATE if late else ArrivalStatus.LOADED
             arrivals[key] = Arrival(key, _day_of(feed, key, row.loaded_at), status, late)
     for entry in listing.refused:
