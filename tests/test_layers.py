@@ -71,7 +71,7 @@ def test_the_tree_is_the_documented_one() -> None:
     }
     assert {"feed", "landing", "contract", "warehouse", "reconcile", "sync"} <= tree["ingest"]
     assert {"imports", "checks", "loads", "jobs", "sensors"} <= tree["builders"]
-    assert tree["components"] == {"file_feed", "scaffolding"}
+    assert tree["components"] == {"file_feed", "mistakes", "scaffolding"}
     assert tree["defs"] == {
         "partitions",
         "daily_prices",

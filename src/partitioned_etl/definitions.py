@@ -16,6 +16,7 @@ from partitioned_etl.builders.alerts import build_alerts
 from partitioned_etl.builders.arrivals import build_arrivals
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.components.file_feed import FileFeed
+from partitioned_etl.components.mistakes import tell_mistakes
 from partitioned_etl.defs import resources
 from partitioned_etl.ingest.feed import check_feeds_are_apart
 from partitioned_etl.ingest.settings import project_dir
@@ -33,14 +34,13 @@ _folder = Path(declared.__path__[0])
 _in_yaml = sorted({path.relative_to(_folder).parts[0] for path in _folder.rglob("defs.yaml")})
 _components = dg.ComponentTree.from_module(declared, project_dir())
 
-pipelines = [
-    *_in_python,
-    *(component.pipeline for component in _components.get_all_components(FileFeed)),
-]
+with tell_mistakes():
+    _declared_in_yaml = _components.get_all_components(FileFeed)
+pipelines = [*_in_python, *(component.pipeline for component in _declared_in_yaml)]
 
 check_feeds_are_apart([pipeline.feed for pipeline in pipelines])
 
-with warnings.catch_warnings():
+with tell_mistakes(), warnings.catch_warnings():
     # Dagster marks what it makes of a YAML file by parameters of its own that are in beta.
     warnings.simplefilter("ignore", dg.BetaWarning)
     _of_yaml = [_components.build_defs(folder) for folder in _in_yaml]

@@ -22,6 +22,13 @@ sys.stdin.readline()
 connection.execute("INSERT INTO t VALUES (2)")
 connection.close()
 """
+INTERRUPTED = """
+import os, signal, threading
+from partitioned_etl.cli import query
+from partitioned_etl.cli.main import commands
+threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+commands(["query", "SELECT count(*) FROM range(100_000_000_000) WHERE range % 7 = 3"])
+"""
 
 
 @pytest.fixture
@@ -147,6 +154,13 @@ def test_a_reader_that_stops_reading_sees_no_traceback(table: None, call: Call) 
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 141
+
+
+def test_an_interrupt_ends_a_query_with_one_line(table: None) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, "interrupted\n")
 
 
 def test_help_and_queries_do_without_dagster() -> None:

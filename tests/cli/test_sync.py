@@ -1,5 +1,6 @@
 """`partitioned-etl sync`, in a process and an instance of its own."""
 
+import gzip
 import json
 import os
 import signal
@@ -67,6 +68,13 @@ import partitioned_location
 from partitioned_etl import definitions as location
 location.pipelines = [partitioned_location.PIPELINES["customer_days"]]
 location.defs = partitioned_location.defs
+{MAIN}"""
+WAITING = f"""
+from dataclasses import replace
+from partitioned_etl import definitions as location
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE as pipeline
+feed = replace(pipeline.feed, done_suffix=".done")
+location.pipelines = [replace(pipeline, feed=feed)]
 {MAIN}"""
 FAILING_REMOVAL = f"""{FAIL}
 from partitioned_etl.builders import reconciliation
@@ -248,6 +256,56 @@ def test_a_feed_that_cannot_be_listed_does_not_stop_the_others(
         ("daily_prices",),
         ("monthly_orders",),
     ]
+
+
+def test_a_busy_database_is_waited_for_once(
+    landed: Path, run: Run, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCK_WAIT_SECONDS", "0.2")
+    hold = (
+        "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdin
+        assert holder.stdout
+        holder.stdout.readline()
+        result = run()
+        holder.stdin.close()
+    assert result.returncode == 2
+    assert result.stderr.count("in use by another process") == 1
+
+
+def test_a_second_file_for_a_loaded_partition_is_refused_and_the_partition_stays_loaded(
+    landed: Path, run: Run
+) -> None:
+    run()
+    (landed / "customers" / "acme.csv.gz").write_bytes(gzip.compress(price_rows(3).encode()))
+    result = run()
+    assert result.returncode == 1
+    assert "not loaded" not in result.stdout + result.stderr
+    assert result.stderr.count("refused: customer_prices, partition acme") == 2
+    assert ["customer_prices", "acme", "acme.csv", "1", "loaded"] in [
+        line.split()[:5] for line in result.stdout.splitlines()
+    ]
+
+
+def test_a_file_that_only_waits_for_its_marker_is_no_failure(landed: Path, run: Run) -> None:
+    run()
+    (landed / "customers" / "globex.csv").write_text(price_rows(4))
+    result = run(WAITING)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "waits for its marker" in result.stdout
+    assert "Nothing to load" not in result.stdout
+
+
+def test_a_call_that_refuses_all_does_not_say_that_it_had_nothing_to_do(
+    landing_dir: Path, run: Run
+) -> None:
+    (landing_dir / "customers" / "bad.csv").write_text(price_rows(-1))
+    assert "Loaded 0 file(s)" in run().stdout
+    assert "Nothing to load" in run().stdout
 
 
 def test_a_roll_up_that_fails_is_a_failure(landed: Path, run: Run, query: Query) -> None:

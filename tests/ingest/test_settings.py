@@ -170,6 +170,12 @@ def test_a_value_that_cannot_be_used_is_named(project: Path, name: str, value: s
         read_settings({})
 
 
+def test_an_env_file_that_cannot_be_read_is_named(project: Path) -> None:
+    (project / ".env").write_bytes("LANDING_DIR=/übung".encode("latin-1"))
+    with pytest.raises(SettingError, match=r"\.env cannot be read: .*utf-8"):
+        read_settings({})
+
+
 def test_spaces_around_a_value_do_not_count(project: Path) -> None:
     assert read_settings({"MAX_FILES_PER_RUN": " 5 ", "LANDING_DIR": " in "}) == read_settings(
         {"MAX_FILES_PER_RUN": "5", "LANDING_DIR": "in"}

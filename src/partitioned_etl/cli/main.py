@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.ingest.errors import PartitionedEtlError
 
 EXIT_CODES = {
@@ -29,11 +30,14 @@ class ExitCodeGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command, and turn how it ended into its exit code and at most one line."""
         try:
-            code = super().invoke(ctx)
+            with watch_interrupts() as raise_interrupt:
+                try:
+                    code = super().invoke(ctx)
+                except RuntimeError:
+                    # So ends a statement of DuckDB that is interrupted.
+                    raise_interrupt()
+                    raise
             sys.stdout.flush()
-        except PartitionedEtlError as error:
-            click.echo(f"error: {' '.join(str(error).split())}", err=True)
-            code = 2
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             code = 130
@@ -41,6 +45,9 @@ class ExitCodeGroup(click.Group):
             # Python would flush what is left once more, and say that it cannot.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 141
+        except (PartitionedEtlError, OSError) as error:
+            click.echo(f"error: {' '.join(str(error).split())}", err=True)
+            code = 2
         ctx.exit(code or 0)
 
 
@@ -135,7 +142,9 @@ def query(sql: str, as_json: bool, as_csv: bool) -> int:
 
 @commands.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", help="The feed's name; by default the name of the file's folder.")
+@click.option(
+    "--name", help="The feed's name; by default what stands beside a date, or the folder's name."
+)
 @_takes_json
 def infer(file: Path, name: str | None, as_json: bool) -> int:
     """Propose a feed from a sample file.

@@ -13,11 +13,12 @@ from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.cli.status import describe_refusal
 from partitioned_etl.ingest.ledger import LoadStatus
-from partitioned_etl.ingest.reconcile import Action, Plan, Step
+from partitioned_etl.ingest.reconcile import Action, Plan, Removal, Step
 from partitioned_etl.ingest.settings import Settings, project_dir
 
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
 _NOT_LOADED = "not loaded"
+_WAITS = "waits for its marker"
 
 
 @dataclass
@@ -29,7 +30,7 @@ class FeedResult:
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
         failures: What was to be done after the loads and failed, one sentence each.
-        reasons: Per partition key, why the run that was to load it failed, as far as one did.
+        reasons: Per partition key that a run was to load, why the run failed; empty if it did not.
     """
 
     pipeline: FeedPipeline
@@ -51,7 +52,7 @@ def print_report(
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0 if all that landed is loaded, 1 otherwise.
+        0 if all that landed is loaded, or waits for its marker file; 1 otherwise.
     """
     rows: list[tuple[object, ...]] = []
     problems: list[str] = []
@@ -66,7 +67,8 @@ def print_report(
             if step.action is Action.REJECTED and row:
                 problems.append(describe_refusal(name, key, row.error or ""))
             elif status == _NOT_LOADED:
-                reason = result.reasons.get(key) or "still being written, or another run has it"
+                reason = result.reasons.get(key) or step.explain(Removal())
+                reason = reason or "another run has it, or it landed meanwhile"
                 problems.append(f"not loaded: {name}, partition {key}: {file}: {reason}")
         problems += result.failures
         for entry in plan.refused:
@@ -81,31 +83,35 @@ def print_report(
         ]
         print_json({"loaded": loaded, "files": files, "problems": [*errors, *problems]})
     elif results:
-        _print_tables(rows, loaded, settings)
+        is_level = all(row[4] not in (_NOT_LOADED, _WAITS) for row in rows)
+        is_idle = is_level and not any(result.reasons for result in results)
+        _print_tables(rows, loaded, settings, is_idle=is_idle)
     for problem in (*errors, *problems):
         click.echo(show(problem), err=True)
     return 1 if problems else 0
 
 
-def _print_tables(rows: list[tuple[object, ...]], loaded: int, settings: Settings) -> None:
+def _print_tables(
+    rows: list[tuple[object, ...]], loaded: int, settings: Settings, *, is_idle: bool
+) -> None:
     if rows:
         click.echo()
         print_table(rows, _HEADERS)
         click.echo()
-    if loaded:
-        click.echo(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")
-    elif not rows:
+    if not rows:
         click.echo(f"Nothing has landed in {settings.landing_dir}.")
-    else:
+    elif is_idle:
         click.echo("Nothing to load: every landed file was loaded or refused before.")
+    else:
+        click.echo(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")
 
 
 def _status(step: Step) -> str:
     if step.action is Action.MISSING and step.ledger_row:
         return f"{_name_status(step.ledger_row.status)}, file gone"
-    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REJECTED):
+    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REJECTED, Action.UNUSABLE):
         return _name_status(step.ledger_row.status)
-    return _NOT_LOADED
+    return _WAITS if step.file and step.file.lacks_marker else _NOT_LOADED
 
 
 def _name_status(status: LoadStatus) -> str:

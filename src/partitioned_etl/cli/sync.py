@@ -38,7 +38,7 @@ from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.cli.location import choose_pipelines, open_instance, plan_pipeline
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
-from partitioned_etl.ingest.errors import PartitionedEtlError
+from partitioned_etl.ingest.errors import PartitionedEtlError, WarehouseLockedError
 from partitioned_etl.ingest.ledger import LoadStatus
 from partitioned_etl.ingest.reconcile import Step, choose_files, find_removable
 from partitioned_etl.ingest.settings import Settings, read_settings
@@ -81,6 +81,9 @@ def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
                 results.append(bring_level(instance, pipeline, settings))
             except PartitionedEtlError as error:
                 errors.append(f"error: {error}")
+                if isinstance(error, WarehouseLockedError):
+                    # The other feeds are in the same database, and would wait as long each.
+                    break
     code = print_report(results, errors, settings, as_json=as_json)
     return 2 if errors else code
 

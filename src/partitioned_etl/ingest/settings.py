@@ -102,11 +102,15 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         environment: What to take instead of the process's environment.
 
     Raises:
-        SettingError: A value cannot be used; the message names the setting.
+        SettingError: `.env` cannot be read, or a value cannot be used; the message names it.
     """
     folder = project_dir()
     given = dict(os.environ if environment is None else environment)
-    values = {**DEFAULTS, **dotenv_values(folder / ".env", encoding="utf-8"), **given}
+    try:
+        in_file = dotenv_values(folder / ".env", encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise SettingError(f"{folder / '.env'} cannot be read: {error}") from None
+    values = {**DEFAULTS, **in_file, **given}
     values = {name: (text or "").strip() for name, text in values.items()}
 
     def read(name: str, convert: Callable[[str], Value]) -> Value:

@@ -1,0 +1,40 @@
+"""Mistakes: what is wrong in a `defs.yaml`, as one sentence with file and line.
+
+Dagster answers a mistake with the tree of all components, and the reason as the cause of that.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import yaml
+from pydantic import ValidationError
+
+from partitioned_etl.ingest.errors import FeedDefinitionError
+
+
+@contextmanager
+def tell_mistakes() -> Iterator[None]:
+    """Let a mistake in a `defs.yaml` be told by its reason; whatever else is raised stays.
+
+    Raises:
+        FeedDefinitionError: A `defs.yaml` cannot be loaded.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__:
+            cause = cause.__cause__
+        if reason := _explain(cause):
+            raise FeedDefinitionError(reason) from error
+        raise
+
+
+def _explain(cause: BaseException) -> str:
+    if isinstance(cause, ValidationError):
+        return "; ".join(
+            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in cause.errors()
+        )
+    is_of_dagster = type(cause).__module__.partition(".")[0] == "dagster"
+    is_mistake = is_of_dagster or isinstance(cause, FeedDefinitionError | yaml.YAMLError)
+    return " ".join(str(cause).split()) if is_mistake else ""
