@@ -12,6 +12,7 @@ import pytest
 from conftest import price_rows
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.components import FileFeed
+from partitioned_etl.components.mistakes import tell_mistakes
 from partitioned_etl.defs import resources as shipped
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
@@ -207,6 +208,36 @@ def test_every_partitioning_and_format_can_be_asked_for() -> None:
     assert isinstance(both.pipeline.partitions_def, dg.MultiPartitionsDefinition)
 
 
+def test_texts_that_look_like_numbers_stay_texts_and_templates_are_rendered_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LEAST", "10")
+    monkeypatch.setenv("FOLDER", "2024")
+    component = FileFeed.resolve_from_yaml(
+        """
+        name: stock
+        pattern: "{key}.csv"
+        partitioning: static
+        keys: ["101", "1.50", "None"]
+        folder: "{{ env.FOLDER }}"
+        tags: {tier: "1"}
+        columns: {amount: {type: DOUBLE, description: "At least {{ env.LEAST }}"}}
+        max_rejected_rows: "{{ env.LEAST }}"
+        row_rules:
+          - name: amount_is_large
+            column: amount
+            expression: amount > {{ env.LEAST }}
+            reason: "{{ env.LEAST }}"
+        """
+    )
+    assert component.pipeline.partitions_def.get_partition_keys() == ["101", "1.50", "None"]
+    feed = component.feed
+    assert (feed.folder, feed.max_rejected_rows) == ("2024", 10)
+    assert feed.column_descriptions == {"amount": "At least 10"}
+    assert (feed.row_rules[0].expression, feed.row_rules[0].reason) == ("amount > 10", "10")
+    assert component.pipeline.assets.tags_by_key[dg.AssetKey("stock")]["tier"] == "1"
+
+
 def test_the_clock_can_be_set_and_left_out() -> None:
     at = FileFeed.resolve_from_yaml(f"{DAILY}\nschedule: {{hour: 6, minute: 5}}").pipeline
     defs = with_resources(at)
@@ -280,6 +311,40 @@ attributes:
     cause = failure.value.__cause__
     assert f"{folder / 'defs.yaml'}:{line}" in str(cause)
     assert reason in str(cause)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("attributes: {name: s, patern: x}", r"patern at .*defs.yaml:1: Extra inputs"),
+        (
+            "attributes: {name: s, pattern: x.csv, columns: {a: DATE}}",
+            r"defs.yaml:1: .*placeholder",
+        ),
+        ("attributes: {name: 's", r"defs.yaml\", line 1, column 20"),
+        (
+            "attributes: {name: '{{ no }}', pattern: '{key}.csv', columns: {a: DATE}}",
+            "defs.yaml:1 .*'no' is undef",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence(
+    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"mistaken_{tmp_path.name}"
+    folder = tmp_path / name / "stock"
+    folder.mkdir(parents=True)
+    (tmp_path / name / "__init__.py").touch()
+    (folder / "defs.yaml").write_text(f"{text}\ntype: partitioned_etl.components.FileFeed\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(FeedDefinitionError, match=reason) as failure, tell_mistakes():
+        dg.ComponentTree.from_module(import_module(name), tmp_path).get_all_components(FileFeed)
+    assert "\n" not in str(failure.value)
+
+
+def test_what_is_no_mistake_in_a_file_is_raised_as_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), tell_mistakes():
+        _ = 1 / 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from partitioned_etl.builders.jobs import ScheduleTime
 from partitioned_etl.builders.partitions import build_partitions_def
@@ -22,14 +22,20 @@ from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.formats import CsvFormat, Format, JsonLinesFormat, ParquetFormat
 
 
-class Column(dg.Model):
+class _Texts(dg.Model):
+    """Attributes that are texts, also where a template such as `{{ env.YEAR }}` gives a number."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+
+class Column(_Texts):
     """A column with more than a type."""
 
     type: str
     description: str = ""
 
 
-class Rule(dg.Model):
+class Rule(_Texts):
     """What must be true of every row, as `RowRule` takes it."""
 
     name: str
@@ -38,7 +44,7 @@ class Rule(dg.Model):
     reason: str
 
 
-class CsvDialect(dg.Model):
+class CsvDialect(_Texts):
     """How CSV files are written, as `CsvFormat` takes it."""
 
     delimiter: str | None = None
@@ -59,11 +65,29 @@ class Schedule(dg.Model):
 
 def _says(description: str) -> dg.Resolver:
     """Describe an attribute where `dg` and editors show it."""
-    return dg.Resolver.default(description=description)
+    return dg.Resolver(_render, inject_before_resolve=False, description=description)
+
+
+def _render(context: dg.ResolutionContext, value: Any) -> Any:
+    """Render the templates in a value, and leave every other text as it is written.
+
+    Dagster's own way takes each text for a template that gives a value of Python: the key "101"
+    would be a number. It also leaves out what lies in a model.
+    """
+    if isinstance(value, str):
+        return context.resolve_value(value) if "{{" in value else value
+    if isinstance(value, BaseModel):
+        parts = {name: getattr(value, name) for name in value.model_fields_set}
+        return type(value)(**{name: _render(context, part) for name, part in parts.items()})
+    if isinstance(value, Mapping):
+        return {key: _render(context, part) for key, part in value.items()}
+    if isinstance(value, Sequence):
+        return [_render(context, part) for part in value]
+    return value
 
 
 @dg.scaffold_with(FileFeedScaffolder)
-class FileFeed(dg.Component, dg.Resolvable, dg.Model):
+class FileFeed(dg.Component, dg.Resolvable, _Texts):
     """Files that keep landing in one folder, and the DuckDB table that is kept equal to them.
 
     Gives partitions, import asset, load asset, contract checks, job, sensor, reconciliation and,
