@@ -1,5 +1,7 @@
 """What is made from a table follows it: one run for all that was loaded, and no endless trying."""
 
+import time
+
 import dagster as dg
 import pytest
 
@@ -84,6 +86,43 @@ def test_what_no_run_refreshes_is_asked_for_three_times_and_again_when_it_is_loa
     assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["b"]]
     load(customers, "a")
     assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["a", "b"]]
+
+
+def test_attempts_are_counted_while_a_run_is_under_way(customers: dg.DagsterInstance) -> None:
+    """A run that lasts longer than the pause between two ticks, and then fails, is no new start."""
+    load(customers, "a", "b")
+    cursor, asked = None, []
+    for _ in range(6):
+        keys, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+        asked += keys
+        job = defs.resolve_job_def("customer_prices_archive_job")
+        run = customers.create_run_for_job(job, tags=range_tags(["a", "b"]))
+        none, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+        assert none == []
+        customers.report_run_failed(run)
+    assert asked == [["a", "b"]] * 3
+
+
+def test_what_was_given_up_is_asked_for_once_an_hour(
+    customers: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(customers, "a")
+    cursor, asked = None, []
+    for hours in (0, 0.5, 1.1, 1.5, 2.2):
+        now = time.time() + hours * 3600
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda now=now: now)
+            of_hour = []
+            for _ in range(5):
+                keys, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+                of_hour += keys
+        asked.append(len(of_hour))
+        if hours == 0.5:
+            load(customers, "b")
+            refresh(customers, "b")
+    assert asked == [3, 0, 1, 0, 1]
+    refresh(customers, "a")
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == []
 
 
 def test_a_key_that_dagster_does_not_know_any_more_is_not_asked_for(

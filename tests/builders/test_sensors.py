@@ -2,7 +2,9 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -152,6 +154,45 @@ def test_a_run_that_came_to_nothing_is_asked_for_three_times(
     assert [len(keys) for keys in run_keys] == [1] * MAX_ATTEMPTS + [0]
     assert len({key for keys in run_keys for key in keys}) == MAX_ATTEMPTS
     drop(customers, "a", price=2.0)
+    assert len(ticker.tick()) == 1
+
+
+def test_a_file_that_was_tried_in_vain_is_asked_for_once_an_hour(
+    customers: Path, ticker: Ticker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(customers, "a")
+    asked = []
+    for hours in (0, 0.5, 1.1, 1.5, 2.2):
+        now = time.time() + hours * 3600
+        with monkeypatch.context() as later:
+            later.setattr(time, "time", lambda now=now: now)
+            asked.append(sum(len(ticker.tick()) for _ in range(MAX_ATTEMPTS + 1)))
+    assert asked == [MAX_ATTEMPTS, 0, 1, 0, 1]
+
+
+def test_a_file_that_was_tried_in_vain_is_asked_for_again_when_its_table_is_dropped(
+    customers: Path, ticker: Ticker, database: Path
+) -> None:
+    """As the refusal of a table of other columns advises."""
+    drop(customers, "a")
+    ticker.execute(*ticker.tick())
+    drop(customers, "b")
+    assert [len(ticker.tick()) for _ in range(MAX_ATTEMPTS + 1)] == [1] * MAX_ATTEMPTS + [0]
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("DROP TABLE raw_dynamic_partition_data")
+    assert [ticker.keys(request) for request in ticker.tick()] == [["a", "b"]]
+
+
+def test_a_file_that_was_tried_in_vain_is_asked_for_again_under_another_contract(
+    customers: Path, ticker: Ticker, instance: dg.DagsterInstance, resources: dict[str, object]
+) -> None:
+    drop(customers, "a")
+    assert [len(ticker.tick()) for _ in range(MAX_ATTEMPTS + 1)] == [1] * MAX_ATTEMPTS + [0]
+    pipeline = CUSTOMER_PRICES_PIPELINE
+    feed = replace(pipeline.feed, row_rules=pipeline.feed.row_rules[1:])
+    ticker.sensor = sensors.build_landing_sensor(
+        feed, pipeline.job, pipeline.partitions_def, pipeline.reconciliation, name="corrected"
+    )
     assert len(ticker.tick()) == 1
 
 
@@ -355,7 +396,7 @@ def test_a_cursor_that_cannot_be_read_is_empty(text: str | None) -> None:
 
 
 def test_a_cursor_survives_its_own_writing() -> None:
-    cursor = Cursor({"a": ("0a1b", 2)}, "ff", ("2c", 1), 12.5, 7)
+    cursor = Cursor({"a": ("0a1b", 2, 1_800_000_000)}, "ee", "ff", ("2c", 1), 12.5, 7)
     assert Cursor.parse(str(cursor)) == cursor
 
 

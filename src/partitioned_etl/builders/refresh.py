@@ -7,6 +7,7 @@ apart into a run each.
 """
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -16,7 +17,12 @@ from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, range_tags
 from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
-from partitioned_etl.builders.sensors import MAX_RUNS_PER_TICK, digest, read_tick_interval
+from partitioned_etl.builders.sensors import (
+    MAX_RUNS_PER_TICK,
+    RETRY_SECONDS,
+    digest,
+    read_tick_interval,
+)
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 from partitioned_etl.ingest.settings import read_settings
@@ -47,18 +53,28 @@ class Cursor:
         until: Up to which event of the load asset all that was loaded is refreshed, or given up.
         mark: Digest of what was asked for last.
         attempts: How often.
+        retry_at: When to look again at what was given up, in seconds since 1970; 0 for nothing.
+        retry_from: After which event of the load asset to look then.
     """
 
     until: int = 0
     mark: str = ""
     attempts: int = 0
+    retry_at: float = 0.0
+    retry_from: int = 0
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
         """Read a cursor; one that cannot be read is an empty one."""
         try:
             values = json.loads(text or "{}")
-            return cls(int(values["until"]), str(values["mark"]), int(values["attempts"]))
+            return cls(
+                int(values["until"]),
+                str(values["mark"]),
+                int(values["attempts"]),
+                float(values["retry_at"]),
+                int(values["retry_from"]),
+            )
         except (ValueError, KeyError, TypeError):
             return cls()
 
@@ -145,7 +161,8 @@ def build_refresh_sensor(
     """Build the sensor that refreshes what is made from a feed's table.
 
     It is level-triggered, as the landing sensors are: it compares the events of the load asset with
-    those of what is made from it. What a run does not refresh is asked for three times in all.
+    those of what is made from it. What a run does not refresh is asked for three times, and then
+    once an hour.
 
     Args:
         feed: The feed.
@@ -166,7 +183,9 @@ def build_refresh_sensor(
         description=description,
     )
     def refresh_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        instance, cursor = context.instance, Cursor.parse(context.cursor)
+        instance, cursor, now = context.instance, Cursor.parse(context.cursor), time.time()
+        if cursor.retry_at and now >= cursor.retry_at:
+            cursor.until, cursor.attempts, cursor.retry_at = cursor.retry_from, MAX_ATTEMPTS - 1, 0
         latest = instance.fetch_materializations(load_key, limit=1).records
         if not latest or latest[0].storage_id == cursor.until:
             return dg.SkipReason(f"feed {feed.name}: nothing was loaded since the last refresh")
@@ -178,13 +197,17 @@ def build_refresh_sensor(
         # A load that is under way tells of its partitions one by one; one run is to take them all.
         busy |= list_keys_in_flight(instance, feed, known)
         wanted = {key: stale[key] for key in known if key in stale and key not in busy}
-        mark = digest(wanted.items()) if wanted else ""
-        cursor.attempts = cursor.attempts + 1 if wanted and mark == cursor.mark else 1
-        cursor.mark = mark
-        if not wanted or cursor.attempts > MAX_ATTEMPTS:
+        mark = digest(wanted.items()) if wanted else cursor.mark
+        if mark != cursor.mark:
+            cursor.mark, cursor.attempts = mark, 0
+        is_given_up = wanted and cursor.attempts >= MAX_ATTEMPTS
+        if is_given_up and not cursor.retry_at:
+            cursor.retry_at, cursor.retry_from = now + RETRY_SECONDS, cursor.until
+        if is_given_up or not wanted:
             if not busy:
                 cursor.until = latest[0].storage_id
             return _skip(feed, cursor, wanted, busy)
+        cursor.attempts += 1
         ranges = group_into_ranges(wanted, known, read_settings().max_files_per_run)
         requests = [
             dg.RunRequest(partition_key=keys[0] if len(keys) == 1 else None, tags=range_tags(keys))
@@ -200,8 +223,11 @@ def _skip(
     feed: Feed, cursor: Cursor, given_up: Iterable[str], busy: Iterable[str]
 ) -> dg.SensorResult:
     reason = f"feed {feed.name}: all is refreshed"
-    if busy:
+    if shown := ", ".join(map(ascii, list(given_up)[:20])):
+        reason = (
+            f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it; tried again in "
+            f"an hour: {shown}"
+        )
+    elif busy:
         reason = f"feed {feed.name}: waiting for runs that are under way"
-    elif shown := ", ".join(map(ascii, list(given_up)[:20])):
-        reason = f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it: {shown}"
     return dg.SensorResult(skip_reason=reason, cursor=str(cursor))

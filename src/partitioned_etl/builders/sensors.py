@@ -52,6 +52,8 @@ TICK_SETTLE_SECONDS = 3.0
 """How long a settle time a tick waits for by itself, once; a longer one is left to later ticks."""
 TICK_TOUCHED_BYTES = 1 << 30
 """How much a tick reads at most to tell touched files from changed ones: about a second."""
+RETRY_SECONDS = 3600
+"""How long what was tried as often as anything is waits until it is tried once more."""
 _MAX_NAMES_LOGGED = 50
 
 
@@ -60,38 +62,60 @@ class Cursor:
     """What a sensor remembers between ticks.
 
     Attributes:
-        asked: Signature digest and attempt per key that was asked for and is not in the ledger.
+        asked: Per key that was asked for and is not in the ledger: signature digest, how often, and
+            when last, in seconds since 1970.
+        basis: Digest of what else a load may have failed for: contract, and whether there is a
+            table.
         said: Digest of what was last said to be ignored.
         removal: Digest of the partitions that were asked to be removed, and the attempt.
         reported_until: Up to when loads are known to be reported, in seconds since 1970.
         requests: A number that grows with every run that is asked for; it makes run keys unique.
     """
 
-    asked: dict[str, tuple[str, int]] = field(default_factory=dict)
+    asked: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    basis: str = ""
     said: str = ""
     removal: tuple[str, int] = ("", 0)
     reported_until: float = 0.0
     requests: int = 0
 
     def attempts(self, file: LandedFile) -> int:
-        """Tell how often a file was asked for since it last changed."""
-        signature, attempts = self.asked.get(file.partition_key, ("", 0))
-        return attempts if signature == digest([file.signature]) else 0
+        """Tell how often a file was asked for since it last changed.
+
+        After a while it is once less than too often: a disk that was full may have room again.
+        """
+        signature, attempts, asked_at = self.asked.get(file.partition_key, ("", 0, 0))
+        if signature != digest([file.signature]):
+            return 0
+        is_long_ago = time.time() - asked_at >= RETRY_SECONDS
+        return min(attempts, MAX_ATTEMPTS - 1) if is_long_ago else attempts
 
     def note(self, file: LandedFile) -> None:
         """Note that a file is asked for now."""
         attempts = self.attempts(file) + 1
-        self.asked[file.partition_key] = (digest([file.signature]), attempts)
+        self.asked[file.partition_key] = (digest([file.signature]), attempts, int(time.time()))
+
+    def hold_against(self, feed: Feed, plan: Plan) -> None:
+        """Forget what was asked for under another contract, or before the table was dropped."""
+        has_rows = any(step.ledger_row for step in plan.steps.values())
+        basis = digest([feed.contract_fingerprint, has_rows])
+        if self.basis and basis != self.basis:
+            self.asked = {}
+        self.basis = basis
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
         """Read a cursor; one that cannot be read is an empty one."""
         try:
             values = json.loads(text or "{}")
-            asked = {key: (str(mark), int(count)) for key, (mark, count) in values["asked"].items()}
+            asked = {
+                key: (str(mark), int(count), int(at))
+                for key, (mark, count, at) in values["asked"].items()
+            }
             mark, count = values["removal"]
             return cls(
                 asked,
+                str(values["basis"]),
                 str(values["said"]),
                 (str(mark), int(count)),
                 float(values["reported_until"]),
@@ -185,6 +209,7 @@ def build_landing_sensor(
         unreported, cursor.reported_until = list_unreported_keys(
             context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until
         )
+        cursor.hold_against(feed, plan)
         candidates = plan.candidates(unreported)
         pending = {*plan.keys(Action.UNSETTLED), *(file.partition_key for file in candidates)}
         cursor.asked = {key: asked for key, asked in cursor.asked.items() if key in pending}
@@ -216,8 +241,8 @@ def build_landing_sensor(
 def describe_given_up(file: LandedFile) -> str:
     """Say that a file was tried as often as a file is."""
     return (
-        f"{file.name} was asked for {MAX_ATTEMPTS} times and neither loaded nor refused; it is not "
-        "asked for again until it changes. See the failed runs for the reason."
+        f"{file.name} was asked for {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
+        "asked for again in an hour, or when it changes. See the failed runs for the reason."
     )
 
 

@@ -99,6 +99,7 @@ def _plan(
         instance, pipeline.reconciliation.load_key, plan.ledger_rows
     )
     cursor = _read_cursor(instance, pipeline.sensor)
+    cursor.hold_against(feed, plan)
     choice = choose_files(
         plan.candidates(unreported), cursor.attempts, in_flight=in_flight, most=most
     )
