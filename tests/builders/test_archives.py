@@ -1,6 +1,7 @@
 """The third asset of the customers: a Parquet copy of each partition."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -8,14 +9,19 @@ import pytest
 
 from conftest import price_rows
 from location import tick_refresh
+from partitioned_etl.builders import archives
 from partitioned_etl.builders.archives import build_archive
 from partitioned_etl.builders.arrivals import build_arrivals
 from partitioned_etl.builders.ranges import range_tags
+from partitioned_etl.builders.refresh import list_stale_keys
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE, customer_archive
+from partitioned_etl.ingest.archive import ArchivedFile, write_archive
+from partitioned_etl.ingest.landing import Listing, list_landed_files
 from partitioned_location import PIPELINES
 
 ASSETS = [CUSTOMER_PRICES_PIPELINE.assets, customer_archive.asset]
 ARCHIVED = dg.AssetKey("archived_file")
+KEYS = ["acme", "globex"]
 
 
 @pytest.fixture
@@ -68,6 +74,47 @@ def test_a_key_that_was_never_loaded_fails_alone_and_writes_nothing(
     assert instance.get_materialized_partitions(ARCHIVED) == {"acme"}
     assert list(archive.parent.rglob("*.parquet")) == [archive / "acme.parquet"]
     assert not list(archive.parent.parent.glob("evil*"))
+
+
+def test_what_is_loaded_while_copies_are_told_of_is_copied_again(
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The load's event would be older than that of the copy of the rows before it."""
+    instance.add_dynamic_partitions("customers", ["acme", "globex"])
+    acme = landing_dir / "customers" / "acme.csv"
+    acme.write_text(price_rows(1))
+    (landing_dir / "customers" / "globex.csv").write_text(price_rows(9))
+    dg.materialize(ASSETS[:1], instance=instance, tags=range_tags(KEYS), resources=resources)
+    corrections = [price_rows(2), price_rows(3)]
+
+    def correct_after(*arguments: Any) -> dict[str, ArchivedFile]:
+        written = write_archive(*arguments)
+        if corrections:
+            acme.write_text(corrections.pop(0))
+            loaded.append(True)
+        return written
+
+    def list_landed_after(*arguments: Any) -> Listing:
+        if loaded and loaded.pop():
+            load = {"instance": instance, "partition_key": "acme", "resources": resources}
+            assert dg.materialize(ASSETS[:1], **load).success
+        return list_landed_files(*arguments)
+
+    loaded: list[bool] = []
+    monkeypatch.setattr(archives, "write_archive", correct_after)
+    monkeypatch.setattr(archives, "list_landed_files", list_landed_after)
+    result = dg.materialize(
+        ASSETS, selection=[ARCHIVED], instance=instance, tags=range_tags(KEYS), resources=resources
+    )
+    assert read_prices(archive / "acme.parquet") == [3]
+    told = [e.partition for e in result.asset_materializations_for_node("archived_file")]
+    assert told == ["acme", "globex", "acme", "acme"]
+    load_key = CUSTOMER_PRICES_PIPELINE.reconciliation.load_key
+    assert not list_stale_keys(instance, load_key, ARCHIVED)
 
 
 def test_the_sensor_asks_for_the_copy_of_what_was_loaded_again(

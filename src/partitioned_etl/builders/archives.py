@@ -4,7 +4,7 @@ Takes a feed; gives the asset, its job and the sensor that writes a copy again w
 was loaded again. Writing is in `ingest/archive.py`; the third asset of a chain is declared so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -20,6 +20,8 @@ from partitioned_etl.ingest.settings import read_settings
 
 ARCHIVE_POOL = "archive"
 """Dagster pool of the steps that write copies; `dagster.yaml` limits every pool to one."""
+_LOCK_WAIT_SECONDS = 3600.0
+"""How long a copy waits for the database: in a pool of its own it waits for the longest load."""
 
 
 def build_archive(
@@ -78,26 +80,33 @@ def build_archive(
     def archived_file(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
     ) -> Iterator[dg.AssetMaterialization]:
-        keys = context.partition_keys
+        keys, missing = list(context.partition_keys), list[str]()
         archive_dir = read_settings().archive_dir
         feed_dir = archive_dir / folder
-        with warehouse.get_connection(archive_dir) as connection:
-            ledger = read_ledger(connection, feed)
-            loaded = [key for key in keys if _is_loaded(ledger.get(key))]
-            written = write_archive(connection, feed, loaded, feed_dir)
-        landed = list_landed_files(feed, landing.directory).files
-        for path in remove_archived_files(feed, feed_dir, {*ledger, *landed}):
-            context.log.info(f"feed {feed.name}: removed {path.name}: its partition is gone")
-        metadata = {key: _describe(archived) for key, archived in written.items()}
-        if feed.on_missing is OnMissing.REMOVE:
-            no_rows = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
-            metadata |= {key: no_rows for key in keys if key not in written}
-        missing = [key for key in keys if key not in metadata]
-        for key, of_key in metadata.items():
-            yield dg.AssetMaterialization(name, partition=key, metadata=of_key)
+        while keys:
+            before = _list_load_events(context.instance, load_key)
+            with warehouse.get_connection(
+                archive_dir, lock_wait_seconds=_LOCK_WAIT_SECONDS
+            ) as connection:
+                ledger = read_ledger(connection, feed)
+                loaded = [key for key in keys if _is_loaded(ledger.get(key))]
+                written = write_archive(connection, feed, loaded, feed_dir)
+            landed = list_landed_files(feed, landing.directory).files
+            for path in remove_archived_files(feed, feed_dir, {*ledger, *landed}):
+                context.log.info(f"feed {feed.name}: removed {path.name}: its partition is gone")
+            metadata = {key: _describe(archived) for key, archived in written.items()}
+            if feed.on_missing is OnMissing.REMOVE:
+                no_rows = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
+                metadata |= {key: no_rows for key in keys if key not in written}
+            missing += [key for key in keys if key not in metadata]
+            for key, of_key in metadata.items():
+                yield dg.AssetMaterialization(name, partition=key, metadata=of_key)
+            # A load that ended meanwhile told of itself before these copies of older rows did.
+            after = _list_load_events(context.instance, load_key)
+            keys = [key for key in metadata if after.get(key) != before.get(key)]
         if missing:
             raise dg.Failure(
-                f"feed {feed.name}: {len(missing)} of {len(keys)} partitions are "
+                f"feed {feed.name}: {len(missing)} of {len(context.partition_keys)} partitions are "
                 f"not loaded and have no copy: {', '.join(map(ascii, missing[:20]))}",
                 allow_retries=False,
             )
@@ -111,6 +120,13 @@ def build_archive(
         job_description=f"Write the copies of {feed.name} again: one partition or a range.",
         sensor=f"{feed.name}_archive_sensor",
         sensor_description="Writes the copy of a partition when the partition was loaded again.",
+    )
+
+
+def _list_load_events(instance: dg.DagsterInstance, load_key: dg.AssetKey) -> Mapping[str, int]:
+    """Give, per partition key, the event that told of its last load."""
+    return instance.get_latest_storage_id_by_partition(
+        load_key, dg.DagsterEventType.ASSET_MATERIALIZATION
     )
 
 

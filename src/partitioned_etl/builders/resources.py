@@ -80,12 +80,15 @@ class Warehouse(DuckDBResource):
         return read_settings().memory_limit if limit is None else limit
 
     @contextmanager
-    def get_connection(self, directory: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def get_connection(
+        self, directory: Path | None = None, *, lock_wait_seconds: float | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the database for one piece of work.
 
         Args:
             directory: The one directory that statements may reach; by default the landing
                 directory.
+            lock_wait_seconds: How long to wait for another process; by default, as it is set.
 
         Raises:
             WarehouseLockedError: Another process held the file for longer than the wait.
@@ -93,7 +96,7 @@ class Warehouse(DuckDBResource):
         with connect(
             self.path,
             directory or self.landing.directory,
-            lock_wait_seconds=self.lock_wait,
+            lock_wait_seconds=self.lock_wait if lock_wait_seconds is None else lock_wait_seconds,
             memory_limit=self.most_memory,
             log=logging.getLogger(__name__),
         ) as connection:
