@@ -56,6 +56,7 @@ def test_the_code_location_holds_exactly_these() -> None:
         "supplier_stock_job",
         "supplier_stock_reconcile_job",
         "customer_prices_archive_job",
+        "arrivals_job",
     }
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "daily_landing_sensor",

@@ -1,14 +1,19 @@
 """The calendar of arrivals: one asset over all feeds."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from conftest import order_rows, price_rows
+from partitioned_etl.builders import arrivals
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS_PIPELINE
+from partitioned_etl.reports.arrivals import draw_calendar
 
 ARRIVALS = dg.AssetKey("arrivals")
 
@@ -63,3 +68,67 @@ def test_the_asset_depends_on_every_load_asset_and_has_no_partitions() -> None:
         "stg_orders",
         "supplier_stock",
     }
+
+
+@pytest.fixture
+def drawn(
+    landing_dir: Path, resources: dict[str, object], instance: dg.DagsterInstance, reports: Path
+) -> Callable[[], None]:
+    """Draw the calendar."""
+
+    def draw() -> None:
+        dg.materialize([defs.get_assets_def(ARRIVALS)], instance=instance, resources=resources)
+
+    return draw
+
+
+def asks(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, moment: datetime) -> bool:
+    """Tell whether the sensor asks for the calendar at a moment."""
+    with monkeypatch.context() as clock, dg.build_sensor_context(instance=instance) as context:
+        now = {"now": classmethod(lambda *_: moment)}
+        clock.setattr(arrivals, "datetime", type("Clock", (datetime,), now))
+        return isinstance(defs.get_sensor_def("arrivals_sensor")(context), dg.RunRequest)
+
+
+def test_it_is_drawn_after_each_load_and_refusal_but_once_a_minute(
+    instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.combine(datetime.now(UTC), time(12), UTC)
+    monkeypatch.setattr(arrivals, "_EVERY_DAY_AT", time(23, 59))
+    assert not asks(instance, monkeypatch, now)
+    instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
+    assert asks(instance, monkeypatch, now)
+    run = instance.create_run_for_job(defs.resolve_job_def("arrivals_job"))
+    assert not asks(instance, monkeypatch, now)
+    instance.delete_run(run.run_id)
+    drawn()
+    now = datetime.now(UTC)
+    assert not asks(instance, monkeypatch, now + timedelta(minutes=2))
+    instance.report_runless_asset_event(dg.AssetObservation("stg_orders", partition="x"))
+    assert not asks(instance, monkeypatch, now + timedelta(seconds=30))
+    assert asks(instance, monkeypatch, now + timedelta(minutes=2))
+
+
+def test_a_load_that_ends_while_it_is_drawn_is_drawn_afterwards(
+    instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "_EVERY_DAY_AT", time(23, 59))
+
+    def draw(*arguments: Any) -> bytes:
+        instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
+        return draw_calendar(*arguments)
+
+    monkeypatch.setattr(arrivals, "draw_calendar", draw)
+    drawn()
+    assert asks(instance, monkeypatch, datetime.now(UTC) + timedelta(minutes=2))
+
+
+def test_it_is_drawn_every_morning(
+    instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn()
+    instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
+    drawn()
+    tomorrow = datetime.combine(datetime.now(UTC) + timedelta(days=1), time(7), UTC)
+    assert not asks(instance, monkeypatch, tomorrow)
+    assert asks(instance, monkeypatch, tomorrow + timedelta(minutes=20))

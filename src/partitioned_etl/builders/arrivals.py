@@ -5,23 +5,27 @@ that draws them again. Judging is in `ingest/arrivals.py`, drawing in `reports/a
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
+from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.builders.runs import UNFINISHED
 from partitioned_etl.ingest.arrivals import Arrival, ArrivalStatus, list_arrivals
 from partitioned_etl.ingest.ledger import read_ledger
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.reports.arrivals import data_uri, draw_calendar, write_page
 
 ARRIVALS_ASSET = "arrivals"
-EVERY_MINUTE = "* * * * *"
-ONCE_A_DAY = "15 7 * * *"
+DRAWN_AFTER = "drawn_after_event"
+"""Metadata of the asset: the newest event of the load assets that it was drawn after."""
+_EVERY_DAY_AT = time(7, 15)
+_LEAST_PAUSE = timedelta(minutes=1)
 
 
 def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
@@ -30,26 +34,23 @@ def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
     Args:
         pipelines: The pipelines of all feeds.
     """
-    updated = dg.AutomationCondition.any_deps_updated().since_last_handled()
-    condition = dg.AutomationCondition.cron_tick_passed(EVERY_MINUTE) & updated
-    condition |= dg.AutomationCondition.cron_tick_passed(ONCE_A_DAY)
+    load_keys = [pipeline.reconciliation.load_key for pipeline in pipelines]
 
     @dg.asset(
         name=ARRIVALS_ASSET,
-        deps=[pipeline.reconciliation.load_key for pipeline in pipelines],
-        automation_condition=condition & ~dg.AutomationCondition.in_progress(),
+        deps=load_keys,
         pool=DUCKDB_POOL,
         kinds={"matplotlib", "html"},
         group_name=ARRIVALS_ASSET,
         description=(
             "A calendar of all feeds: which files came, came late, were refused or are missing. "
-            "Drawn again at most once a minute after a load, and every morning."
+            "Drawn again at most once a minute after a load or a refusal, and every morning."
         ),
     )
     def arrivals(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
     ) -> dg.MaterializeResult:
-        now = datetime.now(UTC)
+        now, newest = datetime.now(UTC), _find_newest_event(context.instance, load_keys)
         found: dict[str, list[Arrival]] = {}
         with warehouse.get_connection() as connection:
             for pipeline in pipelines:
@@ -65,18 +66,68 @@ def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
             metadata={
                 "calendar": dg.MetadataValue.md(f"![Calendar of arrivals]({data_uri(image)})"),
                 "page": dg.MetadataValue.path(page),
+                DRAWN_AFTER: dg.MetadataValue.text(str(newest)),
                 **{f"{status}_files": _count(found, status) for status in ArrivalStatus},
             }
         )
 
-    sensor = dg.AutomationConditionSensorDefinition(
-        "arrivals_sensor",
-        target=[arrivals],
+    job = dg.define_asset_job(
+        f"{ARRIVALS_ASSET}_job", selection=[arrivals], description="Draw the calendar of arrivals."
+    )
+    return dg.Definitions(
+        assets=[arrivals], jobs=[job], sensors=[_build_sensor(job, arrivals.key, load_keys)]
+    )
+
+
+def _build_sensor(
+    job: AssetJob, drawn_key: dg.AssetKey, load_keys: Sequence[dg.AssetKey]
+) -> dg.SensorDefinition:
+    """Build the sensor that draws the calendar again; what fails is drawn with the next event."""
+
+    @dg.sensor(
+        name="arrivals_sensor",
+        job=job,
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Draws the calendar of arrivals again after loads, and every morning.",
     )
-    return dg.Definitions(assets=[arrivals], sensors=[sensor])
+    def arrivals_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        instance, now = context.instance, datetime.now(UTC)
+        if instance.get_runs_count(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)):
+            return dg.SkipReason("the calendar is being drawn")
+        newest = str(_find_newest_event(instance, load_keys))
+        drawn_after, drawn_at = _find_drawn(instance, drawn_key)
+        if newest == drawn_after == "0":
+            return dg.SkipReason("nothing has come yet")
+        morning = datetime.combine(now, _EVERY_DAY_AT, UTC)
+        if drawn_at < morning <= now:
+            return dg.RunRequest(run_key=f"{newest}, {morning:%Y-%m-%d}")
+        if newest == drawn_after:
+            return dg.SkipReason("nothing came since the calendar was drawn")
+        if now - drawn_at < _LEAST_PAUSE:
+            return dg.SkipReason("the calendar was drawn less than a minute ago")
+        return dg.RunRequest(run_key=newest)
+
+    return arrivals_sensor
+
+
+def _find_newest_event(instance: dg.DagsterInstance, load_keys: Sequence[dg.AssetKey]) -> int:
+    """Give the newest event that told of a load or a refusal; 0 if there is none."""
+    told = (
+        fetch(key, limit=1).records
+        for fetch in (instance.fetch_materializations, instance.fetch_observations)
+        for key in load_keys
+    )
+    return max((record.storage_id for records in told for record in records), default=0)
+
+
+def _find_drawn(instance: dg.DagsterInstance, drawn_key: dg.AssetKey) -> tuple[str, datetime]:
+    """Tell after which event the calendar was drawn, and when; long ago, if it never was."""
+    for record in instance.fetch_materializations(drawn_key, limit=1).records:
+        drawn = record.asset_materialization
+        after = drawn.metadata.get(DRAWN_AFTER) if drawn else None
+        return str(after.value) if after else "", datetime.fromtimestamp(record.timestamp, UTC)
+    return "0", datetime.fromtimestamp(0, UTC)
 
 
 def _count(found: dict[str, list[Arrival]], status: ArrivalStatus) -> dg.IntMetadataValue:
