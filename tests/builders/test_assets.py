@@ -297,6 +297,33 @@ def test_the_step_declares_batching_pool_and_owners() -> None:
         assert spec.description
 
 
+def test_checks_that_are_executed_by_themselves_judge_what_is_loaded(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    """As button *Execute all* of the web UI does, which gives no partition."""
+    (customers / "b.csv").write_text(price_rows(-1))
+    load_all(instance, resources)
+    job = dg.define_asset_job("all_checks", selection=dg.AssetSelection.checks_for_assets(LOAD))
+    location = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+    result = location.resolve_job_def("all_checks").execute_in_process(instance=instance)
+    assert result.success
+    verdicts = {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
+    assert verdicts.pop("share_price_is_positive") is False
+    assert len(verdicts) == 3
+    assert all(verdicts.values()), verdicts
+
+
+def test_a_run_without_a_partition_is_refused(
+    customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    result = dg.materialize(
+        [customer_assets], instance=instance, resources=resources, raise_on_error=False
+    )
+    failure = result.get_step_failure_events()[0].step_failure_data
+    assert failure.error
+    assert "the run has no partition keys" in failure.error.message
+
+
 @pytest.mark.parametrize("job_name", ["customer_prices_job", "customer_prices_archive_job"])
 def test_how_often_dagster_is_asked_for_its_keys_does_not_grow_with_the_range(
     customers: Path,
