@@ -1,6 +1,6 @@
 """The picture and the page of arrivals."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from ingest.workbench import NOTES, ORDERS, PRICES
 from partitioned_etl.ingest.arrivals import Arrival, ArrivalStatus
@@ -40,4 +40,16 @@ def test_the_page_names_all_that_is_not_simply_loaded_and_shows_hostile_keys_as_
     assert "<td>2024-01-01</td>" not in page
     assert "<td>&lt;script&gt;</td><td>refused</td><td>&lt;img src=x onerror" in page
     assert "<script" not in page
+
+
+def test_a_page_that_is_cut_names_the_latest_of_all_feeds() -> None:
+    latest = Arrival("acme", date(2024, 3, 9), ArrivalStatus.REFUSED, "today")
+    history = [
+        Arrival(f"{number:04}", date(2018, 1, 1) + timedelta(number), ArrivalStatus.MISSING)
+        for number in range(1000)
+    ]
+    page = write_page(b"image", {"customers": [latest], PRICES.name: history}, DRAWN_AT)
+    assert "<td>acme</td>" in page
+    assert ("<td>0999</td>" in page, "<td>0500</td>" in page) == (True, False)
+    assert "The latest 500 of 1001." in page
     assert "http://" not in page

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from html import escape
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from partitioned_etl.ingest.arrivals import Arrival, ArrivalStatus
@@ -80,17 +81,20 @@ def write_page(image: bytes, arrivals: Mapping[str, Sequence[Arrival]], drawn_at
         arrivals: The arrivals of each feed, by its name.
         drawn_at: When they were looked up, UTC.
     """
-    rows = [
-        (name, arrival.partition_key, arrival.status, arrival.reason)
+    told = [
+        (arrival.day, name, arrival)
         for name, of_feed in arrivals.items()
         for arrival in of_feed
         if arrival.status is not ArrivalStatus.LOADED
     ]
-    cells = "\n".join(
-        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>"
-        for row in rows[-MOST_NAMED:]
+    latest = sorted(told, key=itemgetter(0))[-MOST_NAMED:]
+    rows = sorted(
+        (name, arrival.partition_key, arrival.status, arrival.reason) for _, name, arrival in latest
     )
-    more = f"<p>The latest {MOST_NAMED} of {len(rows)}.</p>" if len(rows) > MOST_NAMED else ""
+    cells = "\n".join(
+        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows
+    )
+    more = f"<p>The latest {MOST_NAMED} of {len(told)}.</p>" if len(told) > MOST_NAMED else ""
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
