@@ -64,7 +64,8 @@ class _TakeMail(socketserver.StreamRequestHandler):
                 self.wfile.write(b"354 go on\r\n")
                 lines = iter(self.rfile.readline, b".\r\n")
                 self.server.mails.append(b"".join(lines).decode())
-            self.wfile.write(b"250 ok\r\n")
+            is_end = line.upper().startswith(b"QUIT")
+            self.wfile.write(b"221 bye\r\n" if is_end else b"250 ok\r\n")
 
 
 @contextmanager
@@ -211,6 +212,22 @@ def test_a_webhook_that_fails_is_logged_and_the_mail_still_goes(
     with caplog.at_level(logging.ERROR):
         send_alert(ALERT, read_settings(), logging.getLogger("test"))
     assert "alert not delivered by webhook: HTTPError" in caplog.text
+    assert len(mailbox.mails) == 1
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port/x", "http://{}"])
+def test_a_webhook_that_cannot_be_spoken_to_is_logged_and_the_mail_still_goes(
+    address: str,
+    mailbox: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A port that is none, and a server of another protocol: here, the one for mail."""
+    server = read_settings().alert_smtp_server
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", address.format(server))
+    with caplog.at_level(logging.ERROR):
+        assert send_alert(ALERT, read_settings(), logging.getLogger("test"))
+    assert "alert not delivered by webhook: ConnectionError" in caplog.text
     assert len(mailbox.mails) == 1
 
 

@@ -81,6 +81,7 @@ def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> bool:
 
 def _post(alert: Alert, settings: Settings) -> None:
     # Every process of the code location loads this module, and few post anything.
+    from http.client import HTTPException
     from urllib.request import Request, urlopen
 
     body = {"text": alert.sentence, **asdict(alert)}
@@ -90,8 +91,11 @@ def _post(alert: Alert, settings: Settings) -> None:
         headers={"Content-Type": "application/json"},
         method="POST",
     )
-    with urlopen(request, timeout=TIMEOUT_SECONDS):
-        pass
+    try:
+        with urlopen(request, timeout=TIMEOUT_SECONDS):
+            pass
+    except HTTPException as error:
+        raise ConnectionError("what answers there does not speak HTTP") from error
 
 
 def _mail(alert: Alert, settings: Settings) -> None:
