@@ -281,7 +281,7 @@ def find_touched(plan: Plan, *, max_bytes: int, contract: str = "") -> list[Step
 
     Args:
         plan: The plan; it is changed.
-        max_bytes: How much to read at most; a file beyond that stays `CHANGED`.
+        max_bytes: How much to read at most; a file that exceeds what is left stays `CHANGED`.
         contract: Fingerprint of the feed's contract; a file refused under another stays `CHANGED`.
 
     Returns:
@@ -295,9 +295,9 @@ def find_touched(plan: Plan, *, max_bytes: int, contract: str = "") -> list[Step
             continue
         if not _stands(row, contract):
             continue
+        if row.size_bytes > max_bytes:
+            continue
         max_bytes -= row.size_bytes
-        if max_bytes < 0:
-            break
         try:
             same = hash_landed_file(file) == row.sha256
         except LandedFileError:
