@@ -39,7 +39,7 @@ WORKING_DAYS = make_feed("working_days", "{date:%Y-%m-%d}.csv")
 
 WINDOW = {"start": "2018-01-01", "end": "2018-04-02"}
 MONDAY_TO_FRIDAY = dg.TimeWindowPartitionsDefinition(
-    **WINDOW, fmt="%Y-%m-%d", cron_schedule="0 0 * * 1-5"
+    start=WINDOW["start"], end=WINDOW["end"], fmt="%Y-%m-%d", cron_schedule="0 0 * * 1-5"
 )
 NAMES = ("north", "east", "south", "west")
 PIPELINES = {
