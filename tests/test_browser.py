@@ -4,6 +4,7 @@ Headless Chromium drives the pages of a plain `dagster dev`; what a click did is
 the database. Every page also has to do without the internet and without an error in its console.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from conftest import ORDER_HEADER, price_rows
 from dagster_state import (
@@ -158,12 +160,13 @@ def turn(page: Page, server: DevServer, sensor: str, *, on: bool) -> bool:
     """
     wanted, mutation = ("RUNNING", "startSensor") if on else ("STOPPED", "stopSensor")
     if read_sensor_status(server, sensor) != wanted:
-        # Until the page knows the state, the switch looks off and does nothing.
         page.goto("/automation", wait_until="networkidle")
         switch = find_switch(page, sensor)
         expect(switch).to_be_checked(checked=not on)
-        # The checkbox is out of sight; the label around it is what is drawn.
-        click_and_read_answer(page, switch.locator(".."), mutation)
+        # Until the page knows the state, the switch looks off and does nothing.
+        with contextlib.suppress(PlaywrightTimeoutError):
+            # The checkbox is out of sight; the label around it is what is drawn.
+            click_and_read_answer(page, switch.locator(".."), mutation, timeout_ms=5_000)
     return read_sensor_status(server, sensor) == wanted
 
 
@@ -339,10 +342,12 @@ def expect_text_only(tables: Locator) -> None:
     expect(preview.locator("td").locator("a, b, iframe, img, script, strong")).to_have_count(0)
 
 
-def click_and_read_answer(page: Page, button: Locator, mutation: str) -> dict[str, Any]:
+def click_and_read_answer(
+    page: Page, button: Locator, mutation: str, *, timeout_ms: float | None = None
+) -> dict[str, Any]:
     """Click, and give what the server answered to the mutation that the click sent."""
     with page.expect_response(
-        lambda response: f"{mutation}(" in (response.request.post_data or "")
+        lambda response: f"{mutation}(" in (response.request.post_data or ""), timeout=timeout_ms
     ) as answer:
         button.click()
     return answer.value.json()["data"][mutation]

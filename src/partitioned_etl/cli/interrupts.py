@@ -1,7 +1,7 @@
-"""Interrupts: a Ctrl-C that came while Dagster executed a run.
+"""Interrupts: a Ctrl-C that came while Dagster executed a run, or DuckDB a statement.
 
-Gives what tells of it after the run: Dagster takes it for a failure of the run, or, between two
-steps, for nothing, and in neither case for the end of the command.
+Gives what tells of it afterwards: Dagster takes it for a failure of the run, or, between two steps,
+for nothing, DuckDB for an error, and none of them for the end of the command.
 """
 
 import os
