@@ -103,7 +103,7 @@ def test_attempts_are_counted_while_a_run_is_under_way(customers: dg.DagsterInst
     assert asked == [["a", "b"]] * 3
 
 
-def test_what_was_given_up_is_asked_for_once_an_hour(
+def test_what_was_given_up_is_asked_for_once_an_hour_whatever_else_is_loaded(
     customers: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(customers, "a")
@@ -113,16 +113,30 @@ def test_what_was_given_up_is_asked_for_once_an_hour(
         with monkeypatch.context() as later:
             later.setattr(time, "time", lambda now=now: now)
             of_hour = []
-            for _ in range(5):
+            for other in ("b", "d", "e", "b", "d"):
+                load(customers, other)
                 keys, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
-                of_hour += keys
-        asked.append(len(of_hour))
-        if hours == 0.5:
-            load(customers, "b")
-            refresh(customers, "b")
-    assert asked == [3, 0, 1, 0, 1]
+                of_hour += [key for of_run in keys for key in of_run]
+                refresh(customers, other)
+        asked.append("".join(sorted(of_hour)))
+    assert asked == ["aaabbdde", "bbdde", "abbdde", "bbdde", "abbdde"]
     refresh(customers, "a")
     assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == []
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, None)[0] == []
+
+
+def test_runs_that_fail_one_after_another_are_no_new_start(customers: dg.DagsterInstance) -> None:
+    """The archive's pool has one slot: while one run is under way, another has failed before."""
+    load(customers, "a", "c")
+    job = defs.resolve_job_def("customer_prices_archive_job")
+    cursor, asked = None, []
+    for turn in range(10):
+        busy = {"dagster/partition": "ac"[turn % 2]}
+        run = customers.create_run_for_job(job, tags=busy)
+        keys, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+        asked += [key for of_run in keys for key in of_run]
+        customers.report_run_failed(run)
+    assert sorted(asked) == ["a"] * 3 + ["c"] * 3
 
 
 def test_a_key_that_dagster_does_not_know_any_more_is_not_asked_for(
@@ -134,7 +148,7 @@ def test_a_key_that_dagster_does_not_know_any_more_is_not_asked_for(
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "x", "[1]", "null", '{"other": 1}', '{"until": "x", "mark": "", "attempts": 0}'],
+    [None, "", "x", "[1]", "null", '{"other": 1}', '{"until": "x", "asked": {}}'],
 )
 def test_a_cursor_that_cannot_be_read_is_empty(text: str | None) -> None:
     assert Cursor.parse(text) == Cursor()

@@ -8,8 +8,9 @@ apart into a run each.
 
 import json
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 
 import dagster as dg
 
@@ -20,7 +21,6 @@ from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
 from partitioned_etl.builders.sensors import (
     MAX_RUNS_PER_TICK,
     RETRY_SECONDS,
-    digest,
     read_tick_interval,
 )
 from partitioned_etl.ingest.feed import Feed
@@ -50,36 +50,41 @@ class Cursor:
     """What a refresh sensor remembers between ticks.
 
     Attributes:
-        until: Up to which event of the load asset all that was loaded is refreshed, or given up.
-        mark: Digest of what was asked for last.
-        attempts: How often.
-        retry_at: When to look again at what was given up, in seconds since 1970; 0 for nothing.
-        retry_from: After which event of the load asset to look then.
+        until: Up to which event of the load asset all that was loaded is refreshed.
+        asked: Per key that was asked for and is not refreshed: the event of its load, how often,
+            and when last, in seconds since 1970.
     """
 
     until: int = 0
-    mark: str = ""
-    attempts: int = 0
-    retry_at: float = 0.0
-    retry_from: int = 0
+    asked: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def attempts(self, key: str, event_id: int) -> int:
+        """Tell how often a key was asked for since its load; after an hour, once less."""
+        asked_for, attempts, asked_at = self.asked.get(key, (0, 0, 0))
+        if asked_for != event_id:
+            return 0
+        is_long_ago = time.time() - asked_at >= RETRY_SECONDS
+        return min(attempts, MAX_ATTEMPTS - 1) if is_long_ago else attempts
+
+    def note(self, key: str, event_id: int) -> None:
+        """Note that a key is asked for now."""
+        self.asked[key] = (event_id, self.attempts(key, event_id) + 1, int(time.time()))
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
         """Read a cursor; one that cannot be read is an empty one."""
         try:
             values = json.loads(text or "{}")
-            return cls(
-                int(values["until"]),
-                str(values["mark"]),
-                int(values["attempts"]),
-                float(values["retry_at"]),
-                int(values["retry_from"]),
-            )
-        except (ValueError, KeyError, TypeError):
+            asked = {
+                key: (int(event_id), int(count), int(at))
+                for key, (event_id, count, at) in values["asked"].items()
+            }
+            return cls(int(values["until"]), asked)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
     def __str__(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), separators=(",", ":"))
 
 
 def list_stale_keys(
@@ -183,35 +188,35 @@ def build_refresh_sensor(
         description=description,
     )
     def refresh_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        instance, cursor, now = context.instance, Cursor.parse(context.cursor), time.time()
-        if cursor.retry_at and now >= cursor.retry_at:
-            cursor.until, cursor.attempts, cursor.retry_at = cursor.retry_from, MAX_ATTEMPTS - 1, 0
+        instance, cursor = context.instance, Cursor.parse(context.cursor)
         latest = instance.fetch_materializations(load_key, limit=1).records
         if not latest or latest[0].storage_id == cursor.until:
             return dg.SkipReason(f"feed {feed.name}: nothing was loaded since the last refresh")
         known = list_partition_keys(partitions_def, instance)
-        stale = list_stale_keys(instance, load_key, made, cursor.until)
         filters = dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)
         runs = [record.dagster_run for record in instance.get_run_records(filters)]
-        busy = {key for run in runs for key in keys_of_run(run.tags, known)}
+        refreshing = {key for run in runs for key in keys_of_run(run.tags, known)}
         # A load that is under way tells of its partitions one by one; one run is to take them all.
-        busy |= list_keys_in_flight(instance, feed, known)
-        wanted = {key: stale[key] for key in known if key in stale and key not in busy}
-        mark = digest(wanted.items()) if wanted else cursor.mark
-        if mark != cursor.mark:
-            cursor.mark, cursor.attempts = mark, 0
-        is_given_up = wanted and cursor.attempts >= MAX_ATTEMPTS
-        if is_given_up and not cursor.retry_at:
-            cursor.retry_at, cursor.retry_from = now + RETRY_SECONDS, cursor.until
-        if is_given_up or not wanted:
-            if not busy:
-                cursor.until = latest[0].storage_id
-            return _skip(feed, cursor, wanted, busy)
-        cursor.attempts += 1
-        ranges = group_into_ranges(wanted, known, read_settings().max_files_per_run)
+        busy = refreshing | list_keys_in_flight(instance, feed, known)
+        found = list_stale_keys(instance, load_key, made, cursor.until)
+        stale = {key: found[key] for key in known if key in found}
+        cursor.until = min(stale.values()) - 1 if stale else latest[0].storage_id
+        cursor.asked = {
+            key: asked for key, asked in cursor.asked.items() if stale.get(key) == asked[0]
+        }
+        free = [key for key in stale if key not in busy]
+        wanted = [key for key in free if cursor.attempts(key, stale[key]) < MAX_ATTEMPTS]
+        most = read_settings().max_files_per_run
+        some = wanted[: max(0, 2 * most - len(refreshing))]
+        ranges = group_into_ranges(some, known, most)[:MAX_RUNS_PER_TICK]
+        if not ranges:
+            given_up = [] if wanted else free
+            return dg.SensorResult(skip_reason=_tell(feed, given_up, busy), cursor=str(cursor))
+        for key in chain.from_iterable(ranges):
+            cursor.note(key, stale[key])
         requests = [
             dg.RunRequest(partition_key=keys[0] if len(keys) == 1 else None, tags=range_tags(keys))
-            for keys in ranges[:MAX_RUNS_PER_TICK]
+            for keys in ranges
         ]
         context.log.info(f"feed {feed.name}: asked for {len(requests)} run(s) of {job.name}")
         return dg.SensorResult(run_requests=requests, cursor=str(cursor))
@@ -219,15 +224,13 @@ def build_refresh_sensor(
     return refresh_sensor
 
 
-def _skip(
-    feed: Feed, cursor: Cursor, given_up: Iterable[str], busy: Iterable[str]
-) -> dg.SensorResult:
-    reason = f"feed {feed.name}: all is refreshed"
-    if shown := ", ".join(map(ascii, list(given_up)[:20])):
-        reason = (
-            f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it; tried again in "
+def _tell(feed: Feed, given_up: Sequence[str], busy: Collection[str]) -> str:
+    """Say why no run is asked for."""
+    if shown := ", ".join(map(ascii, given_up[:20])):
+        return (
+            f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it; asked for once "
             f"an hour: {shown}"
         )
-    elif busy:
-        reason = f"feed {feed.name}: waiting for runs that are under way"
-    return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
+    if busy:
+        return f"feed {feed.name}: waiting for runs that are under way"
+    return f"feed {feed.name}: all is refreshed"
