@@ -181,10 +181,12 @@ def build_landing_sensor(
             context.instance, feed=feed, location_name=_location_name(context), log=context.log
         )
 
-        def look() -> tuple[list[str], Plan]:
-            # The keys first: the plan then takes the memory that Dagster's query needed.
+        def look() -> tuple[list[str], set[str], Plan]:
+            # Dagster is asked first: what a run has loaded meanwhile, the plan then tells. And the
+            # plan takes the memory that the query for the keys needed.
             known = list_partition_keys(partitions_def, context.instance)
-            return known, plan_feed(
+            in_flight = list_keys_in_flight(context.instance, feed, known)
+            plan = plan_feed(
                 feed,
                 list_files_in_window(feed, landing.directory, partitions_def),
                 landing.directory,
@@ -194,18 +196,18 @@ def build_landing_sensor(
                 memory_limit=warehouse.most_memory,
                 touched_max_bytes=TICK_TOUCHED_BYTES,
             )
+            return known, in_flight, plan
 
         try:
-            known, plan = look()
+            known, in_flight, plan = look()
             if plan.is_settling and landing.settle_time <= TICK_SETTLE_SECONDS:
                 # What has just landed is settled sooner than the next tick comes.
                 del known, plan
                 time.sleep(landing.settle_time)
-                known, plan = look()
+                known, in_flight, plan = look()
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
         _say_what_is_passed_over(context, feed, plan, cursor)
-        in_flight = list_keys_in_flight(context.instance, feed, known)
         unreported, cursor.reported_until = list_unreported_keys(
             context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until
         )
@@ -242,7 +244,7 @@ def describe_given_up(file: LandedFile) -> str:
     """Say that a file was tried as often as a file is."""
     return (
         f"{file.name} was asked for {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
-        "asked for again in an hour, or when it changes. See the failed runs for the reason."
+        "asked for once an hour, and when it changes. See the failed runs for the reason."
     )
 
 
