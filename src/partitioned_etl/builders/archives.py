@@ -12,6 +12,7 @@ from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.loads import table_schema
 from partitioned_etl.builders.refresh import Refresh, build_refresh
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.builders.runs import PROCESS_TAG
 from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.landing import list_landed_files
@@ -21,7 +22,8 @@ from partitioned_etl.ingest.settings import read_settings
 ARCHIVE_POOL = "archive"
 """Dagster pool of the steps that write copies; `dagster.yaml` limits every pool to one."""
 _LOCK_WAIT_SECONDS = 3600.0
-"""How long a copy waits for the database: in a pool of its own it waits for the longest load."""
+"""How long the daemon's runs wait for the database: they have a pool of their own, and so wait here
+for the longest load."""
 
 
 def build_archive(
@@ -83,11 +85,11 @@ def build_archive(
         keys, missing = list(context.partition_keys), list[str]()
         archive_dir = read_settings().archive_dir
         feed_dir = archive_dir / folder
+        is_of_daemon = PROCESS_TAG not in context.run.tags
+        lock_wait = _LOCK_WAIT_SECONDS if is_of_daemon else warehouse.lock_wait
         while keys:
-            before = _list_load_events(context.instance, load_key)
-            with warehouse.get_connection(
-                archive_dir, lock_wait_seconds=_LOCK_WAIT_SECONDS
-            ) as connection:
+            with warehouse.get_connection(archive_dir, lock_wait_seconds=lock_wait) as connection:
+                before = _list_load_events(context.instance, load_key)
                 ledger = read_ledger(connection, feed)
                 loaded = [key for key in keys if _is_loaded(ledger.get(key))]
                 written = write_archive(connection, feed, loaded, feed_dir)
