@@ -212,14 +212,16 @@ def test_texts_that_look_like_numbers_stay_texts_and_templates_are_rendered_ever
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LEAST", "10")
-    monkeypatch.setenv("FOLDER", "2024")
+    monkeypatch.setenv("YEAR", "2024")
+    monkeypatch.setenv("VERSION", "1.10")
     component = FileFeed.resolve_from_yaml(
         """
         name: stock
         pattern: "{key}.csv"
         partitioning: static
         keys: ["101", "1.50", "None"]
-        folder: "{{ env.FOLDER }}"
+        folder: "{{ env.YEAR }}_{{ env.LEAST }}"
+        description: "{{ env.VERSION }}"
         tags: {tier: "1"}
         columns: {amount: {type: DOUBLE, description: "At least {{ env.LEAST }}"}}
         max_rejected_rows: "{{ env.LEAST }}"
@@ -232,7 +234,7 @@ def test_texts_that_look_like_numbers_stay_texts_and_templates_are_rendered_ever
     )
     assert component.pipeline.partitions_def.get_partition_keys() == ["101", "1.50", "None"]
     feed = component.feed
-    assert (feed.folder, feed.max_rejected_rows) == ("2024", 10)
+    assert (feed.folder, feed.description, feed.max_rejected_rows) == ("2024_10", "1.10", 10)
     assert feed.column_descriptions == {"amount": "At least 10"}
     assert (feed.row_rules[0].expression, feed.row_rules[0].reason) == ("amount > 10", "10")
     assert component.pipeline.assets.tags_by_key[dg.AssetKey("stock")]["tier"] == "1"

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from partitioned_etl.builders.jobs import ScheduleTime
 from partitioned_etl.builders.partitions import build_partitions_def
@@ -22,20 +22,14 @@ from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.formats import CsvFormat, Format, JsonLinesFormat, ParquetFormat
 
 
-class _Texts(dg.Model):
-    """Attributes that are texts, also where a template such as `{{ env.YEAR }}` gives a number."""
-
-    model_config = ConfigDict(coerce_numbers_to_str=True)
-
-
-class Column(_Texts):
+class Column(dg.Model):
     """A column with more than a type."""
 
     type: str
     description: str = ""
 
 
-class Rule(_Texts):
+class Rule(dg.Model):
     """What must be true of every row, as `RowRule` takes it."""
 
     name: str
@@ -44,7 +38,7 @@ class Rule(_Texts):
     reason: str
 
 
-class CsvDialect(_Texts):
+class CsvDialect(dg.Model):
     """How CSV files are written, as `CsvFormat` takes it."""
 
     delimiter: str | None = None
@@ -75,7 +69,12 @@ def _render(context: dg.ResolutionContext, value: Any) -> Any:
     would be a number. It also leaves out what lies in a model.
     """
     if isinstance(value, str):
-        return context.resolve_value(value) if "{{" in value else value
+        if "{{" not in value:
+            return value
+        rendered = context.resolve_value(value)
+        is_number = isinstance(rendered, int | float) and not isinstance(rendered, bool)
+        # What follows an equals sign stays a text: 1.10 is not 1.1.
+        return context.resolve_value(f"={value}")[1:] if is_number else rendered
     if isinstance(value, BaseModel):
         parts = {name: getattr(value, name) for name in value.model_fields_set}
         return type(value)(**{name: _render(context, part) for name, part in parts.items()})
@@ -87,7 +86,7 @@ def _render(context: dg.ResolutionContext, value: Any) -> Any:
 
 
 @dg.scaffold_with(FileFeedScaffolder)
-class FileFeed(dg.Component, dg.Resolvable, _Texts):
+class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     """Files that keep landing in one folder, and the DuckDB table that is kept equal to them.
 
     Gives partitions, import asset, load asset, contract checks, job, sensor, reconciliation and,
