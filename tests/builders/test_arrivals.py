@@ -94,7 +94,7 @@ def test_it_is_drawn_after_each_load_and_refusal_but_once_a_minute(
     instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime.combine(datetime.now(UTC), time(12), UTC)
-    monkeypatch.setattr(arrivals, "_EVERY_DAY_AT", time(23, 59))
+    monkeypatch.setattr(arrivals, "_EVERY_DAY_AT", time.max)
     assert not asks(instance, monkeypatch, now)
     instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
     assert asks(instance, monkeypatch, now)
@@ -112,7 +112,7 @@ def test_it_is_drawn_after_each_load_and_refusal_but_once_a_minute(
 def test_a_load_that_ends_while_it_is_drawn_is_drawn_afterwards(
     instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "_EVERY_DAY_AT", time(23, 59))
+    monkeypatch.setattr(arrivals, "_EVERY_DAY_AT", time.max)
 
     def draw(*arguments: Any) -> bytes:
         instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))

@@ -40,6 +40,7 @@ def test_the_page_names_all_that_is_not_simply_loaded_and_shows_hostile_keys_as_
     assert "<td>2024-01-01</td>" not in page
     assert "<td>&lt;script&gt;</td><td>refused</td><td>&lt;img src=x onerror" in page
     assert "<script" not in page
+    assert "http://" not in page
 
 
 def test_a_page_that_is_cut_names_the_latest_of_all_feeds() -> None:
@@ -52,4 +53,3 @@ def test_a_page_that_is_cut_names_the_latest_of_all_feeds() -> None:
     assert "<td>acme</td>" in page
     assert ("<td>0999</td>" in page, "<td>0500</td>" in page) == (True, False)
     assert "The latest 500 of 1001." in page
-    assert "http://" not in page
