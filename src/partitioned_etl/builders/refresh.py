@@ -20,7 +20,7 @@ from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, rang
 from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
 from partitioned_etl.builders.sensors import (
     MAX_RUNS_PER_TICK,
-    RETRY_SECONDS,
+    count_attempts,
     read_tick_interval,
 )
 from partitioned_etl.ingest.feed import Feed
@@ -59,12 +59,8 @@ class Cursor:
     asked: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def attempts(self, key: str, event_id: int) -> int:
-        """Tell how often a key was asked for since its load; after an hour, once less."""
-        asked_for, attempts, asked_at = self.asked.get(key, (0, 0, 0))
-        if asked_for != event_id:
-            return 0
-        is_long_ago = time.time() - asked_at >= RETRY_SECONDS
-        return min(attempts, MAX_ATTEMPTS - 1) if is_long_ago else attempts
+        """Tell how often a key was asked for since its load."""
+        return count_attempts(self.asked.get(key), event_id)
 
     def note(self, key: str, event_id: int) -> None:
         """Note that a key is asked for now."""

@@ -80,15 +80,8 @@ class Cursor:
     requests: int = 0
 
     def attempts(self, file: LandedFile) -> int:
-        """Tell how often a file was asked for since it last changed.
-
-        After a while it is once less than too often: a disk that was full may have room again.
-        """
-        signature, attempts, asked_at = self.asked.get(file.partition_key, ("", 0, 0))
-        if signature != digest([file.signature]):
-            return 0
-        is_long_ago = time.time() - asked_at >= RETRY_SECONDS
-        return min(attempts, MAX_ATTEMPTS - 1) if is_long_ago else attempts
+        """Tell how often a file was asked for since it last changed."""
+        return count_attempts(self.asked.get(file.partition_key), digest([file.signature]))
 
     def note(self, file: LandedFile) -> None:
         """Note that a file is asked for now."""
@@ -127,6 +120,21 @@ class Cursor:
     def __str__(self) -> str:
         """Write the cursor as compact JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def count_attempts(asked: tuple[object, int, int] | None, mark: object) -> int:
+    """Tell how often something was asked for.
+
+    After a while it is once less than too often: a disk that was full may have room again.
+
+    Args:
+        asked: What was asked for, how often, and when last, in seconds since 1970; None for never.
+        mark: What would be asked for now.
+    """
+    if asked is None or asked[0] != mark:
+        return 0
+    is_long_ago = time.time() - asked[2] >= RETRY_SECONDS
+    return min(asked[1], MAX_ATTEMPTS - 1) if is_long_ago else asked[1]
 
 
 def digest(parts: Iterable[object]) -> str:
