@@ -9,12 +9,14 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from partitioned_etl.cli.main import EXIT_CODES, commands
 from partitioned_etl.components import FileFeed
 from partitioned_etl.definitions import defs
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.settings import DEFAULTS, project_dir
+from partitioned_etl.ingest.sync import sync_feed
 
 PROJECT = project_dir()
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -138,6 +140,18 @@ def test_the_page_of_feeds_lists_every_attribute_as_dg_does() -> None:
     attributes = FileFeed.get_model_cls().model_fields  # type: ignore[union-attr]
     listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
     assert listed == [(name, field.description) for name, field in attributes.items()]
+
+
+def test_the_example_of_the_page_of_feeds_loads_what_it_says(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    attributes = yaml.safe_dump(yaml.safe_load(example)["attributes"])
+    landed = tmp_path / "shops" / "berlin" / "2026-11-01.csv"
+    landed.parent.mkdir(parents=True)
+    landed.write_text('article;pieces;price\n"Tea; green";2;3.10\n', encoding="utf-8")
+    feed = FileFeed.resolve_from_yaml(attributes).feed
+    [loaded] = sync_feed(feed, tmp_path, tmp_path / "w.duckdb", settle_seconds=0).loaded
+    assert (loaded.partition_key, loaded.rows) == ("berlin|2026-11-01", 1)
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -324,6 +324,7 @@ attributes:
             r"defs.yaml:1: .*placeholder",
         ),
         ("attributes: {name: 's", r"defs.yaml\", line 1, column 20"),
+        ("type: partitioned_etl.components.FileFed", "no attribute `FileFed`"),
         (
             "attributes: {name: '{{ no }}', pattern: '{key}.csv', columns: {a: DATE}}",
             "defs.yaml:1 .*'no' is undef",
@@ -337,7 +338,8 @@ def test_a_mistake_is_told_in_one_sentence(
     folder = tmp_path / name / "stock"
     folder.mkdir(parents=True)
     (tmp_path / name / "__init__.py").touch()
-    (folder / "defs.yaml").write_text(f"{text}\ntype: partitioned_etl.components.FileFeed\n")
+    of_type = "" if "type:" in text else "type: partitioned_etl.components.FileFeed\n"
+    (folder / "defs.yaml").write_text(f"{text}\n{of_type}")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(FeedDefinitionError, match=reason) as failure, tell_mistakes():
         dg.ComponentTree.from_module(import_module(name), tmp_path).get_all_components(FileFeed)

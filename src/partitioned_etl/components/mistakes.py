@@ -35,6 +35,6 @@ def _explain(cause: BaseException) -> str:
         return "; ".join(
             f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" for wrong in cause.errors()
         )
-    is_of_dagster = type(cause).__module__.partition(".")[0] == "dagster"
+    is_of_dagster = type(cause).__module__.startswith("dagster")
     is_mistake = is_of_dagster or isinstance(cause, FeedDefinitionError | yaml.YAMLError)
     return " ".join(str(cause).split()) if is_mistake else ""
