@@ -4,9 +4,9 @@
 three as one Dagster step; `jobs` (4) says what runs together, `sensors` (5) what starts it, and
 `reconciliation` (6) proves the result. `pipelines` puts them together for one feed. They stand on
 `resources` (folder and database), `partitions` and `ranges` (keys, and which of them are a run) and
-`runs` (which of them are under way). What a feed may have besides: `freshness`, `archives` and,
-for what is made from its table, `refresh`; what looks at all feeds: `arrivals`, `alerts`. All
-behaviour is in `ingest`.
+`runs` (which of them are under way), and sensors count `attempts`. What a feed may have besides:
+`freshness`, `archives` and, for what is made from its table, `refresh`; what looks at all feeds:
+`arrivals`, `alerts`. All behaviour is in `ingest`.
 """
 
 import warnings

@@ -4,13 +4,13 @@ Takes a feed; gives the asset, its job and the sensor that writes a copy again w
 was loaded again. Writing is in `ingest/archive.py`; the third asset of a chain is declared so.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.loads import table_schema
-from partitioned_etl.builders.refresh import Refresh, build_refresh
+from partitioned_etl.builders.refresh import Refresh, build_refresh, list_latest_events
 from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.builders.runs import PROCESS_TAG
 from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
@@ -89,7 +89,7 @@ def build_archive(
         lock_wait = _LOCK_WAIT_SECONDS if is_of_daemon else warehouse.lock_wait
         while keys:
             with warehouse.get_connection(archive_dir, lock_wait_seconds=lock_wait) as connection:
-                before = _list_load_events(context.instance, load_key)
+                before = list_latest_events(context.instance, load_key)
                 ledger = read_ledger(connection, feed)
                 loaded = [key for key in keys if _is_loaded(ledger.get(key))]
                 written = write_archive(connection, feed, loaded, feed_dir)
@@ -104,7 +104,7 @@ def build_archive(
             for key, of_key in metadata.items():
                 yield dg.AssetMaterialization(name, partition=key, metadata=of_key)
             # A load that ended meanwhile told of itself before these copies of older rows did.
-            after = _list_load_events(context.instance, load_key)
+            after = list_latest_events(context.instance, load_key)
             keys = [key for key in metadata if after.get(key) != before.get(key)]
         if missing:
             raise dg.Failure(
@@ -122,13 +122,6 @@ def build_archive(
         job_description=f"Write the copies of {feed.name} again: one partition or a range.",
         sensor=f"{feed.name}_archive_sensor",
         sensor_description="Writes the copy of a partition when the partition was loaded again.",
-    )
-
-
-def _list_load_events(instance: dg.DagsterInstance, load_key: dg.AssetKey) -> Mapping[str, int]:
-    """Give, per partition key, the event that told of its last load."""
-    return instance.get_latest_storage_id_by_partition(
-        load_key, dg.DagsterEventType.ASSET_MATERIALIZATION
     )
 
 

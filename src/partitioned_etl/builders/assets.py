@@ -107,8 +107,7 @@ def build_feed_assets(
         listing = _list_settled_files(feed, landing, keys)
         files, reasons = _find_files(feed, landing, listing, keys)
         checks = context.selected_asset_check_keys
-        is_due = feed.due_after is not None
-        expected = list_partition_keys(partitions_def, context.instance) if is_due else []
+        expected = _list_expected_keys(context, feed, partitions_def)
         loads = load_key in context.selected_asset_keys or bool(checks)
         batch = _load(context, feed, files, warehouse) if loads else _survey(feed, files)
         imported = set()
@@ -152,11 +151,20 @@ def _judge_without_load(
     """Judge the checks by what was loaded before: the web UI executes them without a partition."""
     if context.selected_asset_keys:
         raise dg.Failure(f"feed {feed.name}: the run has no partition keys", allow_retries=False)
-    known = list_partition_keys(partitions_def, context.instance)
     listing = list_landed_files(feed, landing.directory)
+    expected = _list_expected_keys(context, feed, partitions_def)
     with warehouse.get_connection() as connection:
         ledger = read_ledger(connection, feed)
-    yield from judge_checks(feed, context.selected_asset_check_keys, ledger, listing, known)
+    yield from judge_checks(feed, context.selected_asset_check_keys, ledger, listing, expected)
+
+
+def _list_expected_keys(
+    context: dg.AssetExecutionContext, feed: Feed, partitions_def: dg.PartitionsDefinition
+) -> list[str]:
+    """Give the keys that should have a file, if the feed says by when."""
+    if feed.due_after is None:
+        return []
+    return list_partition_keys(partitions_def, context.instance)
 
 
 def _list_settled_files(feed: Feed, landing: LandingDirectory, keys: Sequence[str]) -> Listing:

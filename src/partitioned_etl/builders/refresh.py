@@ -7,27 +7,21 @@ apart into a run each.
 """
 
 import json
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 
 import dagster as dg
 
+from partitioned_etl.builders.attempts import count_attempts, note_attempt, parse_attempts
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, range_tags
 from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
-from partitioned_etl.builders.sensors import (
-    MAX_RUNS_PER_TICK,
-    count_attempts,
-    read_tick_interval,
-)
+from partitioned_etl.builders.sensors import MAX_RUNS_PER_TICK, read_tick_interval
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 from partitioned_etl.ingest.settings import read_settings
-
-_MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 @dataclass(frozen=True)
@@ -60,27 +54,30 @@ class Cursor:
 
     def attempts(self, key: str, event_id: int) -> int:
         """Tell how often a key was asked for since its load."""
-        return count_attempts(self.asked.get(key), event_id)
+        return count_attempts(self.asked, key, event_id)
 
     def note(self, key: str, event_id: int) -> None:
         """Note that a key is asked for now."""
-        self.asked[key] = (event_id, self.attempts(key, event_id) + 1, int(time.time()))
+        note_attempt(self.asked, key, event_id)
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
         """Read a cursor; one that cannot be read is an empty one."""
         try:
             values = json.loads(text or "{}")
-            asked = {
-                key: (int(event_id), int(count), int(at))
-                for key, (event_id, count, at) in values["asked"].items()
-            }
-            return cls(int(values["until"]), asked)
+            return cls(int(values["until"]), parse_attempts(values["asked"], int))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
     def __str__(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def list_latest_events(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Mapping[str, int]:
+    """Give, per partition key, the event that told of an asset's last materialization."""
+    return instance.get_latest_storage_id_by_partition(
+        asset, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
 
 
 def list_stale_keys(
@@ -100,11 +97,11 @@ def list_stale_keys(
     Returns:
         Per partition key, the event that told of its last load.
     """
-    loaded = instance.get_latest_storage_id_by_partition(load_key, _MATERIALIZATION)
+    loaded = list_latest_events(instance, load_key)
     loaded = {key: event_id for key, event_id in loaded.items() if event_id > since}
     if not loaded:
         return {}
-    refreshed = instance.get_latest_storage_id_by_partition(made, _MATERIALIZATION)
+    refreshed = list_latest_events(instance, made)
     return {key: at for key, at in loaded.items() if refreshed.get(key, 0) < at}
 
 

@@ -14,6 +14,7 @@ from hashlib import blake2b
 
 import dagster as dg
 
+from partitioned_etl.builders.attempts import count_attempts, note_attempt, parse_attempts
 from partitioned_etl.builders.jobs import FEED_TAG, AssetJob
 from partitioned_etl.builders.partitions import (
     add_names,
@@ -52,8 +53,6 @@ TICK_SETTLE_SECONDS = 3.0
 """How long a settle time a tick waits for by itself, once; a longer one is left to later ticks."""
 TICK_TOUCHED_BYTES = 1 << 30
 """How much a tick reads at most to tell touched files from changed ones: about a second."""
-RETRY_SECONDS = 3600
-"""How long what was tried as often as anything is waits until it is tried once more."""
 _MAX_NAMES_LOGGED = 50
 
 
@@ -81,12 +80,11 @@ class Cursor:
 
     def attempts(self, file: LandedFile) -> int:
         """Tell how often a file was asked for since it last changed."""
-        return count_attempts(self.asked.get(file.partition_key), digest([file.signature]))
+        return count_attempts(self.asked, file.partition_key, digest([file.signature]))
 
     def note(self, file: LandedFile) -> None:
         """Note that a file is asked for now."""
-        attempts = self.attempts(file) + 1
-        self.asked[file.partition_key] = (digest([file.signature]), attempts, int(time.time()))
+        note_attempt(self.asked, file.partition_key, digest([file.signature]))
 
     def hold_against(self, feed: Feed, plan: Plan) -> None:
         """Forget what was asked for under another contract, or before the table was dropped."""
@@ -101,13 +99,9 @@ class Cursor:
         """Read a cursor; one that cannot be read is an empty one."""
         try:
             values = json.loads(text or "{}")
-            asked = {
-                key: (str(mark), int(count), int(at))
-                for key, (mark, count, at) in values["asked"].items()
-            }
             mark, count = values["removal"]
             return cls(
-                asked,
+                parse_attempts(values["asked"], str),
                 str(values["basis"]),
                 str(values["said"]),
                 (str(mark), int(count)),
@@ -120,21 +114,6 @@ class Cursor:
     def __str__(self) -> str:
         """Write the cursor as compact JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
-
-
-def count_attempts(asked: tuple[object, int, int] | None, mark: object) -> int:
-    """Tell how often something was asked for.
-
-    After a while it is once less than too often: a disk that was full may have room again.
-
-    Args:
-        asked: What was asked for, how often, and when last, in seconds since 1970; None for never.
-        mark: What would be asked for now.
-    """
-    if asked is None or asked[0] != mark:
-        return 0
-    is_long_ago = time.time() - asked[2] >= RETRY_SECONDS
-    return min(asked[1], MAX_ATTEMPTS - 1) if is_long_ago else asked[1]
 
 
 def digest(parts: Iterable[object]) -> str:
@@ -209,7 +188,8 @@ def build_landing_sensor(
         try:
             known, in_flight, plan = look()
             if plan.is_settling and landing.settle_time <= TICK_SETTLE_SECONDS:
-                # What has just landed is settled sooner than the next tick comes.
+                # What has just landed is settled sooner than the next tick comes. Two plans of a
+                # large folder are too much to hold.
                 del known, plan
                 time.sleep(landing.settle_time)
                 known, in_flight, plan = look()
