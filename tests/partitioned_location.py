@@ -34,7 +34,6 @@ WEEKS = make_feed("weeks", "{date:%Y-%m-%d}.csv", "weekly")
 REGIONS = make_feed("regions", "{key}.csv", "static")
 CUSTOMER_DAYS = make_feed("customer_days", "{key}/{date:%Y-%m-%d}.csv")
 REGION_MONTHS = make_feed("region_months", "{date:%Y-%m}/{key}.csv")
-
 WORKING_DAYS = make_feed("working_days", "{date:%Y-%m-%d}.csv")
 
 WINDOW = {"start": "2018-01-01", "end": "2018-04-02"}

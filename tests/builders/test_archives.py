@@ -84,7 +84,7 @@ def test_what_is_loaded_while_copies_are_told_of_is_copied_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The load's event would be older than that of the copy of the rows before it."""
-    instance.add_dynamic_partitions("customers", ["acme", "globex"])
+    instance.add_dynamic_partitions("customers", KEYS)
     acme = landing_dir / "customers" / "acme.csv"
     acme.write_text(price_rows(1))
     (landing_dir / "customers" / "globex.csv").write_text(price_rows(9))

@@ -253,6 +253,23 @@ def test_tags_are_on_every_asset() -> None:
     assert [spec.tags["domain"] for spec in pipeline.assets.specs] == ["prices", "prices"]
 
 
+@pytest.fixture
+def write_stock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], dg.ComponentTree]:
+    """Write a `defs.yaml` into folder `stock` of a package of its own."""
+
+    def write(text: str) -> dg.ComponentTree:
+        name = f"package_{tmp_path.name}"
+        (tmp_path / name / "stock").mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+        (tmp_path / name / "stock" / "defs.yaml").write_text(text, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        return dg.ComponentTree.from_module(import_module(name), tmp_path)
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("change", "line", "reason"),
     [
@@ -284,8 +301,8 @@ def test_a_wrong_value_is_refused_with_file_and_line(
     change: tuple[str, str],
     line: int,
     reason: str,
+    write_stock: Callable[[str], dg.ComponentTree],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = """type: partitioned_etl.components.FileFeed
 attributes:
@@ -301,17 +318,12 @@ attributes:
   bad_rows: fail
 """
     assert change[0] in text
-    name = f"wrong_{tmp_path.name}"
-    folder = tmp_path / name / "stock"
-    folder.mkdir(parents=True)
-    (tmp_path / name / "__init__.py").touch()
-    (folder / "defs.yaml").write_text(text.replace(*change), encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    tree = dg.ComponentTree.from_module(import_module(name), tmp_path)
+    tree = write_stock(text.replace(*change))
     with pytest.raises(Exception, match="stock") as failure:
         tree.build_defs("stock")
     cause = failure.value.__cause__
-    assert f"{folder / 'defs.yaml'}:{line}" in str(cause)
+    [written] = tmp_path.glob("*/stock/defs.yaml")
+    assert f"{written}:{line}" in str(cause)
     assert reason in str(cause)
 
 
@@ -332,17 +344,12 @@ attributes:
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(
-    text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, reason: str, write_stock: Callable[[str], dg.ComponentTree]
 ) -> None:
-    name = f"mistaken_{tmp_path.name}"
-    folder = tmp_path / name / "stock"
-    folder.mkdir(parents=True)
-    (tmp_path / name / "__init__.py").touch()
     of_type = "" if "type:" in text else "type: partitioned_etl.components.FileFeed\n"
-    (folder / "defs.yaml").write_text(f"{text}\n{of_type}")
-    monkeypatch.syspath_prepend(tmp_path)
+    tree = write_stock(f"{text}\n{of_type}")
     with pytest.raises(FeedDefinitionError, match=reason) as failure, tell_mistakes():
-        dg.ComponentTree.from_module(import_module(name), tmp_path).get_all_components(FileFeed)
+        tree.get_all_components(FileFeed)
     assert "\n" not in str(failure.value)
 
 
@@ -362,23 +369,18 @@ def test_a_wrong_window_is_refused_with_its_line(wrong: str, reason: str) -> Non
 
 
 def test_post_processing_reaches_the_assets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_stock: Callable[[str], dg.ComponentTree],
 ) -> None:
-    name = f"post_{tmp_path.name}"
-    folder = tmp_path / name / "stock"
-    folder.mkdir(parents=True)
-    (tmp_path / name / "__init__.py").touch()
-    (folder / "defs.yaml").write_text(
+    tree = write_stock(
         """type: partitioned_etl.components.FileFeed
 attributes: {name: stock, pattern: "{key}.csv", columns: {a: DATE}}
 post_processing:
   assets: [{target: "*", attributes: {tags: {domain: prices}}}]
-""",
-        encoding="utf-8",
+"""
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    defs = dg.ComponentTree.from_module(import_module(name), tmp_path).build_defs("stock")
-    assets = [one for one in defs.assets or [] if isinstance(one, dg.AssetsDefinition)]
+    assets = [
+        one for one in tree.build_defs("stock").assets or [] if isinstance(one, dg.AssetsDefinition)
+    ]
     specs = [spec for one in assets for spec in one.specs]
     assert {spec.tags.get("domain") for spec in specs} == {"prices"}
     assert len(specs) == 2
