@@ -277,6 +277,19 @@ def test_a_busy_database_is_waited_for_once(
     assert result.stderr.count("in use by another process") == 1
 
 
+def test_a_dagster_storage_that_cannot_be_opened_is_told_in_one_sentence(
+    landed: Path, run: Run, tmp_path: Path
+) -> None:
+    run()
+    [storage] = (tmp_path / "dagster_home").rglob("schedules.db")
+    storage.write_bytes(b"damaged" * 1000)
+    result = run()
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: setting DAGSTER_HOME: ")
+    assert "file is not a database" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_second_file_for_a_loaded_partition_is_refused_and_the_partition_stays_loaded(
     landed: Path, run: Run
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
@@ -208,6 +209,22 @@ def list_names(partitions_def: dg.PartitionsDefinition, keys: Iterable[str]) -> 
     if len(_dimensions(partitions_def)) == 1:
         return list(keys)
     return list(dict.fromkeys(key.partition(KEY_SEPARATOR)[0] for key in keys))
+
+
+def register_names(instance: dg.DagsterInstance, dynamic_name: str, names: Sequence[str]) -> None:
+    """Register names as dynamic partitions, also while another process registers some of them.
+
+    Args:
+        instance: The Dagster instance.
+        dynamic_name: Under which name it keeps them.
+        names: The names; those that it knows stay as they are.
+    """
+    try:
+        instance.add_dynamic_partitions(dynamic_name, names)
+    except IntegrityError:
+        # Another process has registered one between Dagster's look and its INSERT, which is undone.
+        # The next look finds that name, so every turn brings at least one of them in.
+        register_names(instance, dynamic_name, names)
 
 
 def add_names(

@@ -4,9 +4,11 @@ Takes a feed's name, or none; gives pipelines, what their folders want, and the 
 `dagster dev` uses.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -97,14 +99,36 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
         SettingError: DAGSTER_HOME cannot be used.
     """
     load_dotenv(project_dir() / ".env", encoding="utf-8")
-    if "DAGSTER_HOME" not in os.environ and (project_dir() / "dagster.yaml").is_file():
+    if not os.environ.get("DAGSTER_HOME") and (project_dir() / "dagster.yaml").is_file():
         # The folders that dagster.yaml names are relative to the working directory.
         os.chdir(project_dir())
         os.environ["DAGSTER_HOME"] = str(project_dir())
-    has_home = "DAGSTER_HOME" in os.environ
+    home = os.environ.get("DAGSTER_HOME")
     try:
-        opened = dg.DagsterInstance.get() if has_home else dg.DagsterInstance.ephemeral()
-    except (dg.DagsterError, OSError) as error:
+        if not home:
+            opened = dg.DagsterInstance.ephemeral()
+        else:
+            with _one_at_a_time(home) if Path(home).is_dir() else nullcontext():
+                opened = dg.DagsterInstance.get()
+    except Exception as error:
+        # What storage says of itself is an exception of SQLAlchemy, Alembic or another library.
         raise SettingError(f"setting DAGSTER_HOME: {error}") from error
     with opened as instance:
         yield instance
+
+
+@contextmanager
+def _one_at_a_time(folder: str) -> Iterator[None]:
+    """Let one process at a time open the instance of a folder.
+
+    The first one makes Dagster's storage, and two that make it at once leave it with two versions,
+    so that nobody can open it again.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # A file system without locks is no reason not to go on.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

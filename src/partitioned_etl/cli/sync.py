@@ -23,6 +23,7 @@ from partitioned_etl.builders.partitions import (
     find_dynamic,
     list_names,
     list_partition_keys,
+    register_names,
 )
 from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.builders.ranges import group_into_ranges, range_tags
@@ -181,7 +182,7 @@ def _execute(
         unknown = sorted(
             set(list_names(partitions_def, keys)) - set(list_names(partitions_def, known))
         )
-        instance.add_dynamic_partitions(dynamic.name, unknown)
+        register_names(instance, dynamic.name, unknown)
         known = add_names(partitions_def, known, unknown)
     runs = []
     for group in group_into_ranges(keys, known, settings.max_files_per_run):
