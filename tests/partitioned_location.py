@@ -34,12 +34,9 @@ WEEKS = make_feed("weeks", "{date:%Y-%m-%d}.csv", "weekly")
 REGIONS = make_feed("regions", "{key}.csv", "static")
 CUSTOMER_DAYS = make_feed("customer_days", "{key}/{date:%Y-%m-%d}.csv")
 REGION_MONTHS = make_feed("region_months", "{date:%Y-%m}/{key}.csv")
-WORKING_DAYS = make_feed("working_days", "{date:%Y-%m-%d}.csv")
+WEEKDAYS = make_feed("weekdays", "{date:%Y-%m-%d}.csv", "weekdays")
 
 WINDOW = {"start": "2018-01-01", "end": "2018-04-02"}
-MONDAY_TO_FRIDAY = dg.TimeWindowPartitionsDefinition(
-    start=WINDOW["start"], end=WINDOW["end"], fmt="%Y-%m-%d", cron_schedule="0 0 * * 1-5"
-)
 NAMES = ("north", "east", "south", "west")
 PIPELINES = {
     "hours": build_pipeline(HOURS, partitions_def=build_partitions_def(HOURS, **WINDOW)),
@@ -54,7 +51,7 @@ PIPELINES = {
     "region_months": build_pipeline(
         REGION_MONTHS, partitions_def=build_partitions_def(REGION_MONTHS, **WINDOW, keys=NAMES)
     ),
-    "working_days": build_pipeline(WORKING_DAYS, partitions_def=MONDAY_TO_FRIDAY),
+    "weekdays": build_pipeline(WEEKDAYS, partitions_def=build_partitions_def(WEEKDAYS, **WINDOW)),
 }
 defs = dg.Definitions.merge(
     dg.Definitions(

@@ -65,12 +65,12 @@ KINDS = [
         ("2018-01-02.csv", "partition key '2018-01-02' is not a weekly key, a Monday"),
     ),
     dated(
-        "working_days",
+        "weekdays",
         ["2018-01-18.csv", "2018-01-19.csv", "2018-01-22.csv", "2018-02-26.csv"],
         ["2018-01-18", "2018-01-19", "2018-01-22", "2018-02-26"],
         (
             "2018-01-20.csv",
-            "partition key 2018-01-20 " + WINDOW.format("daily", "2018-01-01", "2018-03-30"),
+            "partition key '2018-01-20' is not a weekdays key, a day from Monday to Friday",
         ),
     ),
     dated(

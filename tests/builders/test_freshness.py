@@ -32,6 +32,18 @@ OPEN_MONTHS = dg.MonthlyPartitionsDefinition("2018-01-01")
             1,
         ),
         (
+            replace(DAILY_PRICES, partitioning="weekdays"),
+            OPEN_DAYS,
+            "0 7 * * 2,3,4,5,6",
+            1,
+        ),
+        (
+            replace(DAILY_PRICES, partitioning="weekdays", due_after=timedelta(days=1, hours=7)),
+            OPEN_DAYS,
+            "0 7 * * 0,3,4,5,6",
+            1,
+        ),
+        (
             replace(MONTHLY_ORDERS, due_after=timedelta(days=2, hours=7)),
             OPEN_MONTHS,
             "0 7 3 * *",

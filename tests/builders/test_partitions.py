@@ -1,6 +1,6 @@
 """Partitions of a feed: what its partitioning calls for, and nothing else."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -32,6 +32,7 @@ HOURS = make_feed("{date:%Y-%m-%d-%H}.csv")
 DAYS = make_feed("{date:%Y-%m-%d}.csv")
 WEEKS = make_feed("{date:%G-W%V}.csv")
 MONTHS = make_feed("{date:%Y-%m}.csv")
+WEEKDAYS = make_feed("{date:%Y-%m-%d}.csv", "weekdays")
 NAMES = make_feed("{key}.csv")
 REGIONS = make_feed("{key}.csv", "static")
 NAME_DAYS = make_feed("{key}/{date:%Y-%m-%d}.csv")
@@ -101,6 +102,25 @@ def test_a_feed_gets_the_partitions_that_its_partitioning_calls_for(
     partitions_def = build_partitions_def(feed, **given)
     assert partitions_def == expected
     check_partitions_fit(feed, partitions_def)
+
+
+@pytest.mark.parametrize("end", ["2018-01-27", "2018-01-28", "2018-01-29"])
+def test_weekdays_end_with_a_friday_whichever_day_of_the_weekend_is_given(end: str) -> None:
+    partitions_def = build_partitions_def(WEEKDAYS, start="2018-01-20", end=end)
+    assert partitions_def.get_partition_keys() == [f"2018-01-{day}" for day in range(22, 27)]
+
+
+@pytest.mark.parametrize(
+    ("now", "latest"),
+    [
+        (datetime(2018, 1, 26, 12, tzinfo=UTC), "2018-01-26"),
+        (datetime(2018, 1, 28, 12, tzinfo=UTC), "2018-01-26"),
+        (datetime(2018, 1, 29, 0, 1, tzinfo=UTC), "2018-01-29"),
+    ],
+)
+def test_a_weekday_has_its_partition_as_soon_as_it_begins(now: datetime, latest: str) -> None:
+    partitions_def = build_partitions_def(WEEKDAYS, start="2018-01-01")
+    assert partitions_def.get_partition_keys(current_time=now)[-1] == latest
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,12 @@ def test_every_partitioning_and_format_can_be_asked_for() -> None:
     )
     assert isinstance(weekly.pipeline.partitions_def, dg.WeeklyPartitionsDefinition)
     assert weekly.feed.format == JsonLinesFormat()
+    weekdays = FileFeed.resolve_from_yaml(
+        f"{names}pattern: '{{date:%Y-%m-%d}}.tsv'\nformat: tsv\npartitioning: weekdays\n"
+        "start: 2018-01-18\nend: 2018-01-23"
+    )
+    days = weekdays.pipeline.partitions_def.get_partition_keys()
+    assert days == ["2018-01-18", "2018-01-19", "2018-01-22"]
     both = FileFeed.resolve_from_yaml(
         f"{names}pattern: '{{key}}/{{date:%Y-%m-%d}}.csv'\nstart: 2018-01-22"
     )

@@ -27,6 +27,7 @@ def make_feed(**declared: Any) -> Feed:
 HOURS = make_feed(pattern="{date:%Y-%m-%d-%H}.csv")
 ISO_WEEKS = make_feed(pattern="{date:%G-W%V}.csv")
 WEEKS = make_feed(pattern="{date:%Y-%m-%d}.csv", partitioning="weekly")
+WEEKDAYS = make_feed(pattern="{date:%Y-%m-%d}.csv", partitioning="weekdays")
 REGIONS = make_feed(partitioning="static")
 MONTH_FOLDERS = make_feed(pattern="month={date:%Y-%m}/{key}.csv")
 
@@ -50,6 +51,8 @@ MONTH_FOLDERS = make_feed(pattern="month={date:%Y-%m}/{key}.csv")
         (ISO_WEEKS, "2020-W53.csv.gz", "2020-12-28"),
         (ISO_WEEKS, "2021-W01.csv", "2021-01-04"),
         (WEEKS, "2018-01-22.csv", "2018-01-22"),
+        (WEEKDAYS, "2018-01-22.csv", "2018-01-22"),
+        (WEEKDAYS, "2018-01-26.csv", "2018-01-26"),
         (REGIONS, "north.csv", "north"),
         (CUSTOMER_DAYS, "acme/2018-01-22.csv", "acme|2018-01-22"),
         (CUSTOMER_DAYS, "acme/2018-01-22.csv.zst", "acme|2018-01-22"),

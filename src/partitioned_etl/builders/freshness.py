@@ -9,7 +9,7 @@ from datetime import timedelta
 import dagster as dg
 
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.file_names import Partitioning
+from partitioned_etl.ingest.file_names import FRIDAY, Partitioning
 
 
 def build_freshness_policy(
@@ -34,6 +34,9 @@ def build_freshness_policy(
     match feed.partitioning:
         case Partitioning.HOURLY:
             cron, span = f"{minute} * * * *", timedelta(hours=1)
+        case Partitioning.WEEKDAYS:
+            days = sorted((day + 1 + after.days) % 7 for day in range(1, FRIDAY + 1))
+            cron, span = f"{minute} {hour} * * {','.join(map(str, days))}", timedelta(days=1)
         case Partitioning.WEEKLY:
             cron, span = f"{minute} {hour} * * {(1 + after.days) % 7}", timedelta(weeks=1)
         case Partitioning.MONTHLY:

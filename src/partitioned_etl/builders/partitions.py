@@ -5,7 +5,7 @@ partition can take. How keys become runs is in `ranges.py`; which definitions sh
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from itertools import product
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.file_names import KEY_SEPARATOR, Partitioning
+from partitioned_etl.ingest.file_names import FRIDAY, KEY_SEPARATOR, Partitioning
 from partitioned_etl.ingest.landing import Listing, PassedOver, list_landed_files
 
 NAME_DIMENSION, DATE_DIMENSION = "name", "period"
@@ -106,6 +106,18 @@ def _build_window(
     match feed.partitioning:
         case Partitioning.HOURLY:
             return dg.HourlyPartitionsDefinition(**window)
+        case Partitioning.WEEKDAYS:
+            first, end_moment = window.pop("start_date"), window.pop("end_date")
+            while end_moment and end_moment.isoweekday() > FRIDAY:
+                # To Dagster, Friday lasts until Monday, and has no partition if that is cut off.
+                end_moment += timedelta(days=1)
+            return dg.TimeWindowPartitionsDefinition(
+                start=first,
+                end=end_moment,
+                fmt="%Y-%m-%d",
+                cron_schedule=f"0 0 * * 1-{FRIDAY}",
+                **window,
+            )
         case Partitioning.WEEKLY:
             return dg.WeeklyPartitionsDefinition(**window, day_offset=1)
         case Partitioning.MONTHLY:

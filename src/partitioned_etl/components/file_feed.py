@@ -118,7 +118,10 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     table: Annotated[str, _says("The DuckDB table. Default: the name.")] = ""
     partitioning: Annotated[
         str | None,
-        _says("What the keys are, where it is not what the pattern implies, such as `static`."),
+        _says(
+            "What the keys are, where it is not what the pattern implies: `weekdays` (Monday to "
+            "Friday) or `weekly` for a file with a day, `static` for one with a name."
+        ),
     ] = None
     keys: Annotated[
         Sequence[str], _says("The names that a static feed takes. Default: any name.")

@@ -81,7 +81,8 @@ class Feed:
         columns: Column name to DuckDB type, in the order of the file.
         table: The DuckDB table; it gets the columns, then `partition_key` and `source_file`.
         partitioning: Hourly, daily, weekly, monthly or dynamic; by default what the pattern
-            implies. A day may be declared weekly, and is the week's Monday then; a `{key}` static.
+            implies. A day may be declared weekdays, and is one from Monday to Friday then, or
+            weekly, and is the week's Monday; a `{key}` static.
             With a folder it is about the date; the names are dynamic, or static, by the partitions
             that the feed is given.
         format: What the files are: CSV in a dialect, JSON lines or Parquet.
@@ -272,9 +273,13 @@ class Feed:
         if not has_folder:
             name = date = partition_key
         if partitioning.is_dated and not is_date_key(date, partitioning):
-            monday = ", a Monday" if partitioning is Partitioning.WEEKLY else ""
+            days = {
+                Partitioning.WEEKDAYS: ", a day from Monday to Friday",
+                Partitioning.WEEKLY: ", a Monday",
+            }
             raise PartitionKeyError(
-                f"partition key {partition_key[:200]!a} is not a {partitioning} key{monday}"
+                f"partition key {partition_key[:200]!a} is not a {partitioning} key"
+                f"{days.get(partitioning, '')}"
             )
         if has_folder or not partitioning.is_dated:
             self.check_name(name)

@@ -34,6 +34,8 @@ class Partitioning(StrEnum):
     """One file an hour, key `2018-01-22-13:00`."""
     DAILY = "daily"
     """One file a day, key `2018-01-22`."""
+    WEEKDAYS = "weekdays"
+    """One file a day from Monday to Friday, key `2018-01-22`."""
     WEEKLY = "weekly"
     """One file a week, key `2018-01-22`, the week's Monday."""
     MONTHLY = "monthly"
@@ -52,6 +54,7 @@ class Partitioning(StrEnum):
 _KEY_DATE_FORMATS = {
     Partitioning.HOURLY: "%Y-%m-%d-%H:00",
     Partitioning.DAILY: "%Y-%m-%d",
+    Partitioning.WEEKDAYS: "%Y-%m-%d",
     Partitioning.WEEKLY: "%Y-%m-%d",
     Partitioning.MONTHLY: "%Y-%m-01",
 }
@@ -62,10 +65,14 @@ _BY_DIRECTIVES = {
     ("%Y", "%m"): Partitioning.MONTHLY,
 }
 _ALLOWED = {
-    Partitioning.DAILY: {Partitioning.DAILY, Partitioning.WEEKLY},
+    Partitioning.DAILY: {Partitioning.DAILY, Partitioning.WEEKDAYS, Partitioning.WEEKLY},
     Partitioning.DYNAMIC: {Partitioning.DYNAMIC, Partitioning.STATIC},
 }
 """What a feed may declare in place of what its pattern implies."""
+FRIDAY = 5
+"""The last of the weekdays by ISO 8601, in which Monday is 1; cron counts them alike."""
+_LAST_DAYS = {Partitioning.WEEKDAYS: FRIDAY, Partitioning.WEEKLY: 1}
+"""Until which day of the week, from Monday on, a key's time may begin, where not on every one."""
 
 
 _DATES_KEPT = 1 << 16
@@ -83,7 +90,7 @@ def is_date_key(text: str, partitioning: Partitioning) -> bool:
         moment = datetime.strptime(text, date_format)
     except ValueError:
         return False
-    if partitioning is Partitioning.WEEKLY and moment.isoweekday() != 1:
+    if moment.isoweekday() > _LAST_DAYS.get(partitioning, 7):
         return False
     return moment.strftime(date_format) == text and moment.year < MAXYEAR
 
