@@ -6,6 +6,7 @@ import sys
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -132,7 +133,10 @@ def test_every_policy_is_documented_under_its_name() -> None:
     rows = re.findall(r"^\| .* \| (`.*`) \|$", section, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     declared = {field.name for field in fields(Feed) if field.default is not MISSING}
-    assert named | {"partitioning", "row_rules", "description"} == declared
+    renamed = {"due_after": "due_after_hours"}
+    in_yaml = {renamed.get(name, name) for name in declared}
+    assert named | {"partitioning", "row_rules", "description"} == in_yaml
+    assert in_yaml <= FileFeed.get_model_cls().model_fields.keys()  # type: ignore[union-attr]
 
 
 def test_the_page_of_feeds_lists_every_attribute_as_dg_does() -> None:
@@ -152,6 +156,21 @@ def test_the_example_of_the_page_of_feeds_loads_what_it_says(tmp_path: Path) -> 
     feed = FileFeed.resolve_from_yaml(attributes).feed
     [loaded] = sync_feed(feed, tmp_path, tmp_path / "w.duckdb", settle_seconds=0).loaded
     assert (loaded.partition_key, loaded.rows) == ("berlin|2026-11-01", 1)
+
+
+def test_the_page_of_feeds_has_a_whole_feed_in_python(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    feed, pipeline = names["PAYMENTS"], names["PAYMENTS_PIPELINE"]
+    both = dg.Definitions.merge(pipeline.to_definitions(), dg.Definitions(resources=defs.resources))
+    dg.Definitions.validate_loadable(both)
+    landed = tmp_path / "payments" / "2026-03-02.csv"
+    landed.parent.mkdir()
+    landed.write_text("id,amount\n1,9.90\n", encoding="utf-8")
+    [loaded] = sync_feed(feed, tmp_path, tmp_path / "w.duckdb", settle_seconds=0).loaded
+    assert (loaded.partition_key, loaded.rows) == ("2026-03-02", 1)
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ OURS = Way(
         DEFS / f"{name}.py"
         for name in ("partitions", "daily_prices", "customer_prices", "monthly_orders")
     ],
-    beside=("monthly_orders", "monthly_rollup_job", "monthly_rollup_sensor", "customer_archive"),
+    beside=("monthly_orders", "monthly_rollup", "customer_archive"),
 )
 TUTORIAL = Way(
     "tutorial",
@@ -75,14 +75,19 @@ WAYS = (OURS, TUTORIAL, DLT)
 
 def count_lines(way: Way) -> int:
     """Count a way's lines of code: no blank ones, comments, docstrings, or what is beside."""
-    return sum(_count_lines(path, way.beside) for path in way.sources)
+    names: set[str] = set()
+    count = sum(_count_lines(path, way.beside, names) for path in way.sources)
+    assert names >= {*way.beside}, f"not in the sources: { ({*way.beside} - names) }"
+    return count
 
 
-def _count_lines(path: Path, beside: tuple[str, ...]) -> int:
+def _count_lines(path: Path, beside: tuple[str, ...], names: set[str]) -> int:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     left_out: set[int] = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.FunctionDef):
+            names.add(_name(node))
         if (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) or (
             isinstance(node, ast.Assign | ast.FunctionDef) and _name(node) in beside
         ):

@@ -119,12 +119,16 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     partitioning: Annotated[
         str | None,
         _says(
-            "What the keys are, where it is not what the pattern implies: `weekdays` (Monday to "
-            "Friday) or `weekly` for a file with a day, `static` for one with a name."
+            "`weekdays` (Monday to Friday) or `weekly` for files with a day, `static` for files "
+            "with a name. Default: what the pattern implies."
         ),
     ] = None
     keys: Annotated[
-        Sequence[str], _says("The names that a static feed takes. Default: any name.")
+        Sequence[str],
+        _says(
+            "The names that a static feed takes; needed for it, and possible for a folder a name. "
+            "Default: none, new names are registered as they land."
+        ),
     ] = ()
     start: Annotated[
         str | None,
@@ -184,7 +188,10 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     ] = Feed.max_rejected_percent
     on_missing: Annotated[
         Literal["keep", "remove"],
-        _says("What becomes of a partition whose file is deleted. Default: keep."),
+        _says(
+            "What becomes of a partition whose file is deleted: `keep` its rows, or `remove` "
+            "rows, ledger row and, if it is dynamic, its key. Default: keep."
+        ),
     ] = "keep"
     done_suffix: Annotated[
         str,
@@ -196,14 +203,14 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         float | None,
         _says(
             "How long after its hour, day, week or month, in UTC, a file is due: 7 for 07:00 of "
-            "the next day. Default: at no time."
+            "the next day; less than 672. Default: at no time."
         ),
     ] = None
     short_below_percent: Annotated[
         float,
         _says(
             "A partition with fewer rows than this share of the median of those before it is "
-            "pointed out, 0 for none. Default: 50 percent."
+            "warned of by a check, 0 for none. Default: 50 percent."
         ),
     ] = Feed.short_below_percent
     allow_empty: Annotated[
@@ -217,7 +224,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str,
         _says(
             "Regular expression of the keys of `{key}` files. Default: letters, digits, `-`, `_` "
-            "and `.`, no leading dot, at most 128."
+            "and `.`, no leading dot, at most 128 characters."
         ),
     ] = Feed.key_pattern
     max_uncompressed_bytes: Annotated[
@@ -236,9 +243,9 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     schedule: Annotated[
         Schedule,
         _says(
-            "When the clock loads the latest day or month again: `hour` (0 to 23), `minute`, "
-            "`day_of_month` in `timezone`; `enabled: false` for no schedule. Default: 23:30, "
-            "on day 28 if monthly, and off until someone switches it on."
+            "When the clock loads the latest day or month again: `hour` (0 to 23), `minute` (0 to "
+            "59), `day_of_month` (1 to 28), in `timezone`; `enabled: false` for no schedule. "
+            "Default: 23:30, on day 28 if monthly, and off until someone switches it on."
         ),
     ] = Schedule()
     owners: Annotated[
