@@ -154,3 +154,10 @@ def test_what_cannot_be_read_ends_with_two_and_one_line(
     result = call("infer", sample)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "k.parquet: nothing can be inferred" in result.stderr
+
+
+def test_any_character_of_a_column_name_survives_the_yaml(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "notes" / "acme.csv"
+    sample.parent.mkdir()
+    sample.write_text("id,\U0001f600,caf\u00e9\n1,2,3\n", encoding="utf-8")
+    assert list(infer(call, sample)["columns"]) == ["id", "\U0001f600", "caf\u00e9"]  # type: ignore[call-overload]

@@ -1,6 +1,8 @@
 """`partitioned-etl query`: it reads, waits, and can neither change the database nor leave it."""
 
+import csv
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -26,7 +28,7 @@ INTERRUPTED = """
 import os, signal, threading
 from partitioned_etl.cli import query
 from partitioned_etl.cli.main import commands
-threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT]).start()
+threading.Timer({seconds}, os.kill, [os.getpid(), signal.SIGINT]).start()
 commands(["query", "SELECT count(*) FROM range(100_000_000_000) WHERE range % 7 = 3"])
 """
 
@@ -156,9 +158,29 @@ def test_a_reader_that_stops_reading_sees_no_traceback(table: None, call: Call) 
         assert process.wait(timeout=60) == 141
 
 
-def test_an_interrupt_ends_a_query_with_one_line(table: None) -> None:
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_a_character_that_the_output_lacks_is_escaped(table: None, form: list[str]) -> None:
     process = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, "query", "SELECT '1 \u20ac' AS price", *form],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert b"1 \\u20ac" in process.stdout
+
+
+def test_nested_values_are_json_in_csv(table: None, call: Call) -> None:
+    result = call("query", "SELECT [1, 2] AS a, {'b': 'x'} AS c", "--csv")
+    assert list(csv.reader(result.stdout.splitlines())) == [["a", "c"], ["[1, 2]", '{"b": "x"}']]
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.4, 0.8])
+def test_an_interrupt_ends_a_query_with_one_line(table: None, seconds: float) -> None:
+    code = INTERRUPTED.format(seconds=seconds)
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (process.returncode, process.stderr) == (130, "interrupted\n")
 

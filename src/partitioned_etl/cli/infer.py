@@ -16,6 +16,8 @@ from partitioned_etl.ingest.settings import read_settings
 
 COMPONENT = "partitioned_etl.components.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
+_SURROGATES = re.compile(r"\\ud[89ab]\w\w\\ud[c-f]\w\w")
+"""How JSON writes a character beyond U+FFFF, and YAML does not."""
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
@@ -98,4 +100,9 @@ def _scalar(value: object) -> str:
     is_word = isinstance(value, str) and _PLAIN.fullmatch(value)
     if is_word and str(value).lower() not in _NO_TEXT_IN_YAML:
         return str(value)
-    return json.dumps(value)
+    return _SURROGATES.sub(_escape_for_yaml, json.dumps(value))
+
+
+def _escape_for_yaml(pair: re.Match[str]) -> str:
+    character = json.loads(f'"{pair[0]}"')
+    return f"\\U{ord(character):08x}"

@@ -7,7 +7,39 @@ for nothing, DuckDB for an error, and none of them for the end of the command.
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import TypeVar
+
+Result = TypeVar("Result")
+_POLL_SECONDS = 0.1
+
+
+def run_interruptibly(work: Callable[[], Result], interrupt: Callable[[], None]) -> Result:
+    """Run work in a thread of its own, and interrupt it when Ctrl-C comes.
+
+    DuckDB 2.0 misses a signal while the thread that waits for a statement works on it, too.
+
+    Args:
+        work: What to do.
+        interrupt: Ends what the work waits for, called from this thread.
+
+    Returns:
+        What the work returns.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came, and the work has ended.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # Once is not enough if the statement has not begun.
+            while not future.done():
+                interrupt()
+                wait([future], _POLL_SECONDS)
+            raise
 
 
 @contextmanager

@@ -7,6 +7,7 @@ that cannot be used are told in one sentence, and help and queries need not wait
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ class ExitCodeGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command, and turn how it ended into its exit code and at most one line."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # A terminal or a pipe in another encoding than UTF-8 lacks characters.
+                stream.reconfigure(errors="backslashreplace")
         try:
             with watch_interrupts() as raise_interrupt:
                 try:

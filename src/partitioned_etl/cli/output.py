@@ -1,7 +1,8 @@
 """Output: values as the command line prints them, for people and for programs.
 
-Takes rows; gives a table, or JSON that any parser reads and that loses nothing. Texts that came
-from outside, such as file names and cells, cannot steer a terminal.
+Takes rows; gives a table, or JSON that any parser reads. It keeps what Python's types hold: of an
+INTERVAL, a month is 30 days, and nanoseconds are cut off. Texts that came from outside, such as
+file names and cells, cannot steer a terminal.
 """
 
 import base64

@@ -4,6 +4,7 @@ Takes SQL; prints its rows. What keeps the statement in is `connect_read_only`.
 """
 
 import csv
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,6 +13,7 @@ from typing import Literal
 import click
 import duckdb
 
+from partitioned_etl.cli.interrupts import run_interruptibly
 from partitioned_etl.cli.output import print_json, print_table, show, to_json
 from partitioned_etl.ingest.database import connect_read_only
 from partitioned_etl.ingest.settings import read_settings
@@ -39,17 +41,23 @@ def run_query(sql: str, form: Form) -> int:
     settings = read_settings()
     wait = settings.lock_wait_seconds
     with connect_read_only(settings.database, lock_wait_seconds=wait) as connection:
-        try:
-            refusal = _why_no_query(connection.extract_statements(sql))
-            if not refusal:
-                connection.execute(sql)
-                names = [column[0] for column in connection.description]
-                refusal = _print_rows(names, _fetch_rows(connection), form)
-        except duckdb.Error as error:
-            refusal = _explain(error)
+        refusal = run_interruptibly(lambda: _answer(connection, sql, form), connection.interrupt)
     if refusal:
         click.echo(f"error: {refusal}", err=True)
     return 1 if refusal else 0
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, form: Form) -> str:
+    """Run a query and print its rows; return why it cannot be done, if so."""
+    try:
+        refusal = _why_no_query(connection.extract_statements(sql))
+        if refusal:
+            return refusal
+        connection.execute(sql)
+        names = [column[0] for column in connection.description]
+        return _print_rows(names, _fetch_rows(connection), form)
+    except duckdb.Error as error:
+        return _explain(error)
 
 
 def _fetch_rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[object, ...]]:
@@ -62,7 +70,7 @@ def _print_rows(names: Sequence[str], rows: Iterator[tuple[object, ...]], form: 
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows([None if c is None else to_json(c) for c in row] for row in rows)
+        writer.writerows([_to_csv(cell) for cell in row] for row in rows)
     elif form == "json":
         if len(set(names)) < len(names):
             return "two columns have the same name, and a JSON object needs two: use AS"
@@ -73,6 +81,11 @@ def _print_rows(names: Sequence[str], rows: Iterator[tuple[object, ...]], form: 
             more = f"These are the first {TABLE_ROWS:,} rows; --csv and --json print all."
             click.echo(more, err=True)
     return ""
+
+
+def _to_csv(cell: object) -> object:
+    value = to_json(cell)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def _why_no_query(statements: Sequence[duckdb.Statement]) -> str:
