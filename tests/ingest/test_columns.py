@@ -1,5 +1,6 @@
 """Columns: which texts a column of a type accepts, and the value that it makes of them."""
 
+import time as clock
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
@@ -21,6 +22,8 @@ from partitioned_etl.ingest.columns import (
     quote_text,
 )
 from partitioned_etl.ingest.errors import FeedDefinitionError
+from partitioned_etl.ingest.feed import RowRule
+from partitioned_etl.ingest.formats import CSV, JsonLinesFormat
 from partitioned_etl.ingest.statements import FILE_FAULTS
 
 DAY = date(2024, 1, 2)
@@ -266,3 +269,63 @@ def test_a_quoted_text_is_that_text_and_no_code(memory: duckdb.DuckDBPyConnectio
         assert [row[0] for row in described] == [text]
 
     check()
+
+
+@pytest.mark.parametrize(
+    "content", ["note,text of note\nA,B\n", '{"note":"A","text of note":"B"}\n']
+)
+def test_columns_named_like_an_intermediate_result_keep_their_values(
+    bench: Workbench, content: str
+) -> None:
+    feed = replace(
+        NOTES,
+        pattern="{key}",
+        format=JsonLinesFormat() if content.startswith("{") else CSV,
+        columns={"note": "VARCHAR", "text of note": "VARCHAR"},
+    )
+    bench.land(feed, "a", content)
+    bench.load(feed)
+    assert bench.rows(feed) == [("A", "B", "a", "a")]
+
+
+@pytest.mark.parametrize(
+    "name", ["line in the file", "which rules are kept", "path as it was listed", "text of the row"]
+)
+def test_bad_rows_of_such_columns_are_told_by_their_line(bench: Workbench, name: str) -> None:
+    feed = replace(NOTES, columns={"id": "BIGINT", name: "BIGINT"})
+    for key, text in {"a": "1,2\n", "b": "1,2\n3,x\n"}.items():
+        bench.land(feed, f"{key}.csv", f"id,{name}\n{text}")
+    outcomes = bench.load(feed)
+    assert bench.rows(feed) == [(1, 2, "a", "a.csv")]
+    assert f"b.csv: line 3, column {name}: not a BIGINT" in outcomes["b"].reason
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMPTZ"])
+def test_the_year_nought_is_no_time(bench: Workbench, kind: str) -> None:
+    feed = replace(NOTES, columns={"at": kind})
+    offset = "Z" if kind == "TIMESTAMPTZ" else ""
+    bench.land(feed, "a.csv", f"at\n0001-01-01 00:00:00{offset}\n")
+    bench.land(feed, "b.csv", f"at\n0000-01-01 00:00:00{offset}\n")
+    outcomes = bench.load(feed)
+    assert [row[1] for row in bench.rows(feed)] == ["a"]
+    assert f"line 2, column at: not a {kind}" in outcomes["b"].reason
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_a_verdict_does_not_depend_on_the_time_zone_of_the_process(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    clock.tzset()
+    rule = RowRule(
+        name="is_of_day",
+        column="moment",
+        expression="strftime(moment, '%Y-%m-%d') = partition_key",
+        reason="another day",
+    )
+    feed = replace(NOTES, columns={"moment": "TIMESTAMPTZ"}, row_rules=(rule,))
+    bench.land(feed, "2024-01-02.csv", "moment\n2024-01-02 01:00:00Z\n2024-01-02 23:00:00Z\n")
+    bench.load(feed)
+    monkeypatch.undo()
+    clock.tzset()
+    assert len(bench.rows(feed)) == 2

@@ -360,3 +360,49 @@ def test_a_file_of_another_compression_is_ignored(bench: Workbench, name: str) -
     (ignored,) = bench.sync(NOTES).ignored
     assert ignored.reason == "the name does not match the pattern '{key}.csv'"
     assert bench.tables() == []
+
+
+@pytest.mark.parametrize(("before", "after"), [("a.csv", "a.csv.gz"), ("a.csv.gz", "a.csv")])
+def test_a_refused_file_that_is_renamed_as_it_should_be_is_judged_again(
+    bench: Workbench, before: str, after: str
+) -> None:
+    text = b"id,note\n1,x\n"
+    path = bench.land(NOTES, before, compress_gz(text) if after.endswith(".gz") else text)
+    assert bench.sync(NOTES).rejected
+    path.rename(path.with_name(after))
+    report = bench.sync(NOTES)
+    assert not report.rejected
+    assert bench.rows(NOTES) == [(1, "x", "a", after)]
+
+
+def test_a_loaded_file_whose_new_name_says_otherwise_is_judged_again(bench: Workbench) -> None:
+    path = bench.land(NOTES, "a.csv", "id,note\n1,x\n")
+    bench.sync(NOTES)
+    path.rename(path.with_name("a.csv.gz"))
+    [refused] = bench.sync(NOTES).rejected
+    assert "not compressed (.gz) as its name says" in refused.reason
+    assert bench.rows(NOTES) == [(1, "x", "a", "a.csv")]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("{key}.csv", "a.gz?.csv"), ("{key}.csv.GZ", "a.csv.GZ"), ("{key}", "a.csv.Zst")],
+)
+def test_only_a_suffix_in_small_letters_says_that_a_file_is_compressed(
+    bench: Workbench, pattern: str, name: str
+) -> None:
+    feed = replace(NOTES, pattern=pattern)
+    bench.land(feed, name, "id,note\n1,x\n")
+    bench.land(feed, pattern.format(key="b"), "id,note\n2,y\n")
+    bench.sync(feed)
+    assert [row[:2] for row in bench.rows(feed)] == [(1, "x"), (2, "y")]
+
+
+def test_plain_and_compressed_files_share_a_batch_also_when_one_is_bad(bench: Workbench) -> None:
+    bench.land(NOTES, "a.csv", "id,note\n1,x\n")
+    bench.land(NOTES, "b.csv.gz", compress_gz(b"id,note\n2,y\n"))
+    bench.land(NOTES, "c.csv.zst", compress_zst(b"id,note\n3,z\n"))
+    bench.land(NOTES, "d.csv.gz", compress_gz(b"id,note\noops,y\n"))
+    outcomes = bench.load(NOTES)
+    assert [row[0] for row in bench.rows(NOTES)] == [1, 2, 3]
+    assert "d.csv.gz: line 2, column id: not a BIGINT" in outcomes["d"].reason

@@ -13,7 +13,7 @@ from ingest.workbench import (
     land_numbers,
     loaded_numbers,
 )
-from partitioned_etl.ingest import database, failpoints, warehouse
+from partitioned_etl.ingest import database, failpoints
 from partitioned_etl.ingest.database import connect
 from partitioned_etl.ingest.errors import WarehouseError, WarehouseLockedError
 from partitioned_etl.ingest.warehouse import replace_partitions
@@ -192,7 +192,7 @@ def test_two_connections_that_load_the_same_new_key_leave_one_copy(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     land_numbers(bench, "a", 1, 2)
-    monkeypatch.setattr(warehouse, "time", FakeClock())
+    monkeypatch.setattr(database, "time", FakeClock())
     with bench.connect() as first, bench.connect() as second:
         replace_partitions(first, NOTES, [])
 

@@ -307,7 +307,7 @@ def test_a_file_that_changes_while_it_is_loaded_is_loaded_as_it_is_at_last(
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """A clock for everything that waits or asks how old a file is."""
     fake = FakeClock()
-    for module in (database, landing, sync, warehouse):
+    for module in (database, landing, sync):
         monkeypatch.setattr(module, "time", fake)
     return fake
 

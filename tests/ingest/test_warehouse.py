@@ -18,12 +18,12 @@ from ingest.workbench import (
     land_numbers,
     loaded_numbers,
 )
-from partitioned_etl.ingest import failpoints, loading, warehouse
+from partitioned_etl.ingest import database, failpoints, loading, warehouse
 from partitioned_etl.ingest.contract import Survey
-from partitioned_etl.ingest.errors import WarehouseError
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.errors import LedgerConflictError, WarehouseError
+from partitioned_etl.ingest.feed import Feed, RowRule
 from partitioned_etl.ingest.landing import LandedFile
-from partitioned_etl.ingest.ledger import LedgerConflictError, LoadStatus, read_ledger
+from partitioned_etl.ingest.ledger import LoadStatus, read_ledger
 from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.warehouse import replace_partitions
 
@@ -285,7 +285,7 @@ def collide(monkeypatch: pytest.MonkeyPatch, error: type[Exception], times: int)
         raise error("Conflict on tuple deletion!")
 
     at_moment(monkeypatch, failpoints.AFTER_DELETE, fail, times)
-    monkeypatch.setattr(warehouse, "time", FakeClock())
+    monkeypatch.setattr(database, "time", FakeClock())
 
 
 @pytest.mark.parametrize("error", [duckdb.TransactionException, LedgerConflictError])
@@ -303,7 +303,7 @@ def test_a_load_that_always_collides_gives_up(
 ) -> None:
     land_numbers(bench, "a", 1)
     collide(monkeypatch, duckdb.TransactionException, times=1_000)
-    with pytest.raises(duckdb.TransactionException, match="Conflict on tuple deletion"):
+    with pytest.raises(WarehouseError, match="Conflict on tuple deletion"):
         bench.load(NOTES)
     assert bench.rows(NOTES) == []
     assert bench.ledger(NOTES) == {}
@@ -387,3 +387,72 @@ def test_a_file_that_changed_during_its_load_is_loaded_by_the_next_sync(
     bench.sync(NOTES)
     assert loaded_numbers(bench) == {"a": [1, 9] if change is append else [7, 8, 9]}
     bench.assert_level(NOTES)
+
+
+def test_files_that_only_together_break_a_constraint_do_not_stop_the_others(
+    bench: Workbench,
+) -> None:
+    land_numbers(bench, "z", 100)
+    bench.load(NOTES)
+    with bench.connect() as connection:
+        connection.execute("CREATE UNIQUE INDEX one_of_each ON raw_notes(id)")
+    for key, number in {"a": 1, "b": 1, "c": 3, "d": 3}.items():
+        land_numbers(bench, key, number)
+    outcomes = bench.load(NOTES)
+    assert loaded_numbers(bench) == {"a": [1], "c": [3], "z": [100]}
+    for key in ("b", "d"):
+        assert "the table does not take its rows (ConstraintException)" in outcomes[key].reason
+
+
+def test_a_table_of_the_same_name_in_another_schema_is_not_the_feeds(bench: Workbench) -> None:
+    land_numbers(bench, "a", 1)
+    with bench.connect() as connection:
+        connection.execute("CREATE SCHEMA staging")
+        connection.execute("CREATE TABLE staging.raw_notes (id INT)")
+        connection.execute("CREATE TABLE staging.file_loads (contract INT)")
+    bench.sync(NOTES)
+    assert loaded_numbers(bench) == {"a": [1]}
+    with bench.connect() as connection:
+        connection.execute("DROP TABLE raw_notes")
+    assert len(bench.sync(NOTES).loaded) == 1
+    assert loaded_numbers(bench) == {"a": [1]}
+
+
+def test_a_row_rule_may_look_at_the_name_of_the_file(bench: Workbench) -> None:
+    rule = RowRule(
+        name="id_is_in_the_name",
+        column="id",
+        expression="contains(source_file, CAST(id AS VARCHAR))",
+        reason="not the number in the name",
+    )
+    feed = replace(NOTES, row_rules=(rule,), bad_rows="quarantine", max_rejected_percent=50)
+    for key, numbers in {"f1": (1,), "f2": (2, 3)}.items():
+        land_numbers(bench, key, *numbers)
+    bench.load(feed)
+    assert loaded_numbers(bench) == {"f1": [1], "f2": [2]}
+    assert bench.query("SELECT line, reason FROM rejected_rows") == [
+        (3, "not the number in the name (id_is_in_the_name)")
+    ]
+
+
+@pytest.mark.parametrize("content", ["id,note\n2,x\n", "id,note\nbad,x\n"])
+def test_a_load_that_meets_an_open_one_of_the_same_partition_says_so(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    land_numbers(bench, "a", 1)
+    bench.load(NOTES)
+    land_numbers(bench, "a", 1, 1)
+    files = bench.list_files(NOTES)
+    monkeypatch.setattr(database, "time", FakeClock())
+    seen: list[str] = []
+
+    def load_newer() -> None:
+        bench.land(NOTES, "a.csv", content)
+        with pytest.raises(WarehouseError) as error:
+            bench.load(NOTES)
+        seen.append(str(error.value))
+
+    at_moment(monkeypatch, failpoints.BEFORE_COMMIT, load_newer)
+    bench.load(NOTES, files)
+    assert "another load is changing the same partitions" in seen[0]
+    assert loaded_numbers(bench) == {"a": [1, 1]}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from partitioned_etl.ingest.errors import FeedDefinitionError
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.feed import INTERNAL_PREFIX, Feed
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT")
 _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
@@ -30,6 +30,11 @@ _OFFSET = r"Z|[+-](0\d|1[0-5])(:?[0-5]\d)?"
 def quote_identifier(name: str) -> str:
     """Quote a table or column name for SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def internal_identifier(name: str) -> str:
+    """Return the quoted name of a column of an intermediate result, which no feed can have."""
+    return quote_identifier(INTERNAL_PREFIX + name)
 
 
 def quote_text(text: str) -> str:
@@ -61,7 +66,7 @@ class Column:
     @property
     def text_name(self) -> str:
         """The quoted name under which `is_generous` looks for the text."""
-        return quote_identifier(f"text of {self.name}")
+        return internal_identifier(f"text of {self.name}")
 
 
 def columns_of(feed: Feed, *, is_plain: bool = False) -> list[Column]:
@@ -154,9 +159,11 @@ def _is_generous(
     if type_name == "DATE":
         return _is_spelled_otherwise(text, value, _DAY, 10, f"year({value}) > 0")
     if type_name in ("TIMESTAMP", "DATETIME"):
-        return _is_spelled_otherwise(text, value, rf"({_DAY})[ T]{_TIME}", 19)
+        pattern = rf"({_DAY})[ T]{_TIME}"
+        return _is_spelled_otherwise(text, value, pattern, 19, f"year({value}) > 0")
     if type_name in _ZONED:
-        return f"NOT regexp_full_match({text}, '({_DAY})[ T]{_TIME}({_OFFSET})')"
+        pattern = f"({_DAY})[ T]{_TIME}({_OFFSET})"
+        return f"({text} < '0001' OR NOT regexp_full_match({text}, '{pattern}'))"
     if type_name == "TIME":
         return _is_spelled_otherwise(text, value, _TIME, 8)
     if type_name in ("BOOLEAN", "UUID"):

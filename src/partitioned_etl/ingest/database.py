@@ -8,22 +8,27 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
 from partitioned_etl.ingest.columns import quote_text
 from partitioned_etl.ingest.errors import (
+    LedgerConflictError,
     NoDatabaseError,
     WarehouseError,
     WarehouseLockedError,
 )
 
 DEFAULT_LOCK_WAIT_SECONDS = 60.0
+_ATTEMPTS_ON_CONFLICT = 5
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # The first means another process; the second, a thread of this one that is just closing the file.
 _SIGNS_OF_USE = ("set lock on file", "already attached by database")
@@ -127,6 +132,8 @@ def connect_read_only(
     connection = _open(database, lock_wait_seconds, log, read_only=True)
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # It would be printed among the rows.
+        connection.execute("SET enable_progress_bar = false")
         _shut_off(connection)
         yield connection
     finally:
@@ -147,6 +154,33 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         raise
 
 
+def retry_on_conflict(work: Callable[[], Result], log: logging.Logger = logger) -> Result:
+    """Do some work again when another connection of this process changed the same rows first.
+
+    Args:
+        work: What to do; a transaction, or less.
+        log: Where each retry is reported.
+
+    Returns:
+        What the work returns.
+
+    Raises:
+        WarehouseError: The other connection was first each time.
+    """
+    attempt = 0
+    while True:
+        try:
+            return work()
+        except (duckdb.TransactionException, LedgerConflictError) as error:
+            attempt += 1
+            if attempt == _ATTEMPTS_ON_CONFLICT:
+                raise WarehouseError(
+                    f"another load is changing the same partitions in this process: {error}"
+                ) from error
+            log.info(f"another load was first ({type(error).__name__}), trying again")
+            time.sleep(random.uniform(0.05, 0.2) * 2 ** (attempt - 1))
+
+
 def read_share(connection: duckdb.DuckDBPyConnection) -> float:
     """Give how much of its input the running statement has read, 0 to 1; 0 if it is not known.
 
@@ -158,7 +192,9 @@ def read_share(connection: duckdb.DuckDBPyConnection) -> float:
 def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Tell whether the database has a table, by its name in any case."""
     found = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?)", [table]
+        "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?) "
+        "AND database_name = current_database() AND schema_name = current_schema()",
+        [table],
     ).fetchone()
     return bool(found and found[0])
 
@@ -208,6 +244,8 @@ def _enter_sandbox(
     connection.execute("SET enable_progress_bar_print = false")
     # Rows of a large file then go in as fast as they are read; tables have no order to keep.
     connection.execute("SET preserve_insertion_order = false")
+    # Row rules judge alike wherever the process runs.
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     # A ledger of 100,000 rows is then read with 16 MB less, as fast as with the default of 1 MB.
     connection.execute("SET streaming_buffer_size = '256KB'")
     if memory_limit:

@@ -32,6 +32,10 @@ class WarehouseError(PartitionedEtlError):
     """The DuckDB database cannot be used as asked."""
 
 
+class LedgerConflictError(WarehouseError):
+    """Another transaction has written the ledger row of the same partition first."""
+
+
 class NoDatabaseError(WarehouseError):
     """There is no DuckDB database to read: nothing was ever loaded."""
 

@@ -25,6 +25,8 @@ from partitioned_etl.ingest.formats import CSV, Format
 
 PARTITION_KEY_COLUMN = "partition_key"
 SOURCE_FILE_COLUMN = "source_file"
+INTERNAL_PREFIX = "partitioned_etl: "
+"""How the columns of intermediate results begin; no column of a feed may be named so."""
 LEDGER_TABLE = "file_loads"
 REJECTED_ROWS_TABLE = "rejected_rows"
 CONTRACT = "contract"
@@ -58,8 +60,8 @@ class RowRule:
     Attributes:
         name: States what is true when the rule holds, such as `share_price_is_positive`.
         column: The column that a broken rule is reported under.
-        expression: A DuckDB condition over the feed's columns and `partition_key`. A row for which
-            it is false or NULL breaks the rule.
+        expression: A DuckDB condition over the feed's columns, `partition_key` and `source_file`.
+            A row for which it is false or NULL breaks the rule. Its time zone is UTC.
         reason: What to tell the sender of a row that breaks it.
     """
 
@@ -171,6 +173,9 @@ class Feed:
         names = [name.casefold() for name in self.columns]
         if not names or len(set(names)) != len(names):
             raise self._wrong("needs columns, each name once")
+        for name in names:
+            if not name or name.startswith(INTERNAL_PREFIX):
+                raise self._wrong(f"column {name!r}: no column may be named so")
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             if reserved in names:
                 raise self._wrong(f"column {reserved} is added by a load")

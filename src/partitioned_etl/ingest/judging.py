@@ -18,7 +18,7 @@ from partitioned_etl.ingest.errors import LandedFileError
 from partitioned_etl.ingest.feed import BadRows, Feed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.loading import Candidate, FileAtFaultError, insert
-from partitioned_etl.ingest.opening import list_changed_while_read
+from partitioned_etl.ingest.opening import compression_of, list_changed_while_read
 from partitioned_etl.ingest.outcomes import Outcome
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import Problem
@@ -86,7 +86,10 @@ def explain(
             return {}
         at_fault = _find_at_fault(connection, feed, candidates, log)
         if not at_fault:
-            raise error
+            clashing = _find_clashing(connection, feed, candidates, log)
+            if clashing is None:
+                raise error
+            return {clashing.key: _refuse_by_duckdb(clashing, error)}
         outcomes: dict[str, Outcome] = {}
         for candidate in at_fault:
             if candidate.is_judged:
@@ -108,18 +111,19 @@ def _find_at_fault(
     """Find the candidates with a bad row; where that tells nothing, those that fail alone."""
     if len(candidates) == 1:
         return list(candidates)
-    by_header: dict[tuple[str, ...], list[Candidate]] = defaultdict(list)
+    alike: dict[tuple[object, ...], list[Candidate]] = defaultdict(list)
     at_fault: list[Candidate] = []
     for candidate in candidates:
         if not candidate.is_row_by_row:
-            by_header[tuple(candidate.survey.header)].append(candidate)
+            alike[*candidate.survey.header, compression_of(candidate.file)].append(candidate)
         elif _fails_alone(connection, feed, candidate, log):
             at_fault.append(candidate)
-    for header, of_header in by_header.items():
-        suspects = find_suspects(connection, feed, [one.file for one in of_header], header)
+    for group in alike.values():
+        header = group[0].survey.header
+        suspects = find_suspects(connection, feed, [one.file for one in group], header)
         keys = {file.partition_key for file in suspects}
-        suspected = [one for one in of_header if one.key in keys]
-        if len(suspected) == len(of_header):
+        suspected = [one for one in group if one.key in keys]
+        if len(suspected) == len(group):
             suspected = [one for one in suspected if _fails_alone(connection, feed, one, log)]
         at_fault += suspected
     return at_fault
@@ -137,6 +141,26 @@ def _fails_alone(
         return True
     except _UndoError:
         return False
+
+
+def _find_clashing(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    candidates: Sequence[Candidate],
+    log: logging.Logger,
+) -> Candidate | None:
+    """Find the first candidate that the table does not take beside those before it."""
+    candidate = None
+    try:
+        with transaction(connection):
+            connection.execute(delete_sql(feed), [[one.key for one in candidates]])
+            for candidate in candidates:
+                insert(connection, feed, [candidate], Progress(log, feed, [candidate.file]))
+            raise _UndoError
+    except (*FILE_FAULTS, FileAtFaultError):
+        return candidate
+    except _UndoError:
+        return None
 
 
 class _UndoError(Exception):

@@ -14,12 +14,9 @@ import duckdb
 
 from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.database import has_table
+from partitioned_etl.ingest.errors import LedgerConflictError
 from partitioned_etl.ingest.feed import LEDGER_TABLE, Feed
 from partitioned_etl.ingest.landing import LandedFile, Signature
-
-
-class LedgerConflictError(Exception):
-    """Another transaction has written the ledger row of the same partition first."""
 
 
 class LoadStatus(StrEnum):
@@ -137,7 +134,9 @@ def ensure_ledger(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _columns_there(connection: duckdb.DuckDBPyConnection) -> set[str]:
     rows = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = ?", [LEDGER_TABLE]
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? "
+        "AND database_name = current_database() AND schema_name = current_schema()",
+        [LEDGER_TABLE],
     ).fetchall()
     return {name for (name,) in rows}
 
@@ -255,7 +254,7 @@ def upsert_ledger(connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRo
             columns,
         )
     except duckdb.ConstraintException:
-        raise LedgerConflictError from None
+        raise LedgerConflictError("another load wrote its ledger row first") from None
 
 
 def record_signatures(

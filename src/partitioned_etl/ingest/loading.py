@@ -21,7 +21,11 @@ from partitioned_etl.ingest.database import read_share, transaction
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import LedgerRow, find_latest_load, upsert_ledger
-from partitioned_etl.ingest.opening import is_compressed, list_changed_while_read
+from partitioned_etl.ingest.opening import (
+    compression_of,
+    is_compressed,
+    list_changed_while_read,
+)
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.row_by_row import delete_rejected_rows, insert_good_rows
 from partitioned_etl.ingest.statements import count_rows_sql, delete_sql, insert_sql
@@ -54,6 +58,11 @@ class Candidate:
     def key(self) -> str:
         """The partition key."""
         return self.file.partition_key
+
+    def reads_like(self, other: "Candidate") -> bool:
+        """Return whether one statement can read both: by header and compression."""
+        same_header = self.survey.header == other.survey.header
+        return same_header and compression_of(self.file) == compression_of(other.file)
 
     @property
     def row_count(self) -> int:
@@ -156,8 +165,8 @@ def insert(
     Args:
         connection: A connection, inside a transaction that has deleted the partitions.
         feed: The feed.
-        candidates: Candidates that have their columns in one order; one that is read row by row,
-            or that is not surveyed yet, is alone.
+        candidates: Candidates that read alike; one that is read row by row, or that is not surveyed
+            yet, is alone.
         progress: Where to say how far it is.
 
     Raises:
@@ -222,13 +231,13 @@ def _insert_while_surveying(
 
 
 def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Group small files with one order of columns into one statement; others get their own."""
+    """Group small files that read alike into one statement; others get their own."""
     group: list[Candidate] = []
     group_bytes = 0
     for candidate in candidates:
         size_bytes = candidate.file.signature.size_bytes
         if group and not (
-            candidate.survey.header == group[0].survey.header
+            candidate.reads_like(group[0])
             and group_bytes + size_bytes <= _STATEMENT_BYTES
             and _may_share_statement(candidate)
             and _may_share_statement(group[0])

@@ -103,6 +103,11 @@ def is_compressed(file: LandedFile) -> bool:
     return bool(_suffix_of(file))
 
 
+def compression_of(file: LandedFile) -> str:
+    """Return how a file is compressed, by its name, in DuckDB's words: gzip, zstd or none."""
+    return {".gz": "gzip", ".zst": "zstd"}.get(_suffix_of(file), "none")
+
+
 def _suffix_of(file: LandedFile) -> str:
     return next((suffix for suffix in _MAGIC_BYTES if file.name.endswith(suffix)), "")
 

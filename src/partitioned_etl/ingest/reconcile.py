@@ -293,6 +293,9 @@ def find_touched(plan: Plan, *, max_bytes: int, contract: str = "") -> list[Step
         file, row = step.file, step.ledger_row
         if file is None or row is None or file.signature.size_bytes != row.size_bytes:
             continue
+        if file.name != row.source_file:
+            # The verdict depends on the name, too, which says whether the file is compressed.
+            continue
         if not _stands(row, contract):
             continue
         if row.size_bytes > max_bytes:

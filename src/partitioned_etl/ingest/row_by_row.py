@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import duckdb
 
-from partitioned_etl.ingest.columns import quote_identifier
+from partitioned_etl.ingest.columns import internal_identifier, quote_identifier
 from partitioned_etl.ingest.contract import MAX_PROBLEMS
 from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import (
@@ -46,8 +46,8 @@ from partitioned_etl.ingest.statements import (
 BATCH_ROWS = 10_000
 BATCH_CHARS = 4_000_000
 """A batch ends with the record that reaches either, so that memory grows with neither."""
-_LINE = quote_identifier("line in the file")
-_TEXT = quote_identifier("text of the row")
+_LINE = internal_identifier("line in the file")
+_TEXT = internal_identifier("text of the row")
 _Row = CsvRecord | JsonRecord
 _REJECTED_COLUMNS = {
     "feed": "VARCHAR",
@@ -183,9 +183,9 @@ def insert_good_rows(
             connection.execute(
                 f"INSERT INTO {quote_identifier(feed.table)} "
                 f"({names}, {PARTITION_KEY_COLUMN}, {SOURCE_FILE_COLUMN}) "
-                f"SELECT {names}, {PARTITION_KEY_COLUMN}, ? FROM {batch.judged} "
+                f"SELECT {names}, {PARTITION_KEY_COLUMN}, {SOURCE_FILE_COLUMN} FROM {batch.judged} "
                 f"WHERE NOT {IS_BAD_SQL} ORDER BY {_LINE}",
-                [file.name, *batch.bound],
+                batch.bound,
             )
         _insert_rejected(connection, feed, file, batch.bad_rows)
         rejected += len(batch.bad_rows)
@@ -258,8 +258,8 @@ def _judge_batch(
     if not by_line:
         return _Batch(len(batch), bad)
     rows, texts = _bind_texts(list(by_line.values()), header)
-    keyed, bound = f"(SELECT *, ? AS {PARTITION_KEY_COLUMN} FROM {rows})", [file.partition_key]
-    judged, bound = judged_sql(feed, keyed, [_LINE]), [*bound, *texts]
+    keyed = f"(SELECT *, ? AS {PARTITION_KEY_COLUMN}, ? AS {SOURCE_FILE_COLUMN} FROM {rows})"
+    judged, bound = judged_sql(feed, keyed, [_LINE]), [file.partition_key, file.name, *texts]
     found = connection.execute(
         f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL}", bound
     ).fetchall()

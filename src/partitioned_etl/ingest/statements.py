@@ -15,18 +15,25 @@ import duckdb
 from partitioned_etl.ingest.columns import (
     columns_of,
     convert_sql,
+    internal_identifier,
     judge_sql,
     quote_identifier,
     quote_text,
 )
-from partitioned_etl.ingest.feed import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN, Feed
+from partitioned_etl.ingest.feed import (
+    INTERNAL_PREFIX,
+    PARTITION_KEY_COLUMN,
+    SOURCE_FILE_COLUMN,
+    Feed,
+)
 from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.landing import LandedFile
+from partitioned_etl.ingest.opening import compression_of
 
-VALID = quote_identifier("which values are valid")
-KEPT = quote_identifier("which rules are kept")
-_PATH = "path as DuckDB gives it"
-_LANDED_PATH = quote_identifier("path as it was listed")
+VALID = internal_identifier("which values are valid")
+KEPT = internal_identifier("which rules are kept")
+_PATH = INTERNAL_PREFIX + "path as DuckDB gives it"
+_LANDED_PATH = internal_identifier("path as it was listed")
 
 FILE_FAULTS = (
     duckdb.DataError,
@@ -81,7 +88,9 @@ def preview_sql(feed: Feed) -> str:
     )
 
 
-def _read_csv(csv: CsvFormat, header: Sequence[str], types: Mapping[str, str]) -> str:
+def _read_csv(
+    csv: CsvFormat, header: Sequence[str], types: Mapping[str, str], compression: str
+) -> str:
     columns = ", ".join(
         f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header
     )
@@ -91,6 +100,7 @@ def _read_csv(csv: CsvFormat, header: Sequence[str], types: Mapping[str, str]) -
         f"header = {str(csv.header).lower()}, delim = {quote_text(csv.delimiter)}, "
         f"quote = {quote_text(csv.quote)}, escape = {quote_text(csv.escape)}, "
         f"encoding = {quote_text(encoding)}, nullstr = '', allow_quoted_nulls = false, "
+        f"compression = {quote_text(compression)}, "
         f"hive_partitioning = false, filename = {quote_text(_PATH)})"
     )
 
@@ -111,7 +121,8 @@ def _landed_rows(
     """
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
     if isinstance(feed.format, CsvFormat):
-        read = _read_csv(feed.format, header, types)
+        # DuckDB's own guess by the name is another one than the survey's.
+        read = _read_csv(feed.format, header, types, compression_of(files[0]))
     else:
         read = f"read_parquet(?, hive_partitioning = false, filename = {quote_text(_PATH)})"
     if len(files) == 1:
@@ -143,7 +154,7 @@ def insert_sql(
 
     Args:
         feed: The feed.
-        files: Its landed files, at least one.
+        files: Its landed files, at least one, compressed alike.
         header: The feed's columns in the order that all these files have them in.
         is_plain: Whether none of them has a quote, an underscore, or white space but line ends.
     """
@@ -182,10 +193,11 @@ def numbered_rows_sql(
     values = ", ".join(f"{quote_text(name)}: {quote_identifier(name)}" for name in feed.columns)
     return (
         f"(SELECT {names}, CAST({{{values}}} AS VARCHAR) AS {text}, "
-        f"file_row_number + 1 AS {number}, ? AS {PARTITION_KEY_COLUMN} "
+        f"file_row_number + 1 AS {number}, "
+        f"? AS {PARTITION_KEY_COLUMN}, ? AS {SOURCE_FILE_COLUMN} "
         "FROM read_parquet(?, hive_partitioning = false, file_row_number = true) "
         "WHERE file_row_number + 1 BETWEEN ? AND ?)",
-        [file.partition_key, glob.escape(os.fspath(file))],
+        [file.partition_key, file.name, glob.escape(os.fspath(file))],
     )
 
 
@@ -194,14 +206,15 @@ def judged_sql(feed: Feed, rows: str, others: Sequence[str] = ()) -> str:
 
     Args:
         feed: The feed.
-        rows: A relation with the feed's columns as texts, its partition key, and any others.
+        rows: A relation with the feed's columns as texts, key, file name, and any others.
         others: Those others, as SQL.
 
     Returns:
         The relation with the columns converted where they are valid, `VALID` and `KEPT`.
     """
     rules = ", ".join(f"coalesce({rule.expression}, false)" for rule in feed.row_rules)
-    judged = judge_sql(columns_of(feed), VALID, [PARTITION_KEY_COLUMN, *others], rows)
+    added = [PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN, *others]
+    judged = judge_sql(columns_of(feed), VALID, added, rows)
     return f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {KEPT} FROM {judged})"
 
 
@@ -215,7 +228,14 @@ def find_suspects(
     files: Sequence[LandedFile],
     header: Sequence[str],
 ) -> Sequence[LandedFile]:
-    """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect."""
+    """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect.
+
+    Args:
+        connection: A connection, outside a transaction.
+        feed: The feed.
+        files: Landed files, at least one, compressed alike.
+        header: The feed's columns in the order that all these files have them in.
+    """
     rows, bound = _landed_rows(feed, files, header)
     try:
         bad = connection.execute(

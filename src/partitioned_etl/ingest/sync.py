@@ -18,6 +18,7 @@ from partitioned_etl.ingest.database import (
     connect,
     connect_read_only,
     has_table,
+    retry_on_conflict,
 )
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.landing import LandedFile, Listing, list_landed_files
@@ -133,7 +134,7 @@ def plan_feed(
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]
         with opened() as connection:
-            record_signatures(connection, rows, files)
+            retry_on_conflict(lambda: record_signatures(connection, rows, files), log)
     return plan
 
 

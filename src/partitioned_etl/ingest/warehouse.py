@@ -7,11 +7,8 @@ loaded or removed, in `reconcile.py`.
 """
 
 import logging
-import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import TypeVar
 
 import duckdb
 
@@ -21,14 +18,13 @@ from partitioned_etl.ingest.contract import (
     survey_file,
     survey_start,
 )
-from partitioned_etl.ingest.database import has_table, transaction
+from partitioned_etl.ingest.database import has_table, retry_on_conflict, transaction
 from partitioned_etl.ingest.errors import LandedFileError, WarehouseError
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.judging import explain, judge_texts, outcomes_of_changed
 from partitioned_etl.ingest.landing import LandedFile
 from partitioned_etl.ingest.ledger import (
-    LedgerConflictError,
     LoadStatus,
     ensure_ledger,
     find_same_content,
@@ -61,13 +57,10 @@ from partitioned_etl.ingest.statements import (
     expected_columns_sql,
 )
 
-_ATTEMPTS_ON_CONFLICT = 5
 _MAX_WARNINGS = 20
 """How many warnings of a batch are logged: Dagster keeps each as an event of its own."""
 
 logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 
 def replace_partitions(
@@ -110,7 +103,7 @@ def replace_partitions(
         except LandedFileError as error:
             outcomes[file.partition_key] = Outcome.changed(file, str(error))
         progress.done("checked", file)
-    _retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
+    retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
     while pending:
         outcomes |= judge_texts(connection, feed, pending, log)
         pending = [candidate for candidate in pending if candidate.key not in outcomes]
@@ -120,7 +113,9 @@ def replace_partitions(
             break
         outcomes |= stopped
         pending = [candidate for candidate in pending if candidate.key not in outcomes]
-    _record_rejected(connection, feed, list(outcomes.values()), run_id)
+    retry_on_conflict(
+        lambda: _record_rejected(connection, feed, list(outcomes.values()), run_id), log
+    )
     return [outcomes[file.partition_key] for file in files]
 
 
@@ -135,10 +130,14 @@ def remove_partitions(
         keys: The partition keys.
     """
     create_rejected_rows(connection)
-    with transaction(connection):
-        forget_partitions(connection, feed, keys)
-        connection.execute(delete_sql(feed), [list(keys)])
-        delete_rejected_rows(connection, feed, keys)
+
+    def remove() -> None:
+        with transaction(connection):
+            forget_partitions(connection, feed, keys)
+            connection.execute(delete_sql(feed), [list(keys)])
+            delete_rejected_rows(connection, feed, keys)
+
+    retry_on_conflict(remove)
 
 
 def _survey(feed: Feed, file: LandedFile, progress: Progress) -> Candidate:
@@ -165,15 +164,13 @@ def _load_or_explain(
         return None
     files = [candidate.file for candidate in candidates]
     try:
-        _retry_on_conflict(lambda: load_candidates(connection, feed, candidates, run_id, log), log)
+        retry_on_conflict(lambda: load_candidates(connection, feed, candidates, run_id, log), log)
     except NotPlainError:
         return {}
     except FilesChangedError as error:
         return outcomes_of_changed(error.files)
     except LandedFileError:
         return outcomes_of_changed(list_changed_while_read(files) or files)
-    except duckdb.TransactionException:
-        raise
     except (duckdb.Error, FileAtFaultError) as error:
         if changed := list_changed_while_read(files):
             return outcomes_of_changed(changed)
@@ -181,17 +178,6 @@ def _load_or_explain(
             raise
         return explain(connection, feed, candidates, error, log)
     return None
-
-
-def _retry_on_conflict(work: Callable[[], Result], log: logging.Logger) -> Result:
-    """Do some work again when another connection of this process changed the same rows first."""
-    for attempt in range(_ATTEMPTS_ON_CONFLICT - 1):
-        try:
-            return work()
-        except (duckdb.TransactionException, LedgerConflictError) as error:
-            log.info(f"another load was first ({type(error).__name__}), trying again")
-            time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
-    return work()
 
 
 def _report_loaded(
