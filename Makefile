@@ -1,11 +1,11 @@
-# Everything runs in .venv, which the first target that needs it makes from requirements.lock.
-# Variables of the environment and of make's command line reach every recipe: make hands on both.
+# Everything runs in .venv, which the first target that needs it creates from requirements.lock.
+# Variables from the environment and from make's command line reach every recipe: make passes on both.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 DUCKDB_15 := duckdb==1.5.5
 
-# A PYTHON that was asked for is taken or refused; the default may give way to a name in range.
+# A PYTHON set by the caller is used or refused; the default may fall back to another name in range.
 ifeq ($(origin PYTHON),file)
 pythons := python3 python3.13 python3.12 python3.11
 else
@@ -24,20 +24,20 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 pip := -m pip --disable-pip-version-check --quiet --quiet install
 compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
-# A file of tests shares what is slow to start, such as a server, in one process; the slow come first.
+# A test file shares what is slow to start, such as a server, in one process; slow files come first.
 pytest := -m pytest -n auto --dist loadfile --no-loadscope-reorder
 benchmarks = $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
 dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
-# Dagster's own word on the two commands that are used here is no news to whoever calls make.
+# Hides Dagster's warnings about the two commands that are used here.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster
 
-# Dagster prefers a line of .env to the environment: what a variable of both says would be lost.
+# Dagster prefers .env to the environment: if both set a variable, the environment's value is lost.
 lost = $(strip $(foreach name,$(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/dev/null),\
 	$(if $(filter-out undefined,$(origin $(name))),$(shell \
 		grep -qxF "$(name)=$($(name))" .env || echo $(name)))))
 
-# An environment holds absolute paths, also to src: after the folder has moved it is void.
+# A virtual environment contains absolute paths, also to src: after the folder has moved, it is invalid.
 $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
@@ -100,14 +100,14 @@ clean: ## Remove environments, caches, storage, database and what is made from i
 	@rm -rf build dist data/staging/*.duckdb* data/archive data/reports
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
 
-# dlt wants DuckDB 1.5, so it has an environment of its own.
+# dlt needs DuckDB 1.5, so it has its own environment.
 .venv-dlt/.installed: benchmarks/children/dlt.lock
 	@echo 'Making .venv-dlt from $<'
 	@"$(python)" -m venv --clear .venv-dlt
 	@.venv-dlt/bin/python $(pip) --require-hashes --requirement $<
 	@echo "$(CURDIR)" > $@
 
-# The stamp comes last: an environment without one was broken off or has moved, and is made anew.
+# The stamp comes last: an environment without one is incomplete or has moved, and is recreated.
 .venv/.installed: requirements.lock pyproject.toml
 	@echo 'Making .venv from $<'
 	@"$(python)" -m venv $$(test -f $@ || echo --clear) .venv
@@ -115,7 +115,7 @@ clean: ## Remove environments, caches, storage, database and what is made from i
 	@.venv/bin/python $(pip) --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $@
 
-# A folder with the older DuckDB alone, which stands before the one of .venv.
+# A folder with only the older DuckDB, which takes precedence over the one in .venv.
 .duckdb-1.5/duckdb: .venv/.installed
 	@rm -rf .duckdb-1.5
 	@.venv/bin/python $(pip) --no-deps --target .duckdb-1.5 $(DUCKDB_15)
