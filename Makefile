@@ -1,5 +1,5 @@
 # Everything runs in .venv, which the first target that needs it creates from requirements.lock.
-# Variables from the environment and from make's command line reach every recipe: make passes on both.
+# Variables from the environment and from the command line reach every recipe: make passes on both.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -37,7 +37,7 @@ lost = $(strip $(foreach name,$(shell sed -n 's/^\([A-Z_]*\)=.*/\1/p' .env 2>/de
 	$(if $(filter-out undefined,$(origin $(name))),$(shell \
 		grep -qxF "$(name)=$($(name))" .env || echo $(name)))))
 
-# A virtual environment contains absolute paths, also to src: after the folder has moved, it is invalid.
+# A virtual environment contains absolute paths, also to src: once the folder has moved, it is void.
 $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
