@@ -78,24 +78,24 @@ check: .venv/.installed ## Check format, lint, types and definitions
 	@$(dagster) definitions validate --log-level warning
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
 
-bench: .venv/.installed $(dlt) ## Measure against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
+bench: .venv/.installed $(dlt) ## Benchmark against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
 	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
 		.venv/bin/python benchmarks/$$name.py || failed=1; echo; done; test -z "$$failed"
 
 compare: .venv/.installed .venv-dlt/.installed ## Compare with a tutorial's project and dlt
 	@.venv/bin/python benchmarks/side_by_side/compare.py $(ARGS)
 
-screenshots: .venv/.installed ## Take the pictures of docs/images anew; needs Chromium
+screenshots: .venv/.installed ## Retake the screenshots in docs/images; needs Chromium
 	@.venv/bin/python tests/take_screenshots.py
 
-lock: ## Write the lock files anew; ARGS=--upgrade takes newer versions
+lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock
 	@.venv-lock/bin/python $(pip) uv==$(UV_VERSION)
 	@$(compile) pyproject.toml --group dev --output-file requirements.lock $(ARGS)
 	@$(compile) benchmarks/children/dlt.requirements --output-file benchmarks/children/dlt.lock $(ARGS)
 	@rm -rf .venv-lock
 
-clean: ## Remove environments, caches, storage, database and what is made from it; landed files stay
+clean: ## Remove environments, caches, storage, database and generated files; landed files stay
 	@rm -rf .venv .venv-* .duckdb-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
 	@rm -rf build dist data/staging/*.duckdb* data/archive data/reports
 	@find src tests -name __pycache__ -prune -exec rm -rf {} +
