@@ -1,7 +1,7 @@
 """Archive: a compressed Parquet copy of each loaded partition, for readers without the database.
 
-Takes a connection that may write to the archive's folder; gives one file per partition, replaced
-as a whole. It is made from the table and not from the landed file. Loading does not belong here.
+Takes a connection that may write to the archive's folder; returns one file per partition, replaced
+as a whole. It is made from the table, not from the landed file. Loading does not belong here.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ class ArchivedFile:
     """The copy of one partition.
 
     Attributes:
-        path: Where it lies.
-        row_count: Rows in it.
+        path: Its path.
+        row_count: Its number of rows.
         size_bytes: Its size.
     """
 
@@ -37,10 +37,10 @@ class ArchivedFile:
 
 
 def archive_file_name(partition_key: str) -> str:
-    """Give the name of a partition's copy, whatever the key is.
+    """Return the file name of a partition's copy, for any key.
 
-    Letters, digits, `.`, `_`, `-` and `~` stay, but for a leading dot; all else is written as
-    `%2F`. No two keys share a name, and none leads out of a folder or hides a file.
+    Letters, digits, `.`, `_`, `-` and `~` are kept, except a leading dot; everything else is
+    escaped, as in `%2F`. No two keys share a name, and no name leaves its folder or is hidden.
 
     Args:
         partition_key: Any text.
@@ -49,7 +49,7 @@ def archive_file_name(partition_key: str) -> str:
     if name.startswith("."):
         name = f"%2E{name[1:]}"
     if len(name) > _MAX_NAME_CHARS:
-        # No key gives a plus sign, so that a short key cannot take the name of a long one.
+        # No key yields a plus sign, so a short key cannot get the name of a long one.
         digest = hashlib.sha256(name.encode()).hexdigest()
         name = f"{name[:_MAX_NAME_CHARS]}+{digest}"
     return name + SUFFIX
@@ -58,13 +58,13 @@ def archive_file_name(partition_key: str) -> str:
 def write_archive(
     connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str], folder: Path
 ) -> dict[str, ArchivedFile]:
-    """Write the copies of partitions, each as a whole: a reader finds the old one or the new one.
+    """Write copies of partitions, each atomically: a reader finds the old one or the new one.
 
     Args:
         connection: A connection whose sandbox is the archive's folder.
         feed: The feed.
         keys: Keys of loaded partitions.
-        folder: The feed's folder in the archive; it is made if it is not there.
+        folder: The feed's folder in the archive; it is created if it does not exist.
 
     Returns:
         What was written, by partition key.
@@ -89,10 +89,10 @@ def write_archive(
 
 
 def remove_archived_files(feed: Feed, folder: Path, keep: Collection[str]) -> list[Path]:
-    """Remove the copies of partitions that are no more, if the feed's policy removes partitions.
+    """Remove copies of partitions that no longer exist, if the feed's policy removes partitions.
 
     Args:
-        feed: The feed; by its policy `keep`, copies stay for ever.
+        feed: The feed; under its policy `keep`, copies stay forever.
         folder: The feed's folder in the archive.
         keep: Keys of all partitions that are loaded or have a landed file.
 

@@ -1,7 +1,8 @@
 """Arrivals: which partitions of a feed came, came late, were refused or are missing, and when.
 
-Takes a feed's ledger and landed files; gives one arrival per partition, for the calendar in
-`reports/arrivals.py` and the checks in `builders/checks.py`. What is loaded is decided elsewhere.
+Takes a feed's ledger and landed files; returns one arrival per partition. Next: the calendar in
+`reports/arrivals.py` and the checks in `builders/checks.py`. Deciding what to load does not belong
+here.
 """
 
 from collections import deque
@@ -16,15 +17,15 @@ from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
 LATE_FOR = timedelta(days=7)
-"""How long after it was due a file is late. One that comes afterwards is history, loaded later."""
+"""For how long after its due time a file counts as late. One that arrives afterwards is history."""
 USUAL_OF = 14
-"""How many partitions before one tell the usual number of rows."""
+"""How many preceding partitions determine the usual number of rows."""
 LEAST_USUAL = 5
-"""How many there must be at least."""
+"""The least number of preceding partitions that determine it."""
 
 
 class ArrivalStatus(StrEnum):
-    """What became of the file that belongs to a partition, from good to bad."""
+    """What happened to a partition's file, from good to bad."""
 
     LOADED = "loaded"
     LATE = "late"
@@ -34,12 +35,12 @@ class ArrivalStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Arrival:
-    """What became of the file that belongs to a partition.
+    """What happened to a partition's file.
 
     Attributes:
         partition_key: The partition.
-        day: Where it stands in the calendar: the partition's first day; of one that stands for no
-            time, the day on which its file was loaded or refused.
+        day: Its place in the calendar: the partition's first day; if it has no period, the day on
+            which its file was loaded or refused.
         status: Loaded, late, missing or refused.
         reason: Why it is not simply loaded, one sentence; empty if it is.
     """
@@ -51,7 +52,7 @@ class Arrival:
 
 
 def due_at(feed: Feed, partition_key: str) -> datetime | None:
-    """Tell when the file of a partition is due, UTC; None if the feed does not say."""
+    """Return when a partition's file is due, UTC; None if the feed does not specify it."""
     window = feed.window_of(partition_key)
     return window[1] + feed.due_after if window and feed.due_after is not None else None
 
@@ -63,20 +64,21 @@ def list_arrivals(
     expected: Iterable[str],
     now: datetime,
 ) -> list[Arrival]:
-    """Tell what became of each partition's file.
+    """Return what happened to each partition's file.
 
-    When a file came is told by its ctime, which a sender cannot set. What is done to it after its
-    load does not make it late.
+    A file's ctime, which a sender cannot set, determines when it arrived. Changes to it after its
+    load do not make it late.
 
     Args:
         feed: The feed.
         ledger: The feed's ledger.
-        listing: What lies in its folder.
-        expected: The partition keys that should have a file, sooner or later.
-        now: The time to judge by, UTC.
+        listing: The feed's folder, as listed.
+        expected: The partition keys that should eventually have a file.
+        now: The time to compare with, UTC.
 
     Returns:
-        The arrivals by partition key; none for a file that is not judged yet or not due.
+        The arrivals in the order of their keys; none for a file that is not yet validated or not
+        due.
     """
     arrivals = {}
     for key, row in ledger.items():
@@ -101,13 +103,13 @@ def list_arrivals(
 def list_missing(
     feed: Feed, there: Iterable[str], expected: Iterable[str], now: datetime
 ) -> dict[str, str]:
-    """Name the partitions whose file is due and has not come.
+    """Return the partitions whose file is due and has not arrived.
 
     Args:
         feed: The feed.
         there: Partition keys that have a file or rows.
-        expected: The partition keys that should have a file, sooner or later.
-        now: The time to judge by, UTC.
+        expected: The partition keys that should eventually have a file.
+        now: The time to compare with, UTC.
 
     Returns:
         One sentence per partition key.
@@ -128,14 +130,14 @@ def list_unpunctual(
     expected: Iterable[str],
     now: datetime,
 ) -> dict[str, str]:
-    """Name the partitions that were due lately and whose file came late or has not come.
+    """Return the recently due partitions whose file arrived late or has not arrived.
 
     Args:
         feed: The feed.
         ledger: The feed's ledger.
-        listing: What lies in its folder.
-        expected: The partition keys that should have a file, sooner or later.
-        now: The time to judge by, UTC.
+        listing: The feed's folder, as listed.
+        expected: The partition keys that should eventually have a file.
+        now: The time to compare with, UTC.
 
     Returns:
         One sentence per partition key.
@@ -150,10 +152,10 @@ def list_unpunctual(
 
 
 def list_short(feed: Feed, ledger: Mapping[str, LedgerRow]) -> dict[str, str]:
-    """Name the partitions of the latest load that have far fewer rows than those before them.
+    """Return the partitions of the latest load with far fewer rows than those before them.
 
     Args:
-        feed: The feed, whose partitions follow each other in time.
+        feed: The feed, whose partitions form a time series.
         ledger: The feed's ledger, in the order of the keys.
 
     Returns:

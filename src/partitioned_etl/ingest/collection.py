@@ -1,7 +1,7 @@
-"""Garbage collection: put off while a look at a folder makes an object for every file.
+"""Garbage collection: suspended while a scan of a folder creates one object per file.
 
-Takes a function that makes many objects which stay; gives it back. Python would search all that
-the process holds for cycles again and again meanwhile: two fifths of the time, to find none.
+Takes a function that creates many long-lived objects; returns it wrapped. Otherwise Python would
+search everything in the process for cycles again and again: two fifths of the time, to find none.
 """
 
 import gc
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Put off garbage collection, as a decorator or in a `with` statement.
+    """Suspend garbage collection, as a decorator or in a `with` statement.
 
-    Whoever finds it off leaves it off, so that it is on again when the first of several threads
-    is done, and always in the end.
+    A caller that finds it off leaves it off. So it is back on once the first of several threads is
+    done, and always in the end.
     """
     was_on = gc.isenabled()
     gc.disable()

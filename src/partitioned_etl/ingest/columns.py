@@ -1,10 +1,11 @@
 """Columns: which texts a column of a DuckDB type accepts, as SQL expressions over the text.
 
-Takes a feed's columns; gives, for each, the condition under which its conversion goes too far, and
-relations of converted rows. `statements.py` puts them into the statement that loads and into the
-one that names problems, so that both judge alike. DuckDB's own conversion is more generous than a
-contract may be: it makes `1.5` the integer 2, `1_000` a thousand, `24-01-02` a day of the year 24
-and `1e999` infinity. Of values that never were texts, as in Parquet, NaN and infinity go too far.
+Takes a feed's columns; returns, for each, the condition under which its conversion is too lenient,
+and relations of converted rows. Next: `statements.py` uses them both in the statement that loads
+and in the one that finds problems, so that both validate alike. DuckDB's own conversion is more
+lenient than a contract may be: it turns `1.5` into the integer 2, `1_000` into a thousand,
+`24-01-02` into a day of the year 24 and `1e999` into infinity. Of values that were never texts, as
+in Parquet, NaN and infinity are not accepted.
 """
 
 import re
@@ -38,23 +39,24 @@ def internal_identifier(name: str) -> str:
 
 
 def quote_text(text: str) -> str:
-    """Quote a text of a feed's declaration for SQL, where a bound value is not possible."""
+    """Quote a text from a feed's declaration for SQL, where a bound value is not possible."""
     return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a feed as SQL over its text.
+    """A feed's column as SQL over its text.
 
     Attributes:
         name: The column's name.
         type: Its DuckDB type.
-        text: SQL for the text of the column in the file, NULL where no value is given; for the
-            value itself where it is no text.
-        is_generous: SQL condition over `text_name` and the converted value, under the column's own
-            name: whether DuckDB's conversion is more than a contract allows. Empty if never.
-        read_type: The type that DuckDB's reader of files may give the column at once, `VARCHAR`
-            where its text is needed.
+        text: SQL for the column's text in the file, NULL where there is no value; for the value
+            itself where it is not a text.
+        is_generous: SQL condition over `text_name` and the converted value, which goes by the
+            column's own name: whether DuckDB's conversion is more lenient than a contract allows.
+            Empty if it never is.
+        read_type: The type that DuckDB's file reader may give the column directly; `VARCHAR` where
+            its text is needed.
     """
 
     name: str
@@ -65,20 +67,20 @@ class Column:
 
     @property
     def text_name(self) -> str:
-        """The quoted name under which `is_generous` looks for the text."""
+        """The quoted name by which `is_generous` refers to the text."""
         return internal_identifier(f"text of {self.name}")
 
 
 def columns_of(feed: Feed, *, is_plain: bool = False) -> list[Column]:
-    """Give a feed's columns as SQL over the texts of a file, in order.
+    """Return a feed's columns as SQL over the texts of a file, in order.
 
     Args:
         feed: The feed.
-        is_plain: Whether the file has no quote, underscore and white space but line ends, so that
-            what these lead to needs no guard.
+        is_plain: Whether the file has no quotes, no underscores and no white space other than line
+            ends, so that their effects need no guard.
 
     Raises:
-        FeedDefinitionError: A column's type is not one that a file can be read into.
+        FeedDefinitionError: A file cannot be read into a column's type.
     """
     return [
         _column(feed, name, type_name.upper(), is_plain) for name, type_name in feed.columns.items()
@@ -111,39 +113,40 @@ def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
         may_be_infinite = type_name in _WITH_INFINITY and not any_number
         value = quote_identifier(name)
         return Column(name, type_name, value, f"NOT isfinite({value})" if may_be_infinite else "")
-    # The reader accepts the very texts that a cast to a number with a fraction does.
+    # The reader accepts exactly the texts that a cast to a floating-point type accepts.
     needs_text = not is_plain or type_name not in _FLOATS
     return replace(bare, is_generous=guard, read_type="VARCHAR" if needs_text else type_name)
 
 
 def is_number_type(type_name: str) -> bool:
-    """Tell whether a column of a DuckDB type holds numbers."""
+    """Return whether a column of a DuckDB type holds numbers."""
     name = type_name.upper()
     return name in (*_INTEGERS, *_UNSIGNED, *_FLOATS) or bool(_DECIMAL.fullmatch(name))
 
 
 def is_text_type(type_name: str) -> bool:
-    """Tell whether a column of a DuckDB type holds any text."""
+    """Return whether a column of a DuckDB type holds any text."""
     return type_name.upper() in _TEXTS
 
 
 def _is_generous(
     type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool
 ) -> str | None:
-    """Give the condition under which DuckDB's conversion of a text is more than a contract allows.
+    """Return the condition for a DuckDB conversion that is more lenient than a contract allows.
 
-    Most texts are spelled as DuckDB itself spells the value. Comparing with that is cheaper than a
-    regular expression, which is looked at only where the two differ.
+    Most texts are spelled as DuckDB itself spells the value. Comparing with that spelling is
+    cheaper than a regular expression, which is evaluated only where the two differ.
 
     Args:
         type_name: The DuckDB type.
         text: SQL for the text, which is not empty.
         value: SQL for the converted value.
         any_number: Whether NaN and infinity are values.
-        is_plain: Whether the file has no quote, underscore and white space but line ends.
+        is_plain: Whether the file has no quotes, no underscores and no white space other than line
+            ends.
 
     Returns:
-        The condition; empty if it never is more, None if no text can be of the type.
+        The condition; empty if it is never more lenient, None if no text can be of the type.
     """
     if type_name in _INTEGERS:
         return _is_spelled_otherwise(text, value, "[+-]?[0-9]+")
@@ -172,12 +175,12 @@ def _is_generous(
 
 
 def convert_sql(columns: Sequence[Column], others: Sequence[str], rows: str) -> str:
-    """Give a relation with the columns converted; it fails on a text that is not of its type.
+    """Return a relation of converted columns; it fails on a text that is not of its type.
 
     Args:
         columns: The columns.
-        others: Other columns of the rows to hand on, as SQL.
-        rows: A relation with the columns as they are read, by their `read_type`.
+        others: Other columns of the rows to pass through, as SQL.
+        rows: A relation with the columns as read, by their `read_type`.
     """
     values = [
         f"CASE WHEN {column.is_generous} THEN error({quote_text(f'column {column.name}')}) "
@@ -190,12 +193,12 @@ def convert_sql(columns: Sequence[Column], others: Sequence[str], rows: str) -> 
 
 
 def judge_sql(columns: Sequence[Column], valid: str, others: Sequence[str], rows: str) -> str:
-    """Give a relation with the columns converted where they are valid, and NULL where not.
+    """Return a relation with the columns converted where they are valid, and NULL where not.
 
     Args:
         columns: The columns.
         valid: Name of the column that gets one truth value per column, in their order.
-        others: Other columns of the rows to hand on, as SQL.
+        others: Other columns of the rows to pass through, as SQL.
         rows: A relation with the columns as texts.
     """
     flags, values = [], []
@@ -212,7 +215,7 @@ def judge_sql(columns: Sequence[Column], valid: str, others: Sequence[str], rows
 
 
 def _cast(columns: Sequence[Column], cast: str, others: Sequence[str], rows: str) -> str:
-    """Give a relation with each column's text, under a name of its own, and its value."""
+    """Return a relation with each column's text, under a name of its own, and its value."""
     both = [
         f"{column.text} AS {column.text_name}, "
         f"{cast}({column.text} AS {column.type}) AS {quote_identifier(column.name)}"
@@ -224,10 +227,10 @@ def _cast(columns: Sequence[Column], cast: str, others: Sequence[str], rows: str
 def _is_spelled_otherwise(
     text: str, value: str, pattern: str, length: int | None = None, besides: str = "true"
 ) -> str:
-    """Give the condition for a text that is neither DuckDB's own spelling nor of a pattern.
+    """Return the condition for a text that is neither DuckDB's own spelling nor matches a pattern.
 
-    DuckDB also spells values that no contract means, such as `infinity` and days before Christ, but
-    none of them in just `length` bytes.
+    DuckDB also spells values that no contract accepts, such as `infinity` and dates BC, but none of
+    them in exactly `length` bytes.
     """
     differs = f"CAST({value} AS VARCHAR) <> {text}"
     if length is not None:

@@ -1,14 +1,14 @@
 """Contract: what the text of a feed's file must look like, before any value is read.
 
-Takes a landed file; gives a survey: content hash, number of rows, and the problems of encoding,
+Takes a landed file; returns a survey: content hash, number of rows, and any problems of encoding,
 header, line ends, quoting and width, each with its line. Next: `warehouse.py` reads the values, by
-the rules of `columns.py`.
+the rules in `columns.py`.
 
-A CSV file without quotes is surveyed by counting: the count of delimiters and line ends must be
-what the feed's width demands, and DuckDB's own reader, which refuses short rows, must then return
-just the counted rows. A file with quotes, or one that does not add up, is read record by record.
-Of JSON lines the lines are counted, and their form is judged with their values in `row_by_row.py`;
-what a Parquet file is, `parquet.py` says.
+A CSV file without quotes is surveyed by counting: the numbers of delimiters and line ends must
+match the feed's width, and DuckDB's own reader, which refuses short rows, must then return exactly
+the counted rows. A file with quotes, or one that does not add up, is read record by record. For
+JSON lines only the lines are counted; their form is validated with their values in `row_by_row.py`.
+Parquet files are surveyed by `parquet.py`.
 """
 
 from collections.abc import Sequence
@@ -41,14 +41,14 @@ from partitioned_etl.ingest.records import (
 )
 
 MAX_PROBLEMS = 10
-"""How many problems of one file are looked for; a sender rarely reads more."""
+"""The most problems to look for in one file; a sender rarely reads more."""
 _LOOSE_BYTES = {b"_", b" ", b"\t", b"\v", b"\f"}
 _PIECE_BYTES = 1 << 17
-"""A line of over twice this length holds a whole piece without a line end."""
+"""A line of over twice this length contains a whole piece without a line end."""
 
 
 def describe_problems(file_name: str, problems: list[Problem]) -> str:
-    """Give one readable sentence for a refused file: the first problem of each rule, then others.
+    """Return one readable sentence for a refused file: the first problem of each rule, then others.
 
     Args:
         file_name: The file's name, without folder.
@@ -62,20 +62,20 @@ def describe_problems(file_name: str, problems: list[Problem]) -> str:
 
 
 def broken_rules(problems: Sequence[Problem]) -> list[str]:
-    """Give the names of the row rules that problems are about, and `contract` for all others."""
+    """Return the names of the row rules that were broken, and `contract` for all other problems."""
     return sorted({problem.rule or CONTRACT for problem in problems})
 
 
 @dataclass
 class Survey:
-    """What one pass over a file's bytes tells.
+    """What one pass over a file's bytes finds.
 
     Attributes:
         sha256: Content hash, hexadecimal.
         row_count: Records in the file, without the header.
-        header: The column names that the file gives.
-        is_plain: Whether the text has no quote, underscore, and white space but line ends. Without
-            these DuckDB converts less generously.
+        header: The column names in the file.
+        is_plain: Whether the text has no quotes, no underscores and no white space other than line
+            ends. Without these DuckDB's conversion is less lenient.
         problems: Why it does not match its contract; empty if the text is sound.
     """
 
@@ -87,15 +87,15 @@ class Survey:
 
 
 def survey_file(feed: Feed, file: LandedFile, progress: Progress | None = None) -> Survey:
-    """Read a landed file once and hold its text against the feed's contract.
+    """Read a landed file once and validate its text against the feed's contract.
 
     Args:
-        feed: The feed, which gives dialect and columns.
+        feed: The feed, which defines dialect and columns.
         file: The file.
-        progress: Where to say how far it is, if it may take long.
+        progress: Where to report progress, if it may take long.
 
     Returns:
-        The survey; a file that breaks the contract has problems in it.
+        The survey; it lists the problems of a file that breaks the contract.
 
     Raises:
         LandedFileError: The file is gone, or changed since it was listed.
@@ -115,7 +115,7 @@ def survey_file(feed: Feed, file: LandedFile, progress: Progress | None = None) 
                     _survey_text(feed, text, survey)
         except ContractError as error:
             survey.problems.append(Problem(0, "", str(error), is_of_file=True))
-        except (UnicodeError, StopIteration):  # the second time that its bytes are read
+        except (UnicodeError, StopIteration):  # raised when its bytes are read a second time
             raise changed_while_read(file) from None
     survey.sha256 = survey.sha256 or hash_landed_file(file)
     if survey.problems and list_changed_while_read([file]):
@@ -124,7 +124,7 @@ def survey_file(feed: Feed, file: LandedFile, progress: Progress | None = None) 
 
 
 def survey_start(feed: Feed, csv: CsvFormat, file: LandedFile) -> Survey:
-    """Hold only the first bytes and the header of a CSV file against the feed's contract.
+    """Validate only the first bytes and the header of a CSV file against the feed's contract.
 
     Args:
         feed: The feed.
@@ -151,7 +151,7 @@ def survey_start(feed: Feed, csv: CsvFormat, file: LandedFile) -> Survey:
 
 
 def _survey_text(feed: Feed, text: Readable, survey: Survey) -> None:
-    # Of a text that is no CSV, only the counts of bytes and line ends mean something.
+    # For a text that is not CSV, only the counts of bytes and line ends are meaningful.
     csv = feed.format if isinstance(feed.format, CsvFormat) else CsvFormat(header=False)
     counts = _count(csv, text, survey)
     if survey.problems:
@@ -197,9 +197,9 @@ class _Counts:
     ends_with_newline: bool = False
 
     def fit(self, width: int) -> bool:
-        """Tell whether the counts are those of a file without quotes whose rows are all so wide.
+        """Return whether the counts fit a file without quotes whose rows all have this width.
 
-        In a file of one column an empty line has the right width, so that counts cannot tell.
+        In a file of one column even an empty line has the right width, so counts prove nothing.
         """
         return (
             width > 1
@@ -211,7 +211,7 @@ class _Counts:
 
 
 def _count(csv: CsvFormat, text: Readable, survey: Survey) -> _Counts:
-    """Count line ends, delimiters and quotes; hash the bytes, unless they are hashed already."""
+    """Count line ends, delimiters and quotes; hash the bytes unless already hashed."""
     digest = None if survey.sha256 else sha256()
     counts, decoder, last = _Counts(), make_decoder(csv.normal_encoding), b""
     is_utf_8, at_start = csv.normal_encoding == "utf-8", True
@@ -249,7 +249,7 @@ def _count(csv: CsvFormat, text: Readable, survey: Survey) -> _Counts:
 
 
 def _is_plain(csv: CsvFormat, data: bytes, *, in_header: bool) -> bool:
-    """Tell whether bytes of a text, but for its first line, hold nothing that reads loosely."""
+    """Return whether bytes, except a header, hold nothing that DuckDB reads loosely."""
     start = data.find(b"\n") if in_header else 0
     if start < 0:
         return True

@@ -1,7 +1,7 @@
-"""Database: open the DuckDB file for one piece of work, sandboxed, and always close it.
+"""Database: open the DuckDB file for one unit of work, sandboxed, and always close it.
 
-Takes the path and the one directory that may be reached, or none; gives a connection. What is done
-with it is in `ledger.py` and `warehouse.py`. Another kind of database would be opened here.
+Takes the path and the one accessible directory, or none; returns a connection. Next: `ledger.py`
+and `warehouse.py` use it. Another kind of database would be opened here.
 """
 
 import logging
@@ -30,17 +30,17 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# The first means another process; the second, a thread of this one that is just closing the file.
+# The first means another process; the second, a thread of this process that is closing the file.
 _SIGNS_OF_USE = ("set lock on file", "already attached by database")
 
-# By default DuckDB 1 writes a storage version that takes the write-ahead log of another database.
+# By default DuckDB 1 writes a storage version that accepts another database's write-ahead log.
 _CONFIG = {"storage_compatibility_version": "v1.4.0"} if duckdb.__version__.startswith("1.") else {}
 _WAL_ADVICE = (
     "\nIts write-ahead log is damaged or of another database. Move {}.wal away and load again: "
     "what the database then lacks is loaded from the landed files."
 )
 
-# Connections of one process share the database's configuration, and threads open them at once.
+# A process's connections share the database's configuration; threads open them concurrently.
 _sandbox_lock = threading.Lock()
 
 
@@ -53,21 +53,21 @@ def connect(
     memory_limit: str = "",
     log: logging.Logger = logger,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the database for one piece of work, and close it whatever happens.
+    """Open the database for one unit of work, and close it whatever happens.
 
-    DuckDB lets one process write. While another one has the file open, this waits, with random
-    pauses so that waiting processes do not keep in step. The connection is sandboxed: it reads
-    files of the landing directory and nothing else, has no network, loads no extension, and its
+    DuckDB lets one process write. While another has the file open, this waits, with random pauses
+    so that waiting processes do not stay in step. The connection is sandboxed: it reads files in
+    the landing directory and nothing else, has no network access, loads no extensions, and its
     configuration is locked.
 
     Args:
-        database: Path of the database file; it and its folder are made if they are not there.
-        landing_dir: The one directory that statements may reach files in.
-        lock_wait_seconds: How long to wait for another process to let go of the file.
-        memory_limit: How much memory DuckDB may take, such as `1GB`, before it puts what it works
-            on into the folder `<database>.tmp`; empty for DuckDB's own default. It holds for the
-            process while the database is open, as the first connection has it.
-        log: Where to say that it waits.
+        database: Path of the database file; it and its folder are created if they do not exist.
+        landing_dir: The one directory in which statements may access files.
+        lock_wait_seconds: How long to wait for another process to release the file.
+        memory_limit: How much memory DuckDB may use, such as `1GB`, before it spills to the folder
+            `<database>.tmp`; empty for DuckDB's default. The first connection's value applies to
+            the whole process while the database is open.
+        log: Where waiting is reported.
 
     Yields:
         The connection.
@@ -89,7 +89,7 @@ def connect(
 
 @contextmanager
 def connect_in_memory(readable_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory for one look at files, sandboxed like the one that is kept.
+    """Open an in-memory database to inspect files, sandboxed like the persistent one.
 
     Args:
         readable_dir: The one directory that statements may read files from.
@@ -109,21 +109,21 @@ def connect_read_only(
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
     log: logging.Logger = logger,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the database to be read, by any statement and without a way out of it.
+    """Open the database read-only for arbitrary statements, sandboxed.
 
     It waits for a writer as `connect` does. The connection changes nothing, reads no file but the
-    database, has no network and shows times in UTC.
+    database, has no network access and shows times in UTC.
 
     Args:
         database: Path of the database file.
-        lock_wait_seconds: How long to wait for another process to let go of the file.
-        log: Where to say that it waits.
+        lock_wait_seconds: How long to wait for another process to release the file.
+        log: Where waiting is reported.
 
     Yields:
         The connection.
 
     Raises:
-        NoDatabaseError: The file is not there.
+        NoDatabaseError: The file does not exist.
         WarehouseLockedError: Another process held the file for longer than the wait.
         WarehouseError: The file cannot be opened.
     """
@@ -142,20 +142,20 @@ def connect_read_only(
 
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Run statements as one transaction: all of them, or, after any exception, none."""
+    """Run statements in one transaction: all of them or, after any exception, none."""
     connection.execute("BEGIN")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # A COMMIT that failed has ended the transaction, and its error is the one to tell.
+        # A failed COMMIT has ended the transaction, and its error is the one to report.
         with suppress(duckdb.Error):
             connection.execute("ROLLBACK")
         raise
 
 
 def retry_on_conflict(work: Callable[[], Result], log: logging.Logger = logger) -> Result:
-    """Do some work again when another connection of this process changed the same rows first.
+    """Repeat work if another connection of this process changed the same rows first.
 
     Args:
         work: What to do; a transaction, or less.
@@ -182,15 +182,15 @@ def retry_on_conflict(work: Callable[[], Result], log: logging.Logger = logger) 
 
 
 def read_share(connection: duckdb.DuckDBPyConnection) -> float:
-    """Give how much of its input the running statement has read, 0 to 1; 0 if it is not known.
+    """Return the share of its input that the running statement has read, 0 to 1; 0 if unknown.
 
-    It is asked from another thread than the statement's.
+    Called from a thread other than the statement's.
     """
     return max(0.0, connection.query_progress()) / 100
 
 
 def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Tell whether the database has a table, by its name in any case."""
+    """Return whether the database has a table of this name, ignoring case."""
     found = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?) "
         "AND database_name = current_database() AND schema_name = current_schema()",
@@ -239,14 +239,14 @@ def _enter_sandbox(
                 f"{landing_dir}"
             )
         return
-    # They let another thread ask how far a statement is, and nothing is printed.
+    # These let another thread query a statement's progress; nothing is printed.
     connection.execute("SET enable_progress_bar = true")
     connection.execute("SET enable_progress_bar_print = false")
-    # Rows of a large file then go in as fast as they are read; tables have no order to keep.
+    # Rows of a large file are then inserted as fast as they are read; tables have no order to keep.
     connection.execute("SET preserve_insertion_order = false")
-    # Row rules judge alike wherever the process runs.
+    # A row rule's verdict must not depend on the time zone of the process.
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    # A ledger of 100,000 rows is then read with 16 MB less, as fast as with the default of 1 MB.
+    # Reading a ledger of 100,000 rows then takes 16 MB less, as fast as with the default of 1 MB.
     connection.execute("SET streaming_buffer_size = '256KB'")
     if memory_limit:
         connection.execute(f"SET memory_limit = {quote_text(memory_limit)}")
@@ -255,7 +255,7 @@ def _enter_sandbox(
 
 
 def _shut_off(connection: duckdb.DuckDBPyConnection) -> None:
-    """Take network, extensions and all files that were not allowed before, for good."""
+    """Revoke network, extensions and all files not allowed before, permanently."""
     for setting in (
         "autoinstall_known_extensions = false",
         "autoload_known_extensions = false",

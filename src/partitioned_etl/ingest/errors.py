@@ -1,11 +1,11 @@
-"""The exceptions of this package. Each message is one sentence that a person can act on.
+"""The exceptions of this package. Each message is one actionable sentence.
 
-No message carries a cell of a file: cells may be personal data, and messages end up in logs.
+No message contains a cell value: cells may be personal data, and messages end up in logs.
 """
 
 
 class PartitionedEtlError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of every error that this package raises deliberately."""
 
 
 class FeedDefinitionError(PartitionedEtlError):
@@ -17,7 +17,7 @@ class SettingError(PartitionedEtlError):
 
 
 class PartitionKeyError(PartitionedEtlError):
-    """A name or a partition key that the feed does not accept."""
+    """The feed does not accept a name or a partition key."""
 
 
 class LandedFileError(PartitionedEtlError):
@@ -29,7 +29,7 @@ class ContractError(PartitionedEtlError):
 
 
 class WarehouseError(PartitionedEtlError):
-    """The DuckDB database cannot be used as asked."""
+    """The DuckDB database cannot be used as requested."""
 
 
 class LedgerConflictError(WarehouseError):
@@ -37,7 +37,7 @@ class LedgerConflictError(WarehouseError):
 
 
 class NoDatabaseError(WarehouseError):
-    """There is no DuckDB database to read: nothing was ever loaded."""
+    """There is no DuckDB database to read: nothing has ever been loaded."""
 
 
 class WarehouseLockedError(WarehouseError):

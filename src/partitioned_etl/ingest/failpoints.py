@@ -1,6 +1,6 @@
-"""Failpoints: named moments of a load at which a test can stop, kill or disturb it.
+"""Failpoints: named points in a load at which a test can stop, kill or disturb it.
 
-Nothing listens in production; reaching one costs a comparison. What a test does there belongs in
+Nothing listens in production; reaching one costs one comparison. What a test does there belongs in
 `tests/`.
 """
 
@@ -15,10 +15,10 @@ AFTER_COMMIT = "after_commit"
 ALL = (AFTER_BEGIN, AFTER_LEDGER, AFTER_DELETE, MID_INSERT, BEFORE_COMMIT, AFTER_COMMIT)
 
 listener: Callable[[str], None] | None = None
-"""What a test has called with each failpoint's name as the load reaches it."""
+"""Callback that a test installs; called with the name of each failpoint that a load reaches."""
 
 
 def reach(name: str) -> None:
-    """Tell the listener, if there is one, that a load has come to a failpoint."""
+    """Notify the listener, if there is one, that a load has reached a failpoint."""
     if listener is not None:
         listener(name)

@@ -1,7 +1,7 @@
-"""Feed: one kind of file that keeps landing, described in full.
+"""Feed: one kind of file that lands regularly, fully described.
 
-Takes a declaration; gives the partition key of a file name and back. Next: `landing.py` lists the
-feed's folder. Reading a file, SQL and Dagster do not belong here.
+Takes a declaration; returns the partition key of a file name, and the period of a key. Next:
+`landing.py` lists the feed's folder. Reading files, SQL and Dagster do not belong here.
 """
 
 import re
@@ -30,39 +30,39 @@ INTERNAL_PREFIX = "partitioned_etl: "
 LEDGER_TABLE = "file_loads"
 REJECTED_ROWS_TABLE = "rejected_rows"
 CONTRACT = "contract"
-"""What a refusal is laid to that no row rule stands for: header, width, encoding, types."""
+"""Reported as the broken rule if a refusal has another cause: header, width, encoding, types."""
 
 _DEFAULT_KEY_PATTERN = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 
 
 class BadRows(StrEnum):
-    """What becomes of a file with rows that break the contract."""
+    """What happens to a file with rows that break the contract."""
 
     FAIL = "fail"
     """The file is refused; the partition's rows stay as they were."""
     QUARANTINE = "quarantine"
-    """The good rows load; the bad ones go to table `rejected_rows`, up to the feed's limits."""
+    """Good rows are loaded; bad ones go to table `rejected_rows`, up to the feed's limits."""
 
 
 class OnMissing(StrEnum):
-    """What becomes of a partition whose file is deleted."""
+    """What happens to a partition whose file is deleted."""
 
     KEEP = "keep"
     """Its rows stay."""
     REMOVE = "remove"
-    """Its rows, its ledger row and, if it is dynamic, its partition key go."""
+    """Its rows, its ledger row and, if dynamic, its partition key are removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowRule:
-    """What must be true of every row of a file, beyond its columns' types.
+    """A condition for every row of a file, beyond its columns' types.
 
     Attributes:
-        name: States what is true when the rule holds, such as `share_price_is_positive`.
-        column: The column that a broken rule is reported under.
+        name: States what holds when the rule is kept, such as `share_price_is_positive`.
+        column: The column for which a broken rule is reported.
         expression: A DuckDB condition over the feed's columns, `partition_key` and `source_file`.
             A row for which it is false or NULL breaks the rule. Its time zone is UTC.
-        reason: What to tell the sender of a row that breaks it.
+        reason: The explanation for the sender of a row that breaks it.
     """
 
     name: str
@@ -73,41 +73,40 @@ class RowRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """One kind of file that keeps landing, and the table that is kept equal to it.
+    """One kind of file that lands regularly, and the table that is kept equal to it.
 
     Attributes:
         name: Identifies the feed in the ledger, in run tags and in messages.
         folder: The feed's folder, relative to the landing directory.
-        pattern: The file name, with one placeholder: `"{key}.csv"` or `"{date:%Y-%m-%d}.csv"`; or
-            with a folder and both: `"{key}/{date:%Y-%m-%d}.csv"`.
-        columns: Column name to DuckDB type, in the order of the file.
-        table: The DuckDB table; it gets the columns, then `partition_key` and `source_file`.
+        pattern: The file name, with one placeholder: `"{key}.csv"` or `"{date:%Y-%m-%d}.csv"`; or,
+            with a folder, both: `"{key}/{date:%Y-%m-%d}.csv"`.
+        columns: Maps column name to DuckDB type, in file order.
+        table: The DuckDB table; it has the columns, then `partition_key` and `source_file`.
         partitioning: Hourly, daily, weekly, monthly or dynamic; by default what the pattern
-            implies. A day may be declared weekdays, and is one from Monday to Friday then, or
-            weekly, and is the week's Monday; a `{key}` static.
-            With a folder it is about the date; the names are dynamic, or static, by the partitions
-            that the feed is given.
-        format: What the files are: CSV in a dialect, JSON lines or Parquet.
-        row_rules: What must hold for every row.
-        key_pattern: Regular expression for the names that the feed accepts for `{key}`.
-        non_finite_columns: DOUBLE and FLOAT columns in which NaN and infinity are values, also a
-            number too large for the type, which then is infinity.
-        allow_empty: Whether a file with a header and no rows is an empty partition; it is refused
-            otherwise.
-        max_uncompressed_bytes: How large a `.gz` or `.zst` file may be when it is decompressed.
-        done_suffix: If not empty, a file such as `x.csv` is loaded only when a file of that name
-            and this suffix, such as `x.csv.done`, lies beside it.
-        on_missing: What becomes of a partition whose file is deleted.
-        bad_rows: What becomes of a file with rows that break the contract.
-        max_rejected_rows: With quarantine: a file with more bad rows than this is refused.
-        max_rejected_percent: With quarantine: so is one with a larger share, 0 to 100.
+            implies. A date with a day may also be declared weekdays (Monday to Friday) or weekly
+            (the week's Monday), a `{key}` static. With a folder it applies to the date; whether the
+            names are dynamic or static depends on the partitions given to the feed.
+        format: The file format: CSV in a dialect, JSON lines or Parquet.
+        row_rules: Conditions for every row.
+        key_pattern: Regular expression for the names accepted for `{key}`.
+        non_finite_columns: DOUBLE and FLOAT columns in which NaN and infinity are valid, as is a
+            number too large for the type, which becomes infinity.
+        allow_empty: Whether a file with a header and no rows is an empty partition; otherwise it is
+            refused.
+        max_uncompressed_bytes: How large a `.gz` or `.zst` file may be once decompressed.
+        done_suffix: If not empty, a file such as `x.csv` is loaded only when a file with that name
+            plus this suffix, such as `x.csv.done`, exists beside it.
+        on_missing: What happens to a partition whose file is deleted.
+        bad_rows: What happens to a file with rows that break the contract.
+        max_rejected_rows: With quarantine, a file with more bad rows than this is refused.
+        max_rejected_percent: With quarantine, so is one with a larger share, 0 to 100.
         due_after: How long after the end of a partition's hour, day, week or month, in UTC, its
-            file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may come at any
+            file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may arrive at any
             time.
         short_below_percent: A partition with fewer rows than this share of the usual number is
-            pointed out; 0 for none. The usual number is the median of the partitions before it.
+            flagged; 0 for never. The usual number is the median of the preceding partitions.
         description: What the files are and who sends them, in plain words.
-        column_descriptions: What columns mean, by name, for those that say so.
+        column_descriptions: Descriptions of columns, by name; not every column needs one.
 
     Raises:
         FeedDefinitionError: The declaration contradicts itself.
@@ -219,9 +218,9 @@ class Feed:
         return self._partitioning.is_dated and not self.file_names.has_folder
 
     def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
-        """Give begin and end, in UTC, of what a partition key stands for; None if for no time.
+        """Return start and end, in UTC, of a partition key's period; None if it has none.
 
-        Nor does a key that no file name stands for: one of an earlier partitioning of the feed, or
+        Nor has a key that no file name maps to: one from an earlier partitioning of the feed, or
         the second of the two hours that Dagster has when clocks are set back.
         """
         partitioning = self._partitioning
@@ -232,9 +231,9 @@ class Feed:
 
     @cached_property
     def contract_fingerprint(self) -> str:
-        """A short digest of all that decides whether a file is refused.
+        """A short digest of everything that determines whether a file is refused.
 
-        A file that was refused under another contract is looked at again.
+        A file that was refused under another contract is checked again.
         """
         contract = (
             *(dict(self.columns), self.format, self.row_rules, self.non_finite_columns),
@@ -247,7 +246,7 @@ class Feed:
         """Derive the partition key from a file name.
 
         Args:
-            file_name: A name, below the feed's folder, such as `2018-01-22.csv`,
+            file_name: A name relative to the feed's folder, such as `2018-01-22.csv`,
                 `2018-01-22.csv.gz` or `acme/2018-01-22.csv`.
 
         Returns:
@@ -265,7 +264,7 @@ class Feed:
         return key
 
     def check_partition_key(self, partition_key: str) -> None:
-        """Make sure that this feed accepts a partition key, wherever it came from.
+        """Validate a partition key, wherever it came from, against this feed.
 
         Args:
             partition_key: A key as given by a person, an API or a file name.
@@ -290,7 +289,7 @@ class Feed:
             self.check_name(name)
 
     def check_name(self, name: str) -> None:
-        """Make sure that this feed accepts a text for `{key}`.
+        """Validate a text for `{key}` against this feed.
 
         Args:
             name: A partition key, or the name in a two-dimensional one.
@@ -310,9 +309,9 @@ class Feed:
 
 
 def check_feeds_are_apart(feeds: Sequence[Feed]) -> None:
-    """Make sure that no two feeds share a name, a table or a folder and pattern.
+    """Validate that no two feeds share a name, a table, or a folder and pattern.
 
-    Two feeds with one table would delete each other's partitions of the same key.
+    Two feeds sharing a table would delete each other's partitions of the same key.
 
     Args:
         feeds: Feeds of one database.

@@ -1,7 +1,7 @@
 """File names: a feed's pattern, and how a file name becomes a partition key.
 
-Takes a pattern with a placeholder for a name, for a date, or, with one folder, for both; gives the
-key. The names that lie in a folder are listed in `landing.py`.
+Takes a pattern with a placeholder for a name, a date or, with one folder, both; returns the key.
+The names in a folder are listed in `landing.py`.
 """
 
 import re
@@ -13,9 +13,9 @@ from functools import cached_property, lru_cache
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 
 COMPRESSED_SUFFIXES = (".gz", ".zst")
-"""What may follow a pattern's own name; the file is then decompressed as it is read."""
+"""Suffixes that may follow a pattern; such a file is decompressed as it is read."""
 KEY_SEPARATOR = "|"
-"""What stands between name and date in the key of a two-dimensional feed, as Dagster spells it."""
+"""Separates name and date in a two-dimensional key, as in Dagster."""
 _PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}/]+))\}")
 _DATE_DIRECTIVES = {
     "%Y": r"\d{4}",
@@ -28,26 +28,26 @@ _DATE_DIRECTIVES = {
 
 
 class Partitioning(StrEnum):
-    """How a feed is cut into partitions; it decides what a partition key looks like."""
+    """How a feed is partitioned; it determines what a partition key looks like."""
 
     HOURLY = "hourly"
-    """One file an hour, key `2018-01-22-13:00`."""
+    """One file per hour, key `2018-01-22-13:00`."""
     DAILY = "daily"
-    """One file a day, key `2018-01-22`."""
+    """One file per day, key `2018-01-22`."""
     WEEKDAYS = "weekdays"
-    """One file a day from Monday to Friday, key `2018-01-22`."""
+    """One file per day from Monday to Friday, key `2018-01-22`."""
     WEEKLY = "weekly"
-    """One file a week, key `2018-01-22`, the week's Monday."""
+    """One file per week, key `2018-01-22`, the week's Monday."""
     MONTHLY = "monthly"
-    """One file a month, key `2018-01-01`, the month's first day."""
+    """One file per month, key `2018-01-01`, the month's first day."""
     DYNAMIC = "dynamic"
-    """One file a name, such as a customer; the key is that name."""
+    """One file per name, such as a customer; the key is that name."""
     STATIC = "static"
-    """One file a name out of a list that is declared; the key is that name."""
+    """One file per name from a declared list; the key is that name."""
 
     @property
     def is_dated(self) -> bool:
-        """Whether the keys stand for times."""
+        """Whether the keys stand for periods of time."""
         return self in _KEY_DATE_FORMATS
 
 
@@ -68,22 +68,22 @@ _ALLOWED = {
     Partitioning.DAILY: {Partitioning.DAILY, Partitioning.WEEKDAYS, Partitioning.WEEKLY},
     Partitioning.DYNAMIC: {Partitioning.DYNAMIC, Partitioning.STATIC},
 }
-"""What a feed may declare in place of what its pattern implies."""
+"""The partitionings that a feed may declare in place of the one its pattern implies."""
 FRIDAY = 5
-"""The last of the weekdays by ISO 8601, in which Monday is 1; cron counts them alike."""
+"""The last weekday by ISO 8601, in which Monday is 1; cron numbers them the same way."""
 _LAST_DAYS = {Partitioning.WEEKDAYS: FRIDAY, Partitioning.WEEKLY: 1}
-"""Until which day of the week, from Monday on, a key's time may begin, where not on every one."""
+"""The last day of the week on which a key's period may begin, where not every day is allowed."""
 
 
 _DATES_KEPT = 1 << 16
-"""How many dates are remembered: every look at a folder meets the same ones."""
+"""How many dates are cached: every scan of a folder meets the same ones."""
 
 
 @lru_cache(_DATES_KEPT)
 def is_date_key(text: str, partitioning: Partitioning) -> bool:
-    """Tell whether a text is a key of a dated partitioning, in its own spelling.
+    """Return whether a text is a key of a dated partitioning, in canonical form.
 
-    The year 9999 has none: what begins in it may end when no clock can tell.
+    The year 9999 has no keys: a period that begins in it may end after the last possible date.
     """
     date_format = _KEY_DATE_FORMATS[partitioning]
     try:
@@ -96,7 +96,7 @@ def is_date_key(text: str, partitioning: Partitioning) -> bool:
 
 
 def window_of(date_key: str, partitioning: Partitioning) -> tuple[datetime, datetime]:
-    """Give begin and end, in UTC, of the time that a key of a dated partitioning stands for."""
+    """Return start and end, in UTC, of the period of a dated partitioning's key."""
     begin = datetime.strptime(date_key, _KEY_DATE_FORMATS[partitioning]).replace(tzinfo=UTC)
     match partitioning:
         case Partitioning.HOURLY:
@@ -111,7 +111,7 @@ def window_of(date_key: str, partitioning: Partitioning) -> tuple[datetime, date
 
 @lru_cache(_DATES_KEPT)
 def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str | None:
-    """Give the key of a date in a file name; None if there is no such date."""
+    """Return the key of a date in a file name; None if there is no such date."""
     day = (text, date_format)
     if "%V" in date_format:
         day = (f"{text} 1", f"{date_format} %u")
@@ -119,7 +119,7 @@ def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str
         moment = datetime.strptime(*day)
     except ValueError:
         return None
-    # In some versions, Python takes week 53 of a year of 52 weeks for the next year's first.
+    # Some versions of Python read week 53 of a year of 52 weeks as the next year's first week.
     if "%V" in date_format and moment.strftime(date_format) != text:
         return None
     if moment.year == MAXYEAR:
@@ -132,15 +132,15 @@ class FileNamePattern:
     """A file name with a placeholder for the key: `{key}.csv` or `{date:%Y-%m-%d}.csv`.
 
     With one folder, there are both: `{key}/{date:%Y-%m-%d}.csv` or `{date:%Y-%m}/{key}.csv`. The
-    key then is two-dimensional, the name before the date: `acme|2018-01-22`.
+    key is then two-dimensional (name x date): `acme|2018-01-22`.
 
     Attributes:
         text: The pattern.
-        suffixes: What may follow it, unless it ends so itself.
+        suffixes: Suffixes that may follow it, unless it ends with one itself.
 
     Raises:
-        FeedDefinitionError: The placeholders are not those, or the date format does not make keys
-            of an hour, a day, a week or a month.
+        FeedDefinitionError: The placeholders are not as above, or the date format does not yield
+            keys of an hour, a day, a week or a month.
     """
 
     text: str
@@ -171,27 +171,27 @@ class FileNamePattern:
 
     @property
     def allowed_partitionings(self) -> set[Partitioning]:
-        """What a feed with this pattern may declare."""
+        """The partitionings that a feed with this pattern may declare."""
         return _ALLOWED.get(self.partitioning, {self.partitioning})
 
     @cached_property
     def has_folder(self) -> bool:
-        """Whether the key is two-dimensional, and files lie one folder deeper."""
+        """Whether the key is two-dimensional, with files one folder deeper."""
         return len(self._parts) == 2
 
     def matches_folder(self, name: str) -> bool:
-        """Tell whether a folder's name is like the pattern's first part."""
+        """Return whether a folder's name matches the pattern's first part."""
         return self.has_folder and self._compile(self._parts[0]).fullmatch(name) is not None
 
     def match(self, file_name: str) -> re.Match[str] | None:
-        """Match a file name, with its folder if the pattern has one; None if it is not like it."""
+        """Match a file name, with its folder if the pattern has one; None if it does not match."""
         return self._regex.fullmatch(file_name)
 
     def key_of(self, match: re.Match[str]) -> str:
-        """Give the key that a matching name stands for, a date in the key's own format.
+        """Return the key that a matching name stands for, any date in the key's own format.
 
         Raises:
-            PartitionKeyError: It holds no possible date.
+            PartitionKeyError: The name contains no possible date.
         """
         found = match.groupdict()
         parts = [found["key"]] if "key" in found else []

@@ -1,7 +1,7 @@
-"""Formats: what the bytes of a feed's files are. A format is declared and never sniffed.
+"""Formats: what the bytes of a feed's files are. A format is declared, never sniffed.
 
-Takes a declaration; says what kind of reading it needs. Who reads: `records.py` a CSV file,
-`json_lines.py` and `parquet.py` the others; `contract.py` surveys all of them.
+Takes a declaration; returns how such a file must be read. Next: `contract.py` surveys all formats.
+`records.py` reads CSV files; `json_lines.py` and `parquet.py`, the others.
 """
 
 import codecs
@@ -20,11 +20,12 @@ class CsvFormat:
     Attributes:
         delimiter: One character between fields.
         quote: One character around a field that holds a delimiter, a quote or a line end.
-        escape: What makes a quote inside a quoted field literal; the quote itself by RFC 4180.
-        encoding: Python's name of the text encoding; a UTF-8 byte order mark is accepted.
-        header: Whether the first line names the columns, which are then compared by name.
-        any_column_order: Whether the header may name the columns in another order than the feed's;
-            the values then go to the columns by name.
+        escape: The character that makes a quote inside a quoted field literal; in RFC 4180, the
+            quote itself.
+        encoding: Python's name for the text encoding; a UTF-8 byte order mark is accepted.
+        header: Whether the first line names the columns, which are then compared with the feed's.
+        any_column_order: Whether the header may name the columns in a different order than the
+            feed; values are then assigned to columns by name.
     """
 
     kind: ClassVar[str] = "csv"
@@ -54,7 +55,7 @@ class CsvFormat:
 
     @property
     def normal_encoding(self) -> str:
-        """The encoding under the one name that Python's codec registry gives it."""
+        """The encoding, by its canonical name in Python's codec registry."""
         try:
             return codecs.lookup(self.encoding).name
         except LookupError:
@@ -63,11 +64,11 @@ class CsvFormat:
 
 @dataclass(frozen=True, kw_only=True)
 class JsonLinesFormat:
-    """One JSON object a line, in UTF-8, whose names are the feed's columns in any order.
+    """One JSON object per line, in UTF-8, whose names are the feed's columns in any order.
 
-    A column of a number type takes JSON numbers, a BOOLEAN column `true` and `false`, every other
-    column JSON texts; `null` is NULL in each. Numbers and texts are then judged by the rules for
-    the texts of a CSV file. A file of no bytes is refused, because it may be cut off.
+    A column of a number type accepts JSON numbers, a BOOLEAN column `true` and `false`, every other
+    column JSON strings; `null` is NULL in all. Numbers and strings are then validated by the rules
+    for the texts of a CSV file. A file of zero bytes is refused, because it may be cut off.
     """
 
     kind: ClassVar[str] = "json"
@@ -77,13 +78,13 @@ class JsonLinesFormat:
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetFormat:
-    """Parquet, for senders that are trusted: DuckDB's own reader takes the bytes apart.
+    """Parquet, for trusted senders: DuckDB's own reader parses the bytes.
 
-    A file's columns have just the feed's names and types. It is compressed within, so that no
-    `.gz` or `.zst` file is taken for one.
+    A file's columns have exactly the feed's names and types. Parquet is compressed internally, so a
+    `.gz` or `.zst` file is never accepted as Parquet.
 
     Attributes:
-        any_column_order: Whether a file may have the columns in another order than the feed's.
+        any_column_order: Whether a file may have the columns in a different order than the feed.
     """
 
     kind: ClassVar[str] = "parquet"
@@ -94,10 +95,10 @@ class ParquetFormat:
 
 
 Format = CsvFormat | JsonLinesFormat | ParquetFormat
-"""What a feed's files are.
+"""The format of a feed's files.
 
-Of each, `kind` is its short name, `is_text` says whether its values are texts, which are judged
-before they are converted, and `is_read_at_once`, whether DuckDB reads whole files in a statement.
+For each, `kind` is its short name; `is_text`, whether its values are texts, which are validated
+before they are converted; and `is_read_at_once`, whether DuckDB reads whole files in one statement.
 """
 
 CSV = CsvFormat()
@@ -114,4 +115,4 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "parquet": ParquetFormat(),
     }
 )
-"""Each format as it usually is, by the name that a configuration file gives it."""
+"""Each format with its defaults, by its name in configuration files."""

@@ -1,7 +1,7 @@
-"""Inference: what kind of file a sample is, as the declaration of a feed that a person then checks.
+"""Inference: what kind of file a sample is, as a feed declaration that a person then checks.
 
-Takes one file; gives a proposal: name, pattern, columns with their types, dialect, and for each
-what was guessed. It is the one place that sniffs; what loads files only knows declarations.
+Takes one file; returns a proposal: name, pattern, columns with their types, dialect, and what was
+guessed about each. Only this module sniffs; loading relies on declarations alone.
 """
 
 import glob
@@ -62,17 +62,17 @@ _HEAD_BYTES = 1 << 20
 
 @dataclass
 class Proposal:
-    """A feed as a sample suggests it.
+    """A feed as suggested by a sample.
 
     Attributes:
         name: The feed's name.
         pattern: The file name with its placeholder.
         format: `csv`, `tsv`, `json_lines` or `parquet`.
-        columns: Column name to DuckDB type, in the order of the file.
-        dialect: What differs from the default dialect of CSV, by its name in `CsvFormat`.
+        columns: Maps column name to DuckDB type, in file order.
+        dialect: What differs from the default CSV dialect, by attribute of `CsvFormat`.
         start: The first day of the sample's partition, `2018-01-22`; empty for a dynamic feed.
-        verdict: What became of the sample when it was loaded by this very declaration.
-        doubts: What was guessed and is to be checked, per attribute, such as `start` or
+        verdict: What happened to the sample when it was loaded with this declaration.
+        doubts: What was guessed and needs checking, per attribute, such as `start` or
             `columns.amount`.
     """
 
@@ -86,13 +86,13 @@ class Proposal:
     doubts: dict[str, str] = field(default_factory=dict)
 
     def to_feed(self, folder: str) -> Feed:
-        """Give the feed.
+        """Return the feed.
 
         Args:
             folder: The feed's folder.
 
         Raises:
-            FeedDefinitionError: The proposal needs a person's hand first.
+            FeedDefinitionError: The proposal needs manual correction first.
         """
         return Feed(
             name=self.name,
@@ -109,13 +109,13 @@ def infer_feed(sample: Path, name: str | None = None) -> Proposal:
 
     Args:
         sample: The file.
-        name: The feed's name; by default what the file name holds beside a date, or its folder's.
+        name: The feed's name; by default the file name without its date, or the folder's name.
 
     Returns:
-        The proposal. The sample was loaded by it, into a database that is gone again.
+        The proposal, with which the sample was loaded into a temporary database.
 
     Raises:
-        LandedFileError: The file cannot be read as what its name says it is.
+        LandedFileError: The file cannot be read as the format that its name implies.
     """
     sample = sample.resolve()
     if not sample.is_file() or not sample.stat().st_size:
@@ -159,7 +159,7 @@ def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
 
 
 def _find_date(stem: str) -> tuple[re.Match[str], str, Partitioning, datetime] | None:
-    """Find a possible date in a name: where, how it is written, and what begins when by it."""
+    """Find a possible date in a name: its match, format, partitioning and start."""
     for digits, date_format in _DATES.items():
         pattern = FileNamePattern(f"{{date:{date_format}}}")
         for where in re.finditer(rf"(?<!\d){digits}(?!\d)", stem, re.ASCII):
@@ -222,14 +222,14 @@ def _describe_rows(connection: duckdb.DuckDBPyConnection, sample: Path, proposal
 
 
 def _detect_encoding(sample: Path) -> str:
-    """Give the encoding that the first bytes are in, of those that a feed may have."""
+    """Return the encoding of the first bytes: UTF-8, UTF-16 or Latin-1."""
     if sample.suffix in COMPRESSED_SUFFIXES:
         return "utf-8"
     with sample.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
-    # What is cut off at the end of the head may be half a character.
+    # The head may end in the middle of a character.
     whole = head if len(head) < _HEAD_BYTES else head[: head.rfind(b"\n") + 1]
     try:
         whole.decode("utf-8")
@@ -239,7 +239,7 @@ def _detect_encoding(sample: Path) -> str:
 
 
 def _keep_to_known_types(proposal: Proposal) -> None:
-    """Make texts of what no feed's column can be, and say which numbers are inexact."""
+    """Turn unsupported column types into texts, and note which numbers are inexact."""
     for name, type_name in proposal.columns.items():
         about = f"columns.{name}"
         try:
@@ -262,7 +262,7 @@ def _shorten(text: str) -> str:
 
 
 def _load_on_trial(connection: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> str:
-    """Load the sample by the proposal, and say what became of it."""
+    """Load the sample with the proposal, and return what happened to it."""
     try:
         feed = proposal.to_feed(sample.parent.name)
         listing = list_landed_files(feed, sample.parent.parent)

@@ -1,8 +1,8 @@
-"""JSON lines: one JSON object a line, whose names are the feed's columns.
+"""JSON lines: one JSON object per line, whose names are the feed's columns.
 
-Takes an opened file; gives its rows as records of texts, and says of each what is wrong with its
-form. The texts are judged like those of a CSV file, by `columns.py`: a number keeps the spelling
-that it has in the file, so that none is rounded before it is judged.
+Takes an opened file; returns its rows as records of texts, each with what is wrong with its form.
+Next: `columns.py` validates the texts like those of a CSV file. A number keeps its spelling in the
+file, so that it is not rounded before it is validated.
 """
 
 import json
@@ -28,18 +28,18 @@ class JsonRecord(Record):
     """One line of a JSON lines file.
 
     Attributes:
-        texts: The values of a sound record as texts, in the order of the feed's columns.
+        texts: The values of a valid record as texts, in the order of the feed's columns.
     """
 
     texts: Sequence[str | None]
 
     def fields(self) -> Sequence[str | None]:
-        """Give the values of a sound record as texts; None for `null`."""
+        """Return the values of a valid record as texts; None for `null`."""
         return self.texts
 
 
 class _Kind(Enum):
-    """What a JSON value is, as far as a column takes it."""
+    """The kinds of JSON value that a column may accept."""
 
     NUMBER = "a number"
     TRUTH = "true or false"
@@ -47,11 +47,11 @@ class _Kind(Enum):
 
 
 class _Number(str):
-    """A JSON number as it is spelled."""
+    """A JSON number as spelled in the file."""
 
 
 class _Object(list[tuple[str, Any]]):
-    """The names and values of a JSON object, also of names that are there twice."""
+    """The names and values of a JSON object, including duplicate names."""
 
 
 _DECODER = json.JSONDecoder(
@@ -64,11 +64,11 @@ def read_json_lines(feed: Feed, handle: Readable) -> Iterator[JsonRecord]:
     """Read a file line by line.
 
     Args:
-        feed: The feed, which gives the columns.
+        feed: The feed, which defines the columns.
         handle: The file's text as bytes; it is read from its start.
 
     Yields:
-        Each line's record, and its problem if it has one.
+        Each line's record, with its problem, if any.
     """
     kinds = {name: _kind_of_column(kind) for name, kind in feed.columns.items()}
     may_be_empty = {name for name, kind in feed.columns.items() if is_text_type(kind)}
@@ -86,7 +86,7 @@ def read_json_lines(feed: Feed, handle: Readable) -> Iterator[JsonRecord]:
 
 
 def _read_lines(handle: Readable) -> Iterator[str]:
-    """Give lines with their ends, and of one that is too long as much as tells so."""
+    """Yield lines with their ends; of one that is too long, only enough to show that it is."""
     handle.seek(0)
     decoder, rest = make_decoder("utf-8"), ""
     for chunk in chunks_and_end(handle):
@@ -140,7 +140,7 @@ def _read_texts(
 def _compare_names(
     kinds: Mapping[str, _Kind], values: Mapping[str, object], found: _Object
 ) -> tuple[str, str] | None:
-    """Give column and reason, if the names are not just the feed's columns, each once."""
+    """Return column and reason if the names are not exactly the feed's columns, each once."""
     if len(values) != len(found):
         names = [name for name, _ in found]
         twice = [name for name in kinds if names.count(name) > 1]
@@ -159,7 +159,7 @@ def _say_kinds(value: object, wanted: _Kind) -> str:
 
 
 def _find_fault(text: str, *, may_be_empty: bool) -> str:
-    """Say why a column does not take a text; empty if its type will tell."""
+    """Return why a column does not accept a text; empty if that is left to its type."""
     if not text and not may_be_empty:
         return "an empty text, where null belongs"
     if "\0" in text:

@@ -1,8 +1,8 @@
 """Judging: which files of a batch are at fault, and whether they are refused or read row by row.
 
-Takes candidates before a load, or after one that failed; gives the outcome of those that are
-refused, and marks those whose good rows can be loaded. The load is in `loading.py`; what a row must
-be, in `row_by_row.py`.
+Takes candidates before a load, or after one that failed; returns the outcome of those that are
+refused, and marks those whose good rows can be loaded. Next: `loading.py` loads them. Validating
+rows belongs in `row_by_row.py`.
 """
 
 import logging
@@ -32,16 +32,16 @@ def judge_texts(
     candidates: Sequence[Candidate],
     log: logging.Logger,
 ) -> dict[str, Outcome]:
-    """Refuse the candidates whose text breaks the contract, if bad rows cannot be left out.
+    """Refuse the candidates whose text breaks the contract, unless bad rows can be left out.
 
     Args:
         connection: A connection, outside a transaction.
         feed: The feed.
         candidates: Candidates; those whose bad rows can be left out are marked row by row.
-        log: Where progress goes.
+        log: Where progress is logged.
 
     Returns:
-        The outcome of the others that break it, by partition key.
+        The outcome of the others that break the contract, by partition key.
     """
     outcomes: dict[str, Outcome] = {}
     for candidate in candidates:
@@ -62,17 +62,17 @@ def explain(
     error: Exception,
     log: logging.Logger,
 ) -> dict[str, Outcome]:
-    """Judge the candidates that a load failed for, row by row.
+    """Find the candidates that made a load fail, and validate them row by row.
 
     Args:
         connection: A connection, outside a transaction.
         feed: The feed.
         candidates: The candidates of the load.
-        error: What it failed with.
-        log: Where progress goes.
+        error: The error with which it failed.
+        log: Where progress is logged.
 
     Returns:
-        The outcome of those that are refused, or changed meanwhile, by partition key. When there is
+        The outcome of those that were refused, or changed meanwhile, by partition key. If there are
         none, others are marked to be loaded in another way.
 
     Raises:
@@ -108,7 +108,7 @@ def _find_at_fault(
     candidates: Sequence[Candidate],
     log: logging.Logger,
 ) -> list[Candidate]:
-    """Find the candidates with a bad row; where that tells nothing, those that fail alone."""
+    """Find the candidates with a bad row; where that is inconclusive, those that fail alone."""
     if len(candidates) == 1:
         return list(candidates)
     alike: dict[tuple[object, ...], list[Candidate]] = defaultdict(list)
@@ -164,15 +164,15 @@ def _find_clashing(
 
 
 class _UndoError(Exception):
-    """Ends a transaction that was only a trial."""
+    """Ends a trial transaction."""
 
 
 def _judge_row_by_row(
     connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate, log: logging.Logger
 ) -> dict[str, Outcome]:
-    """Give the outcome of a candidate that is refused; otherwise let it be loaded row by row.
+    """Return the outcome of a refused candidate; mark any other to be loaded row by row.
 
-    A file without a bad row, which DuckDB cannot read in the feed's encoding, is loaded so, too.
+    So is a file without bad rows if DuckDB cannot read the feed's encoding.
     """
     file, survey = candidate.file, candidate.survey
     is_quarantined = feed.bad_rows is BadRows.QUARANTINE
@@ -218,11 +218,11 @@ def _judge_row_by_row(
 
 
 def _refuse_by_duckdb(candidate: Candidate, error: Exception) -> Outcome:
-    """Refuse a file whose rows are sound, and which the database does not take all the same."""
+    """Refuse a file whose rows are valid but which the database does not accept."""
     reason = f"the table does not take its rows ({type(error).__name__}): has it a constraint?"
     return Outcome.rejected(candidate.file, [Problem(0, "", reason)], candidate.survey)
 
 
 def outcomes_of_changed(files: Sequence[LandedFile]) -> dict[str, Outcome]:
-    """Give the outcome of files that changed while they were read, by partition key."""
+    """Return the outcome of files that changed while they were read, by partition key."""
     return {file.partition_key: Outcome.changed(file) for file in files}

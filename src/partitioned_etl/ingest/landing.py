@@ -1,8 +1,8 @@
-"""Landing: what lies in a feed's folder.
+"""Landing: what is in a feed's folder.
 
-Takes a feed and the landing directory; gives landed files with key and signature, and says what it
-passed over and why. Next: `reconcile.py` compares them with the ledger. A file's bytes are read in
-`opening.py`; what it must contain belongs in `contract.py`.
+Takes a feed and the landing directory; returns landed files with key and signature, and what it
+skipped and why. Next: `reconcile.py` compares them with the ledger. Reading a file's bytes belongs
+in `opening.py`; what it must contain, in `contract.py`.
 """
 
 import os
@@ -22,19 +22,19 @@ from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.file_names import KEY_SEPARATOR
 
 _PATTERN_CHARACTERS = "*?[\\"
-"""What DuckDB takes for a pattern in a folder's name, however it is escaped."""
+"""Characters in a folder's name that DuckDB reads as a pattern, however they are escaped."""
 _MOST_NS = 2**63 - 1
-"""The most nanoseconds from 1970 that the ledger can hold; some senders set times beyond that."""
+"""The most nanoseconds since 1970 that the ledger can hold; some senders set later times."""
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
 class Signature(NamedTuple):
-    """What `stat` says of a file: cheap to read, and different when the file may have changed.
+    """What `stat` reports for a file: cheap to read, and different if the file may have changed.
 
     Attributes:
         size_bytes: Length of the file.
-        mtime_ns: Time of the last write, which a sender can set; at most the year 2262.
-        ctime_ns: Time of the last change of the file or its name, which only the kernel sets.
+        mtime_ns: Time of the last write, which a sender can set; capped at the year 2262.
+        ctime_ns: Time of the last change to the file or its name, set only by the kernel.
         inode: Number of the file in its file system.
     """
 
@@ -45,21 +45,22 @@ class Signature(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> "Signature":
-        """Take the signature from a `stat` result."""
+        """Return the signature in a `stat` result."""
         mtime_ns = status.st_mtime_ns
         if not -_MOST_NS <= mtime_ns <= _MOST_NS:
             mtime_ns = _MOST_NS if mtime_ns > 0 else -_MOST_NS
         return cls(status.st_size, mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def is_settled(self, settle_seconds: float, now_ns: int | None = None) -> bool:
-        """Tell whether the file was left alone for the settle time.
+        """Return whether the file has been unchanged for the settle time.
 
-        The kernel's ctime is used, because a copy may carry an old mtime. A ctime that lies further
-        ahead than the settle time comes from a clock that was set back, and counts as settled.
+        The kernel's ctime is used, because a copy may keep an old mtime. A ctime further in the
+        future than the settle time comes from a clock that was set back, and counts as settled.
 
         Args:
-            settle_seconds: How long a file must have been left alone.
-            now_ns: The time to compare with, in nanoseconds since 1970; by default the clock's.
+            settle_seconds: How long a file must have been unchanged.
+            now_ns: The time to compare with, in nanoseconds since 1970; by default the current
+                time.
         """
         age_ns = (time.time_ns() if now_ns is None else now_ns) - self.ctime_ns
         return abs(age_ns) >= settle_seconds * 1e9
@@ -68,14 +69,14 @@ class Signature(NamedTuple):
 class LandedFile(NamedTuple):
     """A regular file in a feed's folder whose name matches the feed's pattern.
 
-    There is one for every file at every look, so it is a tuple, which is made in no time.
+    Every scan creates one per file, so it is a tuple, which is cheap to create.
 
     Attributes:
-        partition_key: The partition that it stands for.
+        partition_key: The partition that it belongs to.
         folder: The feed's folder.
-        name: The file name, below the feed's folder; it is what `source_file` holds.
-        signature: What `stat` says of it.
-        lacks_marker: Whether the feed wants a marker file beside it that is not there.
+        name: The file name relative to the feed's folder, as in column `source_file`.
+        signature: What `stat` reports for it.
+        lacks_marker: Whether the marker file that the feed requires beside it is absent.
     """
 
     partition_key: str
@@ -85,20 +86,21 @@ class LandedFile(NamedTuple):
     lacks_marker: bool = False
 
     def __fspath__(self) -> str:
-        """Give its path to what opens files."""
+        """Return its path, for functions that open files."""
         return f"{self.folder}/{self.name}"
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return Path(self)
 
     def why_not_ready(self, settle_seconds: float, now_ns: int | None = None) -> str:
-        """Say why the file may not be read yet; empty if it may.
+        """Return why the file may not be read yet; empty if it may.
 
         Args:
-            settle_seconds: How long a file must have been left alone.
-            now_ns: The time to judge that by, in nanoseconds since 1970; by default the clock's.
+            settle_seconds: How long a file must have been unchanged.
+            now_ns: The time to compare with, in nanoseconds since 1970; by default the current
+                time.
         """
         if self.lacks_marker:
             return "its marker file has not landed"
@@ -109,12 +111,12 @@ class LandedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class PassedOver:
-    """A directory entry that is not a landed file, or one that no partition can take.
+    """A directory entry that was skipped: not a landed file, or not usable for any partition.
 
     Attributes:
-        name: The entry's name, below the feed's folder, printable.
-        reason: Why it is passed over.
-        partition_key: The key that its name stands for, as far as there is one.
+        name: The entry's name relative to the feed's folder, made printable.
+        reason: Why it was skipped.
+        partition_key: The key that its name stands for, if any.
     """
 
     name: str
@@ -124,12 +126,12 @@ class PassedOver:
 
 @dataclass
 class Listing:
-    """One look into a feed's folder.
+    """The result of one scan of a feed's folder.
 
     Attributes:
         files: Landed file per partition key, in the order of the keys.
-        ignored: Entries that are none of this feed's business: hidden, temporary, not a file.
-        refused: Entries that are named like a landed file and cannot be loaded.
+        ignored: Entries that do not concern this feed: hidden, temporary, not a file.
+        refused: Entries that are named like a landed file but cannot be loaded.
     """
 
     files: dict[str, LandedFile] = field(default_factory=dict)
@@ -138,22 +140,22 @@ class Listing:
 
 
 def feed_folder(feed: Feed, landing_dir: Path) -> Path:
-    """Give the folder that a feed's files land in."""
+    """Return the folder that a feed's files land in."""
     return Path(landing_dir) / feed.folder
 
 
 @no_garbage_collection()
 def list_landed_files(feed: Feed, landing_dir: Path) -> Listing:
-    """List a feed's folder, once, and the folders in it if the feed's pattern has one.
+    """List a feed's folder once, with its subfolders if the feed's pattern has a folder.
 
     Args:
         feed: The feed.
-        landing_dir: The landing directory, above the feed's folder.
+        landing_dir: The landing directory, which contains the feed's folder.
 
     Returns:
-        The landed files and what was passed over. A folder that does not exist is listed as
-        ignored. Names that differ only in case or in Unicode form stand for one partition key,
-        because a file system or a database may not tell them apart.
+        The landed files and what was skipped. A folder that does not exist is listed as ignored.
+        Names that differ only in case or in Unicode form stand for one partition key, because a
+        file system or a database may not tell them apart.
 
     Raises:
         LandedFileError: The landing directory does not exist, or a folder cannot be read.
@@ -233,7 +235,7 @@ def _open_folder(folder: Path, *, follow_symlinks: bool) -> Iterator[int]:
 def _refuse_look_alikes(
     feed: Feed, found: Sequence[LandedFile], listing: Listing
 ) -> list[LandedFile]:
-    """Give the files that stand alone for their key, and whose name is spelled in one way."""
+    """Return the files that are the only one for their key and whose name has a single spelling."""
     first: dict[str, LandedFile] = {}
     together: dict[str, list[LandedFile]] = {}
     for file in found:
@@ -287,11 +289,11 @@ def find_landed_file(feed: Feed, landing_dir: Path, listing: Listing, key: str) 
     Args:
         feed: The feed.
         landing_dir: The landing directory, for the message.
-        listing: The feed's folder as listed.
-        key: The partition key, which is looked up and never made into a path.
+        listing: The feed's folder, as listed.
+        key: The partition key, which is looked up and never turned into a path.
 
     Raises:
-        LandedFileError: There is no such file, or it cannot stand for the key.
+        LandedFileError: There is no such file, or it cannot be used for the key.
     """
     file = listing.files.get(key)
     if file is not None:

@@ -1,7 +1,8 @@
 """Ledger: table `file_loads`, what is loaded now, one row per feed and partition key.
 
-It is the only proof of a load, and is written in the load's own transaction. Takes and gives
-`LedgerRow`; `reconcile.py` compares them with the landed files. Rows of feeds do not belong here.
+It is the only proof of a load, and is written in the load's own transaction. Takes and returns
+`LedgerRow`; next: `reconcile.py` compares them with the landed files. Feeds' rows do not belong
+here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +21,19 @@ from partitioned_etl.ingest.landing import LandedFile, Signature
 
 
 class LoadStatus(StrEnum):
-    """What became of the file that was last looked at."""
+    """What happened to the file that was last processed."""
 
     LOADED = "loaded"
     REJECTED = "rejected"
 
 
 class LedgerRow(NamedTuple):
-    """What the ledger says of one partition.
+    """What the ledger records for one partition.
 
     Attributes:
         feed: Name of the feed.
         partition_key: The partition.
-        source_file: Name of the file that was last judged.
+        source_file: Name of the file that was last validated.
         size_bytes: Its size; with the next three, its signature.
         mtime_ns: Its time of last write.
         ctime_ns: Its time of last change.
@@ -42,13 +43,13 @@ class LedgerRow(NamedTuple):
         rejected_count: Rows of the loaded file that went to table `rejected_rows` instead.
         file_row_count: Rows that were counted in the loaded file: the sum of the two. None if the
             partition was loaded before the ledger had this column, or never.
-        status: Whether the file that was last judged was loaded or refused.
+        status: Whether the file that was last validated was loaded or refused.
         error: Why it was refused.
-        broken_rules: The row rules that it was refused for, and `contract` for anything else.
-        contract: Fingerprint of the contract that it was held against.
-        loaded_at: When the rows in the table were loaded, UTC, and after every earlier load of the
-            feed; None if there never were any.
-        run_id: The Dagster run that judged the file, or empty.
+        broken_rules: The row rules for which it was refused, and `contract` for anything else.
+        contract: Fingerprint of the contract that it was validated against.
+        loaded_at: When the rows in the table were loaded, UTC; later than every earlier load of the
+            feed. None if there never were any.
+        run_id: The Dagster run that validated the file, or empty.
     """
 
     feed: str
@@ -71,17 +72,17 @@ class LedgerRow(NamedTuple):
 
     @property
     def signature(self) -> Signature:
-        """The signature of the file that was last judged."""
+        """The signature of the file that was last validated."""
         return Signature(self.size_bytes, self.mtime_ns, self.ctime_ns, self.inode)
 
     def is_about(self, file: LandedFile) -> bool:
-        """Tell whether a landed file is the very one that was last judged."""
+        """Return whether a landed file is exactly the one that was last validated."""
         signature = (self.size_bytes, self.mtime_ns, self.ctime_ns, self.inode)
         return self.source_file == file.name and signature == file.signature
 
     @property
     def adds_up(self) -> bool:
-        """Whether loaded and rejected rows are all the rows of the file that was loaded."""
+        """Whether loaded and rejected rows add up to the rows of the file that was loaded."""
         total = self.row_count + self.rejected_count
         return self.file_row_count is None or self.file_row_count == total
 
@@ -107,21 +108,21 @@ _COLUMNS = {
 }
 assert tuple(_COLUMNS) == LedgerRow._fields
 _ADDED_COLUMNS = {"file_row_count": "NULL", "broken_rules": "NULL", "contract": "''"}
-"""Columns that a ledger of an earlier version lacks, and what is read in their place."""
+"""Columns that an earlier version's ledger lacks, and what is read instead."""
 _EXPRESSIONS = {
     "broken_rules": "nullif(broken_rules, [])",
     "contract": "coalesce(contract, '')",
-    # A time without its zone spares a look-up of the zone per row.
+    # A time without zone avoids a zone lookup per row.
     "loaded_at": "make_timestamp(epoch_us(loaded_at))",
 }
-"""How columns are read that are not read as they are."""
+"""SQL for the columns that are not read unchanged."""
 _NO_FILES: Mapping[str, LandedFile] = {}
 _ROWS_PER_FETCH = 1_000
-"""How many rows are there twice, as read and as `LedgerRow`."""
+"""How many rows are held twice at a time, as read and as `LedgerRow`."""
 
 
 def ensure_ledger(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the ledger's table if the database does not have it, or add the columns it lacks."""
+    """Create the ledger's table if it does not exist, and add any columns it lacks."""
     columns = ", ".join(f"{name} {type_name}" for name, type_name in _COLUMNS.items())
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} ({columns}, PRIMARY KEY (feed, partition_key))"
@@ -145,12 +146,13 @@ def _columns_there(connection: duckdb.DuckDBPyConnection) -> set[str]:
 def read_ledger(
     connection: duckdb.DuckDBPyConnection, feed: Feed, landed: Mapping[str, LandedFile] = _NO_FILES
 ) -> dict[str, LedgerRow]:
-    """Read what the ledger says of one feed.
+    """Read the ledger rows of one feed.
 
     Args:
         connection: A connection.
         feed: The feed.
-        landed: Landed file per partition key; what a row and its file have in common is kept once.
+        landed: Landed file per partition key; values shared by a row and its file are kept in
+            memory once.
 
     Returns:
         Ledger row per partition key, in the order of the keys.
@@ -167,7 +169,7 @@ def read_ledger(
         [feed.name],
     )
     read: list[LedgerRow] = []
-    # What many rows have in common is kept once.
+    # Values shared by many rows are kept in memory once.
     texts: dict[str, str] = {}
     times: dict[datetime, datetime] = {}
     share = texts.setdefault
@@ -182,7 +184,7 @@ def read_ledger(
             shared = (share(contract, contract), times.get(loaded_at), share(run_id, run_id))
             judged = (share(status, status), error, tuple(rules or ()))
             read.append(LedgerRow._make((feed.name, *identity, *rest[4:], *judged, *shared)))
-    # Sorted here, because to sort them DuckDB would hold all of them a second time.
+    # Sorted here, because DuckDB would hold all of them a second time to sort them.
     read.sort(key=attrgetter("partition_key"))
     return {row.partition_key: row for row in read}
 
@@ -199,7 +201,7 @@ def forget_partitions(
 
 
 def find_latest_load(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datetime | None:
-    """Give when a partition of a feed was loaded last; None if none is."""
+    """Return when any partition of a feed was last loaded; None if none is."""
     found = connection.execute(
         f"SELECT max(loaded_at) FROM {LEDGER_TABLE} WHERE feed = ?", [feed.name]
     ).fetchone()
@@ -209,10 +211,10 @@ def find_latest_load(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datet
 def find_same_content(
     connection: duckdb.DuckDBPyConnection, feed: Feed, hashes: Sequence[str]
 ) -> dict[str, dict[str, str]]:
-    """Find the loaded files of a feed that have one of these content hashes.
+    """Find a feed's loaded files that have one of these content hashes.
 
     Returns:
-        Per content hash, the file name per partition key.
+        File name per partition key, per content hash.
     """
     rows = connection.execute(
         f"SELECT sha256, partition_key, source_file FROM {LEDGER_TABLE} WHERE feed = ? "
@@ -227,22 +229,21 @@ def find_same_content(
 
 
 def forget_feed(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
-    """Delete a feed's ledger rows, because its table is new: every file is to be loaded again."""
+    """Delete a feed's ledger rows, because its table is new and every file must be loaded again."""
     connection.execute(f"DELETE FROM {LEDGER_TABLE} WHERE feed = ?", [feed.name])
 
 
 def upsert_ledger(connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> None:
     """Write ledger rows, replacing those of the same feed and partition key.
 
-    Two transactions that write the same new key collide on the primary key, so that only one of
-    them commits.
+    Two transactions that write the same new key conflict on the primary key, so only one commits.
 
     Args:
         connection: A connection, inside a transaction.
         rows: The rows to write.
 
     Raises:
-        LedgerConflictError: Another transaction has written one of them first.
+        LedgerConflictError: Another transaction wrote one of them first.
     """
     if not rows:
         return
@@ -260,13 +261,13 @@ def upsert_ledger(connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRo
 def record_signatures(
     connection: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow], files: Sequence[LandedFile]
 ) -> None:
-    """Record new signatures of files whose content is the one that the ledger knows.
+    """Record new signatures of files whose content is unchanged from the ledger's.
 
-    A row that another load has changed since it was read is left as it is.
+    A row that another load has changed since it was read is left alone.
 
     Args:
         connection: A connection, outside a transaction.
-        rows: The ledger's rows of these partitions, as they were read.
+        rows: The ledger rows of these partitions, as read.
         files: The landed files, in the same order.
     """
     if not rows:

@@ -1,8 +1,8 @@
-"""Loading: one transaction that replaces partitions by the rows of surveyed files.
+"""Loading: one transaction that replaces partitions with the rows of surveyed files.
 
-Takes candidates; either all of them are loaded when it returns, or it raises and none is. The order
-in the transaction is: ledger row, delete by partition key, the file's rows, signatures once more.
-Which files get here, and what becomes of those at fault, is in `warehouse.py`.
+Takes candidates; either returns with all of them loaded, or raises with none loaded. The order
+within the transaction: ledger row, delete by partition key, the file's rows, signatures again.
+Which files get here, and what happens to those at fault, is decided in `warehouse.py`.
 """
 
 import logging
@@ -39,11 +39,11 @@ class Candidate:
 
     Attributes:
         file: The landed file.
-        survey: What is known of its text.
-        is_surveyed: Whether that is the whole text; otherwise it is the header, and the rest is
-            surveyed while DuckDB reads the file.
+        survey: What is known about its text.
+        is_surveyed: Whether that covers the whole text; otherwise it covers the header, and the
+            rest is surveyed while DuckDB reads the file.
         is_row_by_row: Whether it is read row by row, and its bad rows go to `rejected_rows`.
-        is_judged: Whether its rows were judged, one by one, before.
+        is_judged: Whether its rows have already been validated one by one.
         rejected_count: Rows that go to `rejected_rows`.
     """
 
@@ -79,11 +79,11 @@ class FilesChangedError(Exception):
 
 
 class NotPlainError(Exception):
-    """A file that was loaded as plain text turned out to need DuckDB's conversions guarded."""
+    """A file that was loaded as plain text turned out to need guarded conversions."""
 
 
 class FileAtFaultError(Exception):
-    """A file's text breaks the contract, or DuckDB read another number of rows than it has."""
+    """A file's text breaks the contract, or DuckDB read a different number of rows than it has."""
 
 
 def load_candidates(
@@ -96,18 +96,18 @@ def load_candidates(
     """Replace the partitions of all candidates, or of none.
 
     Args:
-        connection: A connection, outside a transaction; the tables are there.
+        connection: A connection, outside a transaction; the tables exist.
         feed: The feed.
         candidates: What to load, each partition key once.
         run_id: The Dagster run, for the ledger.
-        log: Where progress goes.
+        log: Where progress is logged.
 
     Raises:
         FilesChangedError: Files changed while they were read.
-        NotPlainError: A file is to be loaded once more, now that its whole text is known.
-        FileAtFaultError: A file is at fault that DuckDB took no offence at.
+        NotPlainError: A file must be loaded again, now that its whole text is known.
+        FileAtFaultError: A file is at fault although DuckDB accepted it.
         LandedFileError: A file is gone, or changed since it was listed.
-        duckdb.Error: A file is at fault, another load was first, or the database failed.
+        duckdb.Error: A file is at fault, another load came first, or the database failed.
     """
     keys = [candidate.key for candidate in candidates]
     progress = Progress(log, feed, [candidate.file for candidate in candidates])
@@ -140,15 +140,15 @@ def load_candidates(
 def _count_read_bytes(
     connection: duckdb.DuckDBPyConnection, candidates: Sequence[Candidate]
 ) -> float:
-    """Give how many bytes the statement for candidates has read; 0 where DuckDB cannot tell."""
+    """Return how many bytes the candidates' statement has read; 0 if DuckDB does not know."""
     group_bytes = sum(candidate.file.signature.size_bytes for candidate in candidates)
     return group_bytes * read_share(connection)
 
 
 def _now_after_earlier_loads(connection: duckdb.DuckDBPyConnection, feed: Feed) -> datetime:
-    """Give a time after every earlier load of the feed, also when the clock was set back.
+    """Return a time later than every earlier load of the feed, even if the clock was set back.
 
-    The sensors tell new loads from old ones by it.
+    The sensors use it to distinguish new loads from old ones.
     """
     now, latest = datetime.now(UTC), find_latest_load(connection, feed)
     return max(now, latest + timedelta(microseconds=1)) if latest else now
@@ -160,17 +160,17 @@ def insert(
     candidates: Sequence[Candidate],
     progress: Progress,
 ) -> None:
-    """Insert the rows of candidates that go into one statement, and count them.
+    """Insert the rows of candidates that share one statement, and count them.
 
     Args:
         connection: A connection, inside a transaction that has deleted the partitions.
         feed: The feed.
-        candidates: Candidates that read alike; one that is read row by row, or that is not surveyed
-            yet, is alone.
-        progress: Where to say how far it is.
+        candidates: Candidates that one statement can read; one that is read row by row, or not
+            surveyed yet, must be alone.
+        progress: Where to report progress.
 
     Raises:
-        FileAtFaultError: DuckDB read another number of rows than the file has, or cannot
+        FileAtFaultError: DuckDB read a different number of rows than the file has, or cannot
             decompress it.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, or the database failed.
@@ -195,7 +195,7 @@ def insert(
                 else:
                     _insert_while_surveying(connection, feed, first, *statement)
         except duckdb.IOException as error:
-            # DuckDB reads fewer kinds of gzip than the survey, such as none with a comment.
+            # DuckDB reads fewer kinds of gzip than the survey; for instance, none with a comment.
             if any(is_compressed(file) for file in files):
                 raise FileAtFaultError(f"{first.file.name}: {type(error).__name__}") from error
             raise
@@ -231,7 +231,7 @@ def _insert_while_surveying(
 
 
 def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
-    """Group small files that read alike into one statement; others get their own."""
+    """Group small files that one statement can read; every other file gets its own."""
     group: list[Candidate] = []
     group_bytes = 0
     for candidate in candidates:
@@ -255,12 +255,12 @@ def _may_share_statement(candidate: Candidate) -> bool:
 
 
 def is_large(file: LandedFile) -> bool:
-    """Tell whether a file is worth being surveyed while DuckDB reads it."""
+    """Return whether a file is large enough to be surveyed while DuckDB reads it."""
     return file.signature.size_bytes > _STATEMENT_BYTES
 
 
 def ledger_row(feed: Feed, file: LandedFile, run_id: str, **judged: Any) -> LedgerRow:
-    """Make the ledger row of a file that was judged under the feed's present contract."""
+    """Return the ledger row of a file that was validated against the feed's current contract."""
     return LedgerRow(
         feed=feed.name,
         partition_key=file.partition_key,

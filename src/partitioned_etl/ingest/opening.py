@@ -1,7 +1,7 @@
-"""Opening: the bytes of one landed file, and its text where it is compressed.
+"""Opening: the bytes of one landed file, and its text if it is compressed.
 
-Takes a landed file; gives it opened, never through a link, or its content hash. Where a file comes
-from is in `landing.py`; what its text must look like, in `contract.py`.
+Takes a landed file; returns it opened, never through a link, or its content hash. Next:
+`contract.py` decides what its text must look like. Finding files belongs in `landing.py`.
 """
 
 import gzip
@@ -24,14 +24,14 @@ _DAMAGED = (gzip.BadGzipFile, zlib.error, zstd.ZstdError)
 
 
 class Readable(Protocol):
-    """What bytes can be read from, from their start again if need be."""
+    """A source of bytes that can be read again from its start."""
 
     def read(self, size: int, /) -> bytes:
-        """Give that many bytes, fewer only at the end."""
+        """Return that many bytes; fewer only at the end."""
         ...
 
     def seek(self, offset: int, /) -> int:
-        """Go to an offset; only 0 is used."""
+        """Move to an offset; only 0 is used."""
         ...
 
 
@@ -46,7 +46,7 @@ def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
         Its bytes, opened on exactly the file that was listed.
 
     Raises:
-        LandedFileError: It is gone, is no regular file any more, or changed since it was listed.
+        LandedFileError: It is gone, is no longer a regular file, or changed since it was listed.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -63,12 +63,12 @@ def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
 
 
 def changed_while_read(file: LandedFile) -> LandedFileError:
-    """Make the error for a file whose bytes are no longer those that were read before."""
+    """Return the error for a file whose bytes are no longer those read before."""
     return LandedFileError(f"{file.name}: changed while it was read; it will be looked at again")
 
 
 def list_changed_while_read(files: Iterable[LandedFile]) -> list[LandedFile]:
-    """Give the files whose signature is no longer the one that they were listed with."""
+    """Return the files whose signature has changed since they were listed."""
     return [file for file in files if not _has_signature(file)]
 
 
@@ -86,7 +86,7 @@ def read_chunks(handle: Readable) -> Iterator[bytes]:
 
 
 def hash_landed_file(file: LandedFile) -> str:
-    """Give the sha256 of a landed file's bytes, in hexadecimal.
+    """Return the sha256 of a landed file's bytes, in hexadecimal.
 
     Raises:
         LandedFileError: The file is gone or changed since it was listed.
@@ -99,7 +99,7 @@ def hash_landed_file(file: LandedFile) -> str:
 
 
 def is_compressed(file: LandedFile) -> bool:
-    """Tell whether a file's name says that it is compressed."""
+    """Return whether a file's name marks it as compressed."""
     return bool(_suffix_of(file))
 
 
@@ -113,21 +113,21 @@ def _suffix_of(file: LandedFile) -> str:
 
 
 def open_text(file: LandedFile, handle: BinaryIO, *, max_bytes: int) -> Readable:
-    """Give what reads the bytes of an opened file's text, decompressed if its name says so.
+    """Return a reader of an opened file's text, decompressed if its name says so.
 
-    Reading to the end makes sure of the end mark and the checksum that the compressed format has.
+    Reading to the end verifies the compressed format's end mark and checksum.
 
     Args:
         file: The landed file.
         handle: The file, opened.
-        max_bytes: How many bytes the text may have at most, if the file is compressed.
+        max_bytes: The most bytes that the text may have, if the file is compressed.
 
     Returns:
-        What reads the text. It raises `ContractError` where the compressed data is damaged, cut
-        off, or longer than allowed.
+        The reader. It raises `ContractError` if the compressed data is damaged, cut off, or longer
+        than allowed.
 
     Raises:
-        ContractError: The first bytes are not those of the format that the name says.
+        ContractError: The first bytes are not those of the format in the name.
     """
     handle.seek(0)
     start = handle.read(4)

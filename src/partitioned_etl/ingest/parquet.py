@@ -1,8 +1,8 @@
-"""Parquet: what the file itself says of its columns and rows, held against the feed.
+"""Parquet: what the file itself declares about its columns and rows, compared with the feed.
 
-Takes an opened file; gives its row count, its column names and what is wrong with it. DuckDB reads
-it in a database of its own, every value once: what breaks the reader breaks nothing else, and the
-load that follows in `loading.py` meets only values that can be read.
+Takes an opened file; returns its row count, its column names and what is wrong with it. DuckDB
+reads every value once, in a separate database: what breaks the reader breaks nothing else, and the
+load that comes next, in `loading.py`, meets only readable values.
 """
 
 import glob
@@ -27,10 +27,10 @@ _MARK, _MARK_OF_ENCRYPTED = b"PAR1", b"PARE"
 
 @dataclass
 class ParquetContents:
-    """What a Parquet file says of itself.
+    """What a Parquet file declares about itself.
 
     Attributes:
-        row_count: Rows, by the file's own metadata.
+        row_count: Rows, according to the file's own metadata.
         names: Its column names.
         problems: Why it does not match its contract; empty if every value can be read.
     """
@@ -47,17 +47,17 @@ def read_contents(
     handle: BinaryIO,
     progress: Progress | None = None,
 ) -> ParquetContents:
-    """Hold a Parquet file's columns against the feed's, and read every value once.
+    """Compare a Parquet file's columns with the feed's, and read every value once.
 
     Args:
         feed: The feed.
         parquet: Its format.
         file: The landed file.
-        handle: The same, opened.
-        progress: Where to say how far it is, if it may take long.
+        handle: The same file, opened.
+        progress: Where to report progress, if it may take long.
 
     Raises:
-        ContractError: It is no Parquet file, or one that cannot be read.
+        ContractError: It is not a Parquet file, or cannot be read.
     """
     _check_marks(handle)
     contents, path = ParquetContents(), glob.escape(str(file.path))
@@ -96,7 +96,7 @@ def _read_every_value(
 
 
 def _check_marks(handle: BinaryIO) -> None:
-    """Tell by its first and last bytes a file that is no Parquet, is cut off or encrypted."""
+    """Reject, by first and last bytes, a file that is not Parquet, cut off, or encrypted."""
     size_bytes = handle.seek(0, os.SEEK_END)
     if not size_bytes:
         raise ContractError("the file is empty")
@@ -113,7 +113,7 @@ def _check_marks(handle: BinaryIO) -> None:
 
 
 def _wanted_types(connection: duckdb.DuckDBPyConnection, feed: Feed) -> dict[str, str]:
-    """Give the feed's types as DuckDB spells them."""
+    """Return the feed's types as DuckDB spells them."""
     described = connection.execute(expected_columns_sql(feed)).fetchall()
     return {name: kind for name, kind, *_ in described if name in feed.columns}
 

@@ -1,4 +1,4 @@
-"""Progress: a line in the log every few seconds of a long batch, or whatever a terminal shows."""
+"""Progress: a log line every few seconds of a long batch, or whatever a terminal shows."""
 
 import logging
 import threading
@@ -13,21 +13,22 @@ from partitioned_etl.ingest.landing import LandedFile
 PROGRESS_SECONDS = 5.0
 
 listener: "Callable[[Progress, str, float], None] | None" = None
-"""What is called in place of the log, with what is done and the bytes that are: after every file,
-and every few seconds of a long one, then from another thread."""
+"""Called instead of the log, with the kind of work and the bytes done: after every file and, from
+another thread, every few seconds of a long one."""
 
 
 @dataclass
 class Progress:
-    """How far a batch of files is.
+    """How far a batch of files has progressed.
 
     Attributes:
-        log: Where the lines go.
+        log: Where progress is logged.
         feed: The feed.
         files: The files of the batch.
-        started: When it began, on the monotonic clock; so is `said`, the time of the last line.
+        started: When it began, on the monotonic clock; `said`, on the same clock, is the time of
+            the last line.
         done_files: Files done.
-        done_bytes: Bytes of these.
+        done_bytes: Bytes of those files.
     """
 
     log: logging.Logger
@@ -44,7 +45,7 @@ class Progress:
         return sum(file.signature.size_bytes for file in self.files)
 
     def done(self, what: str, file: LandedFile) -> None:
-        """Count a file as done, and say how far the batch is if it is time to."""
+        """Count a file as done, and report progress if it is time to."""
         self.done_files += 1
         self.done_bytes += file.signature.size_bytes
         if listener is not None or time.monotonic() - self.said >= PROGRESS_SECONDS:
@@ -52,11 +53,11 @@ class Progress:
 
     @contextmanager
     def watch(self, what: str, read_bytes: Callable[[], float]) -> Iterator[None]:
-        """Say every few seconds how far the batch is, while one long step goes on.
+        """Report progress every few seconds while one long step runs.
 
         Args:
             what: What the step does.
-            read_bytes: Gives how many bytes the step has read; it is called from another thread.
+            read_bytes: Returns how many bytes the step has read; called from another thread.
         """
         ended = threading.Event()
 

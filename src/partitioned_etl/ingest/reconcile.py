@@ -1,8 +1,8 @@
-"""Reconcile: hold the landed files against the ledger and say what has to be done.
+"""Reconcile: compare the landed files with the ledger to find out what has to be done.
 
-Takes a listing and the ledger; gives a plan, one entry per partition key with its action. Next:
-the sensor asks for a run, or `sync.py` loads at once. It opens no database, and reads a file only
-to tell a changed content from a touched file.
+Takes a listing and the ledger; returns a plan, one entry per partition key with its action. Next:
+the sensor requests a run, or `sync.py` loads at once. It opens no database, and reads a file only
+to distinguish changed content from a touched file.
 """
 
 import math
@@ -20,7 +20,7 @@ from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 from partitioned_etl.ingest.opening import hash_landed_file
 
 MAX_ATTEMPTS = 3
-"""How often a front tries a file until it is loaded or refused."""
+"""How often a front end tries a file until it is loaded or refused."""
 
 
 class Action(StrEnum):
@@ -29,17 +29,17 @@ class Action(StrEnum):
     NEW = "new"
     """The ledger does not know the key: load."""
     CHANGED = "changed"
-    """The file's signature is not the ledger's: load, unless the content turns out the same."""
+    """The file's signature differs from the ledger's: load, unless the content proves the same."""
     IDENTICAL = "identical"
     """The ledger's file, loaded: nothing to do."""
     REJECTED = "rejected"
     """The ledger's file, refused: nothing to do until it or the feed's contract changes."""
     UNSETTLED = "unsettled"
-    """New or changed, but younger than the settle time or without its marker: look again later."""
+    """New or changed, but younger than the settle time or without its marker: check again later."""
     UNUSABLE = "unusable"
     """The ledger's key has files that cannot be loaded, such as two of them; its rows are kept."""
     MISSING = "missing"
-    """The ledger's file is not there any more; the feed's policy says what becomes of its rows."""
+    """The ledger's file no longer exists; the feed's policy decides what happens to its rows."""
 
 
 class Step(NamedTuple):
@@ -49,7 +49,7 @@ class Step(NamedTuple):
         partition_key: The key.
         action: What to do.
         file: The landed file, unless it is missing.
-        ledger_row: What the ledger says of the key, if anything.
+        ledger_row: The key's ledger row, if any.
     """
 
     partition_key: str
@@ -59,7 +59,7 @@ class Step(NamedTuple):
 
     @property
     def is_touched(self) -> bool:
-        """Whether the file has the content that the ledger knows under another signature."""
+        """Whether the file has the ledger's content under another signature."""
         judged = self.action in (Action.IDENTICAL, Action.REJECTED)
         return bool(
             judged
@@ -69,10 +69,10 @@ class Step(NamedTuple):
         )
 
     def explain(self, removal: "Removal") -> str:
-        """Say why nothing is loaded for the key; empty if there is nothing to explain.
+        """Return why nothing is loaded for the key; empty if there is nothing to explain.
 
         Args:
-            removal: Which partitions the feed's policy has removed.
+            removal: Which partitions the feed's policy removes.
         """
         if self.action is Action.MISSING:
             if self.partition_key in removal:
@@ -94,8 +94,8 @@ class Plan:
 
     Attributes:
         steps: One step per partition key, in the order of the keys.
-        ignored: Entries of the folder that are none of the feed's business.
-        refused: Entries that no partition can take.
+        ignored: Entries of the folder that do not concern the feed.
+        refused: Entries that cannot be used for any partition.
     """
 
     steps: dict[str, Step] = field(default_factory=dict)
@@ -103,12 +103,12 @@ class Plan:
     refused: list[PassedOver] = field(default_factory=list)
 
     def keys(self, *actions: Action) -> list[str]:
-        """Give the partition keys whose step is one of these actions."""
+        """Return the partition keys whose step is one of these actions."""
         return [key for key, step in self.steps.items() if step.action in actions]
 
     @property
     def is_settling(self) -> bool:
-        """Whether a short wait helps: a file is being written, not only without its marker."""
+        """Whether a short wait helps: a file is being written, not only lacking its marker."""
         return any(not file.lacks_marker for file in self.files(Action.UNSETTLED))
 
     @property
@@ -118,20 +118,20 @@ class Plan:
 
     @property
     def ledger_rows(self) -> list[LedgerRow]:
-        """What the ledger says of all these partitions."""
+        """The ledger rows of all these partitions."""
         return [step.ledger_row for step in self.steps.values() if step.ledger_row]
 
     def files_of(self, keys: Collection[str]) -> list[LandedFile]:
-        """Give the landed files of partitions whose file the ledger knows as it is."""
+        """Return the landed files of those partitions that are `IDENTICAL`."""
         steps = [self.steps[key] for key in sorted(keys) if key in self.steps]
         return [step.file for step in steps if step.file and step.action is Action.IDENTICAL]
 
     def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
-        """Give the landed files that want loading, those last that were loaded and not reported."""
+        """Return the landed files to load; last, those that were loaded but not reported."""
         return self.files(Action.NEW, Action.CHANGED) + self.files_of(unreported)
 
     def files(self, *actions: Action) -> list[LandedFile]:
-        """Give the landed files whose step is one of these actions."""
+        """Return the landed files whose step is one of these actions."""
         return [step.file for step in self.steps.values() if step.file and step.action in actions]
 
 
@@ -149,10 +149,9 @@ def reconcile(
     Args:
         listing: The feed's folder, as listed.
         ledger: Ledger row per partition key.
-        contract: Fingerprint of the feed's contract; a file refused under another is looked at
-            again.
-        settle_seconds: How long a file must have been left alone before it is loaded.
-        now_ns: The time to judge that by, in nanoseconds since 1970; by default the clock's.
+        contract: Fingerprint of the feed's contract; a file refused under another is checked again.
+        settle_seconds: How long a file must be unchanged before it is loaded.
+        now_ns: The time to compare with, in nanoseconds since 1970; by default the current time.
 
     Returns:
         The plan.
@@ -177,19 +176,19 @@ def reconcile(
 
 
 def _stands(row: LedgerRow, contract: str) -> bool:
-    """Tell whether the ledger's verdict on a content is the one that the contract gives."""
+    """Return whether the ledger's verdict on the content is still valid under the contract."""
     return row.status == LoadStatus.LOADED or row.contract == contract
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the files that want loading are loaded next.
+    """Which of the files to load are loaded next.
 
     Attributes:
-        wanted: These are.
-        in_flight: A run is loading these.
-        later: There are too many at once; these follow.
-        given_up: These were tried as often as a file is, and neither loaded nor refused.
+        wanted: Files to load next.
+        in_flight: Files that a run is loading.
+        later: Files that exceed the limit and follow later.
+        given_up: Files that reached `MAX_ATTEMPTS` and were neither loaded nor refused.
     """
 
     wanted: list[LandedFile] = field(default_factory=list)
@@ -208,11 +207,11 @@ def choose_files(
     """Choose which files to load next.
 
     Args:
-        candidates: The files that want loading, in the order in which they are taken.
-        count_attempts: Tells how often a file was tried.
+        candidates: The files to load, in order of priority.
+        count_attempts: Returns how often a file was tried.
         in_flight: Partition keys that a run is loading.
-        most: Most files to choose; None for no limit. With those in flight it is twice as many: who
-            writes down what it loaded and who prepares the next need not wait for each other.
+        most: Most files to choose; None for no limit. Including those in flight, twice as many are
+            allowed, so that recording one load and preparing the next can overlap.
     """
     choice = Choice()
     room = math.inf if most is None else min(most, 2 * most - len(in_flight))
@@ -230,18 +229,18 @@ def choose_files(
 
 @dataclass(frozen=True)
 class Removal:
-    """Which partitions the feed's policy has removed.
+    """Which partitions the feed's policy removes.
 
     Attributes:
         keys: The partition keys.
-        brake: Why none is, although files are gone; empty otherwise.
+        brake: Safeguard: why none is removed although files are gone; empty otherwise.
     """
 
     keys: list[str] = field(default_factory=list)
     brake: str = ""
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether a partition is removed."""
+        """Return whether a partition is removed."""
         return key in self._once
 
     @cached_property
@@ -250,15 +249,15 @@ class Removal:
 
 
 def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Removal:
-    """Find the partitions that go because their files are gone.
+    """Find the partitions to remove because their files are gone.
 
-    When more than half of the files that the ledger knows are gone, a folder that is not mounted is
-    likelier than so many deletions, and none goes.
+    When more than half of the ledger's files are gone, an unmounted folder is more likely than that
+    many deletions, so none is removed.
 
     Args:
-        feed: The feed, which gives the policy.
+        feed: The feed, which defines the policy.
         plan: The plan.
-        allow_most: Whether more than half may go: somebody has looked.
+        allow_most: Whether more than half may be removed, because a person has confirmed it.
     """
     gone = plan.keys(Action.MISSING)
     if feed.on_missing is OnMissing.KEEP or not gone:
@@ -274,14 +273,14 @@ def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Remov
 
 
 def find_touched(plan: Plan, *, max_bytes: int, contract: str = "") -> list[Step]:
-    """Find changed files whose content is still the one that the ledger knows.
+    """Find changed files whose content is still the ledger's.
 
-    Only a file of the ledger's size is read. The plan's steps for the files found become
+    Only a file of the size in the ledger is read. The plan's steps for the files found become
     `IDENTICAL` or `REJECTED`; recording their new signatures is left to the caller.
 
     Args:
-        plan: The plan; it is changed.
-        max_bytes: How much to read at most; a file that exceeds what is left stays `CHANGED`.
+        plan: The plan; it is modified.
+        max_bytes: The most bytes to read; a file that exceeds the remainder stays `CHANGED`.
         contract: Fingerprint of the feed's contract; a file refused under another stays `CHANGED`.
 
     Returns:

@@ -1,7 +1,7 @@
 """Records: the text of a CSV file cut into records, strictly by RFC 4180 in its dialect.
 
-Takes an opened file; gives its records with line numbers, and says of each what is wrong with its
-form. What a header or a value must be belongs in `contract.py` and `columns.py`.
+Takes an opened file; returns its records with line numbers, each with what is wrong with its form.
+Rules for headers and values belong in `contract.py` and `columns.py`.
 """
 
 import codecs
@@ -13,7 +13,7 @@ from partitioned_etl.ingest.formats import CsvFormat
 from partitioned_etl.ingest.opening import Readable, read_chunks
 
 MAX_RECORD_CHARS = 500_000
-"""Longest record, in characters of up to 4 bytes; DuckDB stops at 2,000,000 bytes a line."""
+"""Longest record, in characters of up to 4 bytes; DuckDB stops at 2,000,000 bytes per line."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Problem:
     """One way in which a file does not match its contract.
 
     Attributes:
-        line: Line in the file, the first is 1; 0 if the whole file is meant.
-        column: The column's name, or empty if the whole line is meant.
+        line: Line in the file, starting at 1; 0 for the whole file.
+        column: The column's name; empty for the whole line.
         reason: What is wrong, without the cell's contents.
-        rule: Name of the row rule that is broken, if it is one.
-        is_of_file: Whether it puts the whole file in doubt, and not only the row that it is in.
-        place: What `line` counts, where the file has no lines.
+        rule: Name of the broken row rule, if it is one.
+        is_of_file: Whether it invalidates the whole file and not only its row.
+        place: What `line` counts, if the file has no lines.
     """
 
     line: int
@@ -38,7 +38,7 @@ class Problem:
 
     @property
     def what(self) -> str:
-        """Column and reason, for where the line is known."""
+        """Column and reason, for use where the line is known."""
         return f"column {self.column}: {self.full_reason}" if self.column else self.full_reason
 
     @property
@@ -47,19 +47,19 @@ class Problem:
         return f"{self.reason} ({self.rule})" if self.rule else self.reason
 
     def __str__(self) -> str:
-        """Give the problem as one sentence part: line, column, reason."""
+        """Return the problem as part of a sentence: line, column, reason."""
         if not self.line:
             return self.what
         return f"{self.place} {self.line}{', ' if self.column else ': '}{self.what}"
 
 
 def compare_names(expected: Sequence[str], given: Sequence[str], *, any_order: bool) -> list[str]:
-    """Say how the column names that a file gives differ from the feed's; empty if they do not.
+    """Return how a file's column names differ from the feed's; empty if they do not.
 
     Args:
-        expected: The feed's, in order.
-        given: The file's, in order.
-        any_order: Whether the order may be another.
+        expected: The feed's names, in order.
+        given: The file's names, in order.
+        any_order: Whether the order may differ.
     """
     repeated = sorted({name for name in given if given.count(name) > 1})
     missing = [name for name in expected if name not in given]
@@ -75,10 +75,10 @@ def compare_names(expected: Sequence[str], given: Sequence[str], *, any_order: b
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a file, or one row where the file has no lines.
+    """One record of a file, or one row if the file has no lines.
 
     Attributes:
-        line: The line that it starts on, or the number of the row.
+        line: The line on which it starts, or the row number.
         text: Its text, with the line end.
         problem: What is wrong with it, if anything.
     """
@@ -104,7 +104,7 @@ class CsvRecord(Record):
     csv: CsvFormat
 
     def fields(self) -> list[str | None]:
-        """Split a sound record into its fields; None where one is empty and not quoted."""
+        """Split a valid record into its fields; None for one that is empty and not quoted."""
         csv = self.csv
         if csv.quote not in self.text:
             return [text or None for text in self.line_text.split(csv.delimiter)]
@@ -135,15 +135,16 @@ def _field_regex(csv: CsvFormat) -> str:
 def read_records(csv: CsvFormat, handle: Readable, *, width: int | None) -> Iterator[CsvRecord]:
     """Read a file record by record, strictly by RFC 4180 in its dialect.
 
-    After a bad record, reading goes on at the next line, so that several problems can be named.
+    After a bad record, reading continues at the next line, so that several problems can be
+    reported.
 
     Args:
         csv: The dialect.
         handle: The file's text as bytes; it is read from its start.
-        width: How many fields a record must have; None if any number will do.
+        width: How many fields a record must have; None for any number.
 
     Yields:
-        Each record with the line that it starts on, and its problem if it has one.
+        Each record with the line on which it starts and its problem, if any.
     """
     one_field = _field_regex(csv)
     delimiter = re.escape(csv.delimiter)
@@ -190,7 +191,7 @@ def _problem_of(csv: CsvFormat, line: int, text: str, expected: int | None) -> P
         return Problem(line, "", reason, is_of_file=True)
     bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
     if csv.quote in bare:
-        # Where the next row begins is then a guess.
+        # Where the next row begins is then only a guess.
         reason = "a quote that is not closed, or stands inside an unquoted field"
         return Problem(line, "", reason, is_of_file=True)
     if "\r" in bare.removesuffix("\n").removesuffix("\r"):
@@ -204,12 +205,12 @@ def _problem_of(csv: CsvFormat, line: int, text: str, expected: int | None) -> P
 
 
 def make_decoder(encoding: str) -> codecs.IncrementalDecoder:
-    """Make what turns the bytes of a file into text; it fails on bytes of another encoding."""
+    """Return a decoder for a file's bytes; it fails on bytes of another encoding."""
     name = "utf-8-sig" if encoding == "utf-8" else encoding
     return codecs.getincrementaldecoder(name)(errors="strict")
 
 
 def chunks_and_end(handle: Readable) -> Iterator[bytes]:
-    """Read a file in chunks, and give empty bytes at its end, for a decoder to finish."""
+    """Yield a file in chunks, then empty bytes that let a decoder finish."""
     yield from read_chunks(handle)
     yield b""

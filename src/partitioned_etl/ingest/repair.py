@@ -1,8 +1,8 @@
-"""Repair: hold directory, ledger and tables against each other, and mend what the files can mend.
+"""Repair: compare directory, ledger and tables, and repair what the files allow.
 
-Takes a feed and its folder; gives the differences, and loads or removes what they call for. The
-sensors and `sync.py` already follow what changes in the folder; this finds what changed behind
-their backs: rows that somebody deleted, a database from a backup, a ledger that was edited.
+Takes a feed and its folder; returns the differences, and loads or removes what they require. The
+sensors and `sync.py` already follow changes in the folder; this finds what changed behind their
+backs: deleted rows, a database restored from a backup, an edited ledger.
 """
 
 import logging
@@ -41,7 +41,7 @@ class Difference:
     """One partition that is not as it should be.
 
     Attributes:
-        partition_key: The partition; empty for a file whose name stands for none.
+        partition_key: The partition; empty for a file whose name does not map to one.
         kind: What is wrong with it.
         detail: The numbers, or the file and the reason; may be empty.
     """
@@ -51,7 +51,7 @@ class Difference:
     detail: str = ""
 
     def __str__(self) -> str:
-        """Give the difference as one sentence."""
+        """Return the difference as one sentence."""
         detail = f" ({self.detail})" if self.detail else ""
         where = f"partition {self.partition_key}: " if self.partition_key else ""
         return f"{where}{self.kind}{detail}"
@@ -62,10 +62,10 @@ class State:
     """Directory, ledger and tables of a feed at one moment.
 
     Attributes:
-        plan: The folder against the ledger.
+        plan: The folder compared with the ledger.
         ledger: Ledger row per partition key.
         differences: What is not as it should be.
-        brake: Why partitions whose files are gone are not removed; may be empty.
+        brake: Safeguard: why partitions whose files are gone are not removed; may be empty.
     """
 
     plan: Plan
@@ -84,9 +84,9 @@ class Repair:
     """What a repair did.
 
     Attributes:
-        outcomes: What became of the files that were loaded again.
+        outcomes: What happened to the files that were loaded again.
         removed: Partition keys that were removed.
-        left: The state afterwards; its differences need a person.
+        left: The state afterwards; its differences need manual action.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -107,8 +107,8 @@ def examine_feed(
         connection: A connection, outside a transaction.
         feed: The feed.
         listing: The feed's folder, as listed just now.
-        settle_seconds: How long a file must have been left alone before its absence from the table
-            is a difference.
+        settle_seconds: How long a file must be unchanged before its absence from the table is a
+            difference.
     """
     is_there = has_table(connection, feed.table)
     ledger = read_ledger(connection, feed) if is_there else {}
@@ -181,18 +181,18 @@ def repair_feed(
     run_id: str = "",
     log: logging.Logger = logger,
 ) -> Repair:
-    """Load again what differs and has a landed file, and remove what the feed's policy removes.
+    """Reload what differs and has a landed file, and remove what the feed's policy removes.
 
-    A partition that differs and has no file that can be loaded is left as it is, and named.
+    A partition that differs and has no loadable file is left as it is and reported.
 
     Args:
         connection: A connection, outside a transaction.
         feed: The feed.
         listing: The feed's folder, as listed just now.
-        settle_seconds: How long a file must have been left alone before it is loaded.
+        settle_seconds: How long a file must be unchanged before it is loaded.
         allow_most: Whether more than half of the partitions may be removed.
         run_id: The Dagster run, for the ledger.
-        log: Where progress goes.
+        log: Where progress is logged.
     """
     found = examine_feed(connection, feed, listing, settle_seconds=settle_seconds)
     for difference in found.differences:

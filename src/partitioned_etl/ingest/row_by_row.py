@@ -1,10 +1,10 @@
-"""Row by row: judge and load a file whose rows DuckDB cannot load all at once.
+"""Row by row: validate and load a file whose rows DuckDB cannot load all at once.
 
-Takes a landed file; gives its bad rows, each with line and reason, or loads the good ones and puts
-the bad ones into table `rejected_rows`. Records are cut by `records.py` or `json_lines.py` and
-handed to DuckDB in batches, which judges their values as it does in a load of whole files; the rows
-of a Parquet file it reads itself, by their numbers. It is some ten times slower than a load of the
-whole file, so that only files which failed there come here, and JSON lines.
+Takes a landed file; returns its bad rows, each with line and reason, or loads the good ones and
+quarantines the bad ones in table `rejected_rows`. `records.py` or `json_lines.py` cuts records,
+which are passed in batches to DuckDB; it validates their values as in a load of whole files. DuckDB
+itself reads the rows of a Parquet file, by number. This is about ten times slower than loading
+whole files, so only files that failed that way, and JSON lines, are handled here.
 """
 
 import json
@@ -45,7 +45,7 @@ from partitioned_etl.ingest.statements import (
 
 BATCH_ROWS = 10_000
 BATCH_CHARS = 4_000_000
-"""A batch ends with the record that reaches either, so that memory grows with neither."""
+"""A batch ends with the record that reaches either limit, so that memory grows with neither."""
 _LINE = internal_identifier("line in the file")
 _TEXT = internal_identifier("text of the row")
 _Row = CsvRecord | JsonRecord
@@ -62,13 +62,13 @@ _REJECTED_COLUMNS = {
 
 @dataclass
 class Judgement:
-    """What reading a file row by row tells.
+    """What reading a file row by row finds.
 
     Attributes:
-        row_count: Rows that were read, the bad ones included.
+        row_count: Rows that were read, including bad ones.
         bad_row_count: Bad rows among them.
-        problems: What is wrong with the first bad rows, at most `MAX_PROBLEMS`; or only what puts
-            the whole file in doubt, if anything does.
+        problems: What is wrong with the first bad rows, at most `MAX_PROBLEMS`; or only what
+            invalidates the whole file, if anything does.
     """
 
     row_count: int = 0
@@ -84,7 +84,7 @@ class _BadRow:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows, the bad ones among them, and all of sound form as a relation, if there are any."""
+    """Rows, the bad ones among them, and a relation of all well-formed ones, if there are any."""
 
     row_count: int
     bad_rows: list[_BadRow]
@@ -93,7 +93,7 @@ class _Batch:
 
 
 def create_rejected_rows(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make table `rejected_rows` if the database does not have it."""
+    """Create table `rejected_rows` if it does not exist."""
     columns = ", ".join(f"{name} {kind}" for name, kind in _REJECTED_COLUMNS.items())
     connection.execute(f"CREATE TABLE IF NOT EXISTS {REJECTED_ROWS_TABLE} ({columns})")
 
@@ -101,7 +101,7 @@ def create_rejected_rows(connection: duckdb.DuckDBPyConnection) -> None:
 def delete_rejected_rows(
     connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
 ) -> None:
-    """Delete what `rejected_rows` holds of partitions."""
+    """Delete the rows of partitions in `rejected_rows`."""
     connection.execute(
         f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ? "
         "AND partition_key IN (SELECT unnest(CAST(? AS VARCHAR[])))",
@@ -110,7 +110,7 @@ def delete_rejected_rows(
 
 
 def forget_rejected_rows(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
-    """Delete what `rejected_rows` holds of a feed, because its table is new."""
+    """Delete a feed's rows in `rejected_rows`, because its table is new."""
     connection.execute(f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ?", [feed.name])
 
 
@@ -130,12 +130,12 @@ def judge_rows(
         feed: The feed.
         file: The landed file.
         header: The feed's columns in the file's order.
-        progress: Where to say how far it is.
-        enough_bad_rows: How many bad rows to stop after; None reads to the end.
+        progress: Where to report progress.
+        enough_bad_rows: After how many bad rows to stop; None reads to the end.
 
     Raises:
         LandedFileError: The file is gone, or changed since it was listed.
-        duckdb.Error: A row rule cannot be judged.
+        duckdb.Error: A row rule cannot be evaluated.
     """
     judgement = Judgement()
     for batch in _read_batches(connection, feed, file, header, "judged", progress):
@@ -160,15 +160,15 @@ def insert_good_rows(
     *,
     most_bad_rows: int,
 ) -> int:
-    """Load a file's good rows, and put its bad ones into table `rejected_rows`.
+    """Load a file's good rows, and quarantine its bad ones in table `rejected_rows`.
 
     Args:
         connection: A connection, inside a transaction.
         feed: The feed.
         file: The landed file.
         header: The feed's columns in the file's order.
-        progress: Where to say how far it is.
-        most_bad_rows: How many bad rows are known of; reading stops when there are more.
+        progress: Where to report progress.
+        most_bad_rows: How many bad rows are known; reading stops when there are more.
 
     Returns:
         The number of bad rows.
@@ -272,10 +272,10 @@ def _judge_batch(
 
 
 def _bind_texts(records: Sequence[_Row], header: Sequence[str]) -> tuple[str, list[str]]:
-    """Give a relation of the records' lines and texts, and what to bind.
+    """Return a relation of the records' lines and texts, and the values to bind.
 
-    The texts are bound as one JSON array a column. A registered data frame would be kept by
-    DuckDB until the transaction ends, all of a file's batches at once.
+    The texts are bound as one JSON array per column. DuckDB would keep registered data frames, and
+    so all of a file's batches, until the transaction ends.
     """
     names = [_LINE, *(quote_identifier(name) for name in header)]
     kinds = ["BIGINT", *("VARCHAR" for _ in header)]
@@ -296,7 +296,7 @@ def _read_rows(feed: Feed, file: LandedFile, handle: BinaryIO) -> Iterator[_Row]
             yield from islice(records, int(feed.format.header), None)
         else:
             yield from read_json_lines(feed, text)
-    except (ContractError, UnicodeError):  # its bytes were sound when it was surveyed
+    except (ContractError, UnicodeError):  # its bytes were valid when it was surveyed
         raise changed_while_read(file) from None
 
 

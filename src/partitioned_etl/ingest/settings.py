@@ -1,7 +1,7 @@
 """Settings: what can be set from outside, by environment variable or `.env` file.
 
-Gives one `Settings` value, the same for UI, command line, tests and run workers, whatever the
-working directory. Values that belong to one feed do not belong here, but in its `Feed`.
+Returns one `Settings` value, the same for UI, command line, tests and run workers, whatever the
+working directory. Values specific to one feed do not belong here, but in its `Feed`.
 """
 
 import os
@@ -41,26 +41,26 @@ DEFAULTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting, read and checked.
+    """All settings, read and validated.
 
     Attributes:
-        landing_dir: Folder that holds one folder per feed.
+        landing_dir: Folder with one folder per feed.
         database: The DuckDB database file.
-        archive_dir: Folder of the compressed copies of partitions, with one folder per feed.
-        reports_dir: Folder of the pages that are made for people.
-        daily_start_date: First day that the daily feed has a partition for.
-        daily_end_date: First day that it has none for any more, as in Dagster; None for no end.
-        monthly_start_date: First month that the monthly feed has a partition for.
-        sensor_interval_seconds: Least time between two ticks of a landing sensor.
-        settle_seconds: How long a file must have been left alone before it is loaded.
-        max_files_per_run: Most files that one run loads, and that one tick asks for.
+        archive_dir: Folder for compressed copies of partitions, with one folder per feed.
+        reports_dir: Folder for the generated pages.
+        daily_start_date: First day for which the daily feed has a partition.
+        daily_end_date: First day for which it no longer has one, as in Dagster; None for no end.
+        monthly_start_date: First month for which the monthly feed has a partition.
+        sensor_interval_seconds: Minimum time between two ticks of a landing sensor.
+        settle_seconds: How long a file must be unchanged before it is loaded.
+        max_files_per_run: Most files that one run loads and that one tick requests.
         lock_wait_seconds: How long a load waits for another process that has the database open.
-        memory_limit: How much memory DuckDB may take, such as `1GB`; empty for its own default.
-        alert_webhook_url: Where alerts are posted to as JSON; empty for nowhere.
-        alert_email_to: Who gets alerts by e-mail, separated by commas; empty for nobody.
-        alert_email_from: Who these e-mails are from.
-        alert_smtp_server: Host and port that takes them without a password.
-        web_ui_url: Where people reach the web UI, for the addresses in alerts.
+        memory_limit: How much memory DuckDB may use, such as `1GB`; empty for DuckDB's default.
+        alert_webhook_url: URL to which alerts are posted as JSON; empty for none.
+        alert_email_to: Recipients of alerts by e-mail, separated by commas; empty for none.
+        alert_email_from: Sender of these e-mails.
+        alert_smtp_server: Host and port of a server that accepts them without a password.
+        web_ui_url: Address of the web UI, for the links in alerts.
     """
 
     landing_dir: Path
@@ -83,10 +83,10 @@ class Settings:
 
 
 def project_dir() -> Path:
-    """Give the folder that relative settings and `.env` are relative to.
+    """Return the folder that relative paths in settings, and `.env`, are relative to.
 
-    It is the checkout that this package is run from, or the working directory of the process when
-    the package was installed without one.
+    This is the checkout that the package runs from, or the process's working directory if the
+    package was installed without a checkout.
     """
     checkout = Path(__file__).resolve().parents[3]
     is_checkout = (checkout / "pyproject.toml").is_file() and (
@@ -99,10 +99,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings: environment first, then the project's `.env`, then the defaults.
 
     Args:
-        environment: What to take instead of the process's environment.
+        environment: Used instead of the process's environment.
 
     Raises:
-        SettingError: `.env` cannot be read, or a value cannot be used; the message names it.
+        SettingError: `.env` cannot be read, or a value is invalid; the message names it.
     """
     folder = project_dir()
     given = dict(os.environ if environment is None else environment)

@@ -1,8 +1,8 @@
 """Statements: the SQL that reads a feed's files and changes its table.
 
-Takes a feed and landed files; gives statements and the values to bind. `loading.py` runs them.
-Partition keys and paths are always bound; identifiers, and the options of a feed's declaration, go
-through one quoting function each.
+Takes a feed and landed files; returns statements and the values to bind. Next: `loading.py` runs
+them. Partition keys and paths are always bound; identifiers and options from a feed's declaration
+each go through one quoting function.
 """
 
 import glob
@@ -38,22 +38,22 @@ _LANDED_PATH = internal_identifier("path as it was listed")
 FILE_FAULTS = (
     duckdb.DataError,
     duckdb.InvalidInputException,
-    duckdb.IntegrityError,  # a constraint that an operator put on the table
-    duckdb.NotSupportedError,  # the last two: a row rule that takes a cell for more than a value
+    duckdb.IntegrityError,  # a constraint that an operator added to the table
+    duckdb.NotSupportedError,  # the last two: a row rule that uses a cell as more than a value
     duckdb.SyntaxException,
 )
-"""Errors of DuckDB that lie in what a file holds, and not in the database or the machine."""
+"""DuckDB errors caused by a file's contents, not by the database or the machine."""
 
 
 def create_table_sql(feed: Feed) -> str:
-    """Give the statement that makes a feed's table if it is not there."""
+    """Return the statement that creates a feed's table if it does not exist."""
     columns = [f"{quote_identifier(name)} {kind}" for name, kind in feed.columns.items()]
     columns += [f"{PARTITION_KEY_COLUMN} VARCHAR", f"{SOURCE_FILE_COLUMN} VARCHAR"]
     return f"CREATE TABLE IF NOT EXISTS {quote_identifier(feed.table)} ({', '.join(columns)})"
 
 
 def expected_columns_sql(feed: Feed) -> str:
-    """Give the query that describes the columns which a feed's table must have."""
+    """Return the query that describes the columns that a feed's table must have."""
     columns = [
         f"CAST(NULL AS {kind}) AS {quote_identifier(name)}" for name, kind in feed.columns.items()
     ]
@@ -62,7 +62,7 @@ def expected_columns_sql(feed: Feed) -> str:
 
 
 def delete_sql(feed: Feed) -> str:
-    """Give the statement that deletes partitions; it binds the list of keys."""
+    """Return the statement that deletes partitions; it binds the list of keys."""
     table = quote_identifier(feed.table)
     return (
         f"DELETE FROM {table} WHERE {PARTITION_KEY_COLUMN} IN (SELECT unnest(CAST(? AS VARCHAR[])))"
@@ -70,7 +70,7 @@ def delete_sql(feed: Feed) -> str:
 
 
 def count_rows_sql(feed: Feed) -> str:
-    """Give the query for key and row count of partitions; it binds the list of keys."""
+    """Return the query for key and row count of partitions; it binds the list of keys."""
     return (
         f"SELECT {PARTITION_KEY_COLUMN}, count(*) FROM {quote_identifier(feed.table)} "
         f"WHERE {PARTITION_KEY_COLUMN} IN (SELECT unnest(CAST(? AS VARCHAR[]))) "
@@ -79,7 +79,7 @@ def count_rows_sql(feed: Feed) -> str:
 
 
 def preview_sql(feed: Feed) -> str:
-    """Give the query for the first rows of partitions; it binds the list of keys and a number."""
+    """Return the query for the first rows of partitions; it binds the list of keys and a number."""
     columns = ", ".join(quote_identifier(name) for name in feed.columns)
     return (
         f"SELECT {PARTITION_KEY_COLUMN}, {columns} FROM {quote_identifier(feed.table)} "
@@ -115,9 +115,9 @@ def _landed_rows(
     header: Sequence[str],
     types: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, list[object]]:
-    """Give a relation of the files' rows, with key and file name, and what to bind.
+    """Return a relation of the files' rows, with key and file name, and the values to bind.
 
-    Columns of a CSV file are read as texts, but for those that `types` gives a type.
+    Columns of a CSV file are read as texts, except those with a type in `types`.
     """
     key, name = PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
     if isinstance(feed.format, CsvFormat):
@@ -147,16 +147,16 @@ def _landed_rows(
 def insert_sql(
     feed: Feed, files: Sequence[LandedFile], header: Sequence[str], *, is_plain: bool = False
 ) -> tuple[str, list[object]]:
-    """Give the statement that loads files, and the values to bind.
+    """Return the statement that loads files, and the values to bind.
 
-    The statement fails on the first text that its column does not accept, and on the first row
-    that breaks a row rule.
+    The statement fails on the first text that its column does not accept, or the first row that
+    breaks a row rule.
 
     Args:
         feed: The feed.
-        files: Its landed files, at least one, compressed alike.
-        header: The feed's columns in the order that all these files have them in.
-        is_plain: Whether none of them has a quote, an underscore, or white space but line ends.
+        files: Its landed files, at least one, with the same compression.
+        header: The feed's columns in the order common to all these files.
+        is_plain: Whether none of them has quotes, underscores or white space other than line ends.
     """
     names = ", ".join(quote_identifier(name) for name in feed.columns)
     columns = columns_of(feed, is_plain=is_plain)
@@ -178,16 +178,16 @@ def insert_sql(
 def numbered_rows_sql(
     feed: Feed, file: LandedFile, number: str, text: str
 ) -> tuple[str, list[object]]:
-    """Give a relation of some of a Parquet file's rows, with their numbers, and what to bind.
+    """Return a relation of some of a Parquet file's rows, with their numbers, and what to bind.
 
     Args:
         feed: The feed.
         file: The landed file.
-        number: Name of the column that gets the rows' numbers, the first is 1.
-        text: Name of the column that gets their text.
+        number: Name of the column for the row numbers, starting at 1.
+        text: Name of the column for their text.
 
     Returns:
-        The relation, and what to bind but for the numbers of the first and the last row.
+        The relation, and the values to bind except the numbers of the first and last row.
     """
     names = ", ".join(quote_identifier(name) for name in feed.columns)
     values = ", ".join(f"{quote_text(name)}: {quote_identifier(name)}" for name in feed.columns)
@@ -202,7 +202,7 @@ def numbered_rows_sql(
 
 
 def judged_sql(feed: Feed, rows: str, others: Sequence[str] = ()) -> str:
-    """Give a relation of rows that tells which values are valid and which rules are kept.
+    """Return a relation of rows that shows which values are valid and which rules are kept.
 
     Args:
         feed: The feed.
@@ -219,7 +219,7 @@ def judged_sql(feed: Feed, rows: str, others: Sequence[str] = ()) -> str:
 
 
 IS_BAD_SQL = f"(list_contains({VALID}, false) OR list_contains({KEPT}, false))"
-"""The condition for a bad row of `judged_sql`."""
+"""The condition for a bad row in the relation of `judged_sql`."""
 
 
 def find_suspects(
@@ -243,7 +243,7 @@ def find_suspects(
             f"WHERE {IS_BAD_SQL}",
             bound,
         ).fetchall()
-    except (*FILE_FAULTS, duckdb.IOException):  # the latter, where it cannot decompress one
+    except (*FILE_FAULTS, duckdb.IOException):  # the latter if it cannot decompress one
         return files
     keys = {key for (key,) in bad}
     return [file for file in files if file.partition_key in keys] or files

@@ -1,7 +1,7 @@
-"""Sync: bring one feed's table level with its folder, the whole way without Dagster.
+"""Sync: bring one feed's table up to date with its folder, end to end without Dagster.
 
-Takes a feed, the landing directory and the database; gives a report. It is made of the same
-functions as the assets and sensors, for tests, notebooks and benchmarks.
+Takes a feed, the landing directory and the database; returns a report. It uses the same functions
+as the assets and sensors, and serves tests, notebooks and benchmarks.
 """
 
 import logging
@@ -42,13 +42,13 @@ logger = logging.getLogger(__name__)
 
 
 class SyncRecord(NamedTuple):
-    """What became of one file.
+    """What happened to one file.
 
     Attributes:
-        partition_key: The partition, as far as the file name gives one.
+        partition_key: The partition, if the file name gives one.
         source_file: The file's name.
         rows: Rows that the table holds for the partition.
-        reason: Why the file was refused or ignored, or what else there is to say; may be empty.
+        reason: Why the file was refused or ignored, or any other remark; may be empty.
     """
 
     partition_key: str
@@ -59,13 +59,14 @@ class SyncRecord(NamedTuple):
 
 @dataclass
 class SyncReport:
-    """What became of every file of a feed's folder.
+    """What happened to every file in a feed's folder.
 
     Attributes:
         loaded: Files that were loaded by this call.
         removed: Partitions that were removed by this call because their files are gone.
         rejected: Files that are refused, by this call or by an earlier one, or cannot be read.
-        unchanged: Files that were loaded before, and partitions whose file is gone.
+        unchanged: Files that were loaded before, and kept partitions whose file is gone or
+            unusable.
         ignored: Entries that are not landed files, and files that are still being written.
     """
 
@@ -95,13 +96,13 @@ def plan_feed(
         feed: The feed.
         listing: The feed's folder, as listed.
         landing_dir: The landing directory.
-        database: Path of the database; it is not made if it is not there.
-        settle_seconds: How long a file must have been left alone before it is loaded.
+        database: Path of the database; it is not created if it does not exist.
+        settle_seconds: How long a file must be unchanged before it is loaded.
         lock_wait_seconds: How long to wait for another process that has the database open.
-        memory_limit: DuckDB's `memory_limit`; empty for its own default.
-        touched_max_bytes: How much to read at most to tell touched files from changed ones.
-        read_only: Whether to change nothing: touched files are told, and not recorded.
-        log: Where to say that it waits.
+        memory_limit: DuckDB's `memory_limit`; empty for its default.
+        touched_max_bytes: The most bytes to read to distinguish touched files from changed ones.
+        read_only: Whether to change nothing: touched files are detected but not recorded.
+        log: Where waiting is reported.
 
     Returns:
         The plan.
@@ -148,23 +149,23 @@ def sync_feed(
     memory_limit: str = "",
     log: logging.Logger = logger,
 ) -> SyncReport:
-    """Bring one feed's table level with its folder.
+    """Bring one feed's table up to date with its folder.
 
-    Files that are still settling, or change while they are read, are waited for; what lands
-    meanwhile may be left to the next call. A bad file is refused and changes no row. Where
-    the feed's policy is to remove partitions whose files are gone, that is done at the end.
+    It waits for files that are still settling or change while they are read; what lands meanwhile
+    may be left to the next call. A bad file is refused and changes no row. If the feed's policy is
+    to remove partitions whose files are gone, that is done at the end.
 
     Args:
         feed: The feed.
         landing_dir: The landing directory, above the feed's folder.
-        database: Path of the DuckDB database; it is made if it is not there.
-        settle_seconds: How long a file must have been left alone before it is loaded.
+        database: Path of the DuckDB database; it is created if it does not exist.
+        settle_seconds: How long a file must be unchanged before it is loaded.
         lock_wait_seconds: How long to wait for another process that has the database open.
-        memory_limit: DuckDB's `memory_limit`; empty for its own default.
-        log: Where progress goes.
+        memory_limit: DuckDB's `memory_limit`; empty for its default.
+        log: Where progress is logged.
 
     Returns:
-        What became of every file.
+        What happened to every file.
 
     Raises:
         LandedFileError: The folder cannot be listed.
@@ -212,7 +213,7 @@ def sync_feed(
             removal = find_removable(feed, plan)
             if removal.keys:
                 with opened() as connection:
-                    # Whoever had the database open may have loaded a file that came back.
+                    # Another process may meanwhile have loaded a file that came back.
                     ledger = read_ledger(connection, feed)
                     latest = reconcile(list_landed_files(feed, landing_dir), ledger)
                     still = find_removable(feed, latest).keys

@@ -1,9 +1,9 @@
-"""Warehouse: replace partitions of DuckDB tables by the rows of landed files, and remove them.
+"""Warehouse: replace partitions of DuckDB tables with the rows of landed files, and remove them.
 
-Takes landed files; gives an outcome for each. Sound files are loaded all at once by `loading.py`;
-only when that fails are the files at fault looked for, by `judging.py`. How the database is opened
-is in `database.py`; what a file must look like, in `contract.py` and `columns.py`; what has to be
-loaded or removed, in `reconcile.py`.
+Takes landed files; returns an outcome for each. `loading.py` loads valid files all at once; only
+when that fails does `judging.py` look for the files at fault. Opening the database belongs in
+`database.py`; what a file must look like, in `contract.py` and `columns.py`; what to load or
+remove, in `reconcile.py`.
 """
 
 import logging
@@ -58,7 +58,7 @@ from partitioned_etl.ingest.statements import (
 )
 
 _MAX_WARNINGS = 20
-"""How many warnings of a batch are logged: Dagster keeps each as an event of its own."""
+"""How many warnings of a batch are logged: Dagster stores each as a separate event."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,29 +71,30 @@ def replace_partitions(
     run_id: str = "",
     log: logging.Logger = logger,
 ) -> list[Outcome]:
-    """Replace each file's partition by the file's rows, all in one transaction.
+    """Replace each file's partition with the file's rows, all in one transaction.
 
-    A file that breaks the contract, or changes while it is read, changes no row and does not keep
-    the others from being loaded. A refused file is recorded in the ledger. Where the feed's policy
-    is quarantine, bad rows go to table `rejected_rows` in the same transaction, up to its limits.
+    A file that breaks the contract, or changes while it is read, changes no row and does not
+    prevent the others from being loaded. A refused file is recorded in the ledger. Where the feed's
+    policy is quarantine, bad rows go to table `rejected_rows` in the same transaction, up to its
+    limits.
 
     Args:
         connection: A connection from `connect`, outside a transaction.
         feed: The feed that the files belong to.
         files: Landed files, each partition key once.
         run_id: The Dagster run, for the ledger.
-        log: Where progress and warnings go.
+        log: Where progress and warnings are logged.
 
     Returns:
         One outcome per file, in the order given.
 
     Raises:
-        FeedDefinitionError: A column's type is not one that a file can be read into.
-        WarehouseError: The table has other columns than the feed.
-        duckdb.Error: The database failed for a reason that lies in no file, such as a full disk;
+        FeedDefinitionError: A file cannot be read into a column's type.
+        WarehouseError: The table's columns differ from the feed's.
+        duckdb.Error: The database failed for a reason unrelated to the files, such as a full disk;
             nothing was changed.
     """
-    columns_of(feed)  # refuses a type that no file can be read into, before anything is done
+    columns_of(feed)  # first rejects a type that no file can be read into
     outcomes: dict[str, Outcome] = {}
     pending: list[Candidate] = []
     progress = Progress(log, feed, files)
@@ -156,9 +157,9 @@ def _load_or_explain(
     run_id: str,
     log: logging.Logger,
 ) -> dict[str, Outcome] | None:
-    """Load all candidates and give None, or load none and give the outcome of those at fault.
+    """Load all candidates and return None, or load none and return the outcome of those at fault.
 
-    No outcome and not None: some candidates are to be loaded in another way.
+    An empty result means that some candidates must be loaded in another way.
     """
     if not candidates:
         return None
@@ -250,7 +251,7 @@ def _record_rejected(
 def _prepare_tables(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
     ensure_ledger(connection)
     create_rejected_rows(connection)
-    # Without the table, what the ledger says is void.
+    # Without the table, the ledger's rows are void.
     if not has_table(connection, feed.table):
         with transaction(connection):
             connection.execute(create_table_sql(feed))
