@@ -1,17 +1,17 @@
-"""How a feed becomes Dagster definitions, one file per step of a file's way.
+"""How a feed becomes Dagster definitions, one module per processing step.
 
-`imports` (1), `checks` (2) and `loads` (3) say what each asset is and reports; `assets` runs the
-three as one Dagster step; `jobs` (4) says what runs together, `sensors` (5) what starts it, and
-`reconciliation` (6) proves the result. `pipelines` puts them together for one feed. They stand on
-`resources` (folder and database), `partitions` and `ranges` (keys, and which of them are a run) and
-`runs` (which of them are under way), and sensors count `attempts`. What a feed may have besides:
-`freshness`, `archives` and, for what is made from its table, `refresh`; what looks at all feeds:
-`arrivals`, `alerts`. All behaviour is in `ingest`.
+`imports` (1), `checks` (2) and `loads` (3) define what each asset is and reports; `assets` runs the
+three as one Dagster step; `jobs` (4) defines what runs together, `sensors` (5) what starts it, and
+`reconciliation` (6) verifies the result. `pipelines` combines them for one feed. They build on
+`resources` (folder and database), `partitions` and `ranges` (keys, and how they are grouped into
+runs) and `runs` (which are in progress); sensors count `attempts`. Optional for a feed:
+`freshness`, `archives` and, for downstream assets, `refresh`. For all feeds: `arrivals` and
+`alerts`. All behaviour is in `ingest`.
 """
 
 import warnings
 
 import dagster as dg
 
-# Every asset here is loaded by the batch, on purpose; one warning per asset and process is noise.
+# Every asset here is deliberately loaded in batches; a warning per asset and process is noise.
 warnings.filterwarnings("ignore", "Parameter `backfill_policy`", dg.BetaWarning)

@@ -1,7 +1,7 @@
-"""Alerts: what is worth telling people, who need not look at the web UI.
+"""Alerts: what people should be notified of without looking at the web UI.
 
-Takes all feeds' pipelines; gives a sensor for failed runs and one for files that are due and have
-not come. Neither exists unless the settings name somebody to tell. Sending is in
+Takes all feeds' pipelines; returns a sensor for failed runs and one for files that are due and have
+not arrived. Neither exists unless the settings name a recipient. Sending belongs in
 `reports/alerts.py`.
 """
 
@@ -26,11 +26,11 @@ from partitioned_etl.reports.alerts import Alert, is_alerting, send_alert
 
 LATE_CHECK_SECONDS = 300
 _MOST_TRIES = 12
-"""How often it is tried to tell of one file: for an hour."""
+"""How often an alert about one file is tried: for an hour."""
 
 
 def build_alerts(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
-    """Build the sensors that alert, if the settings name somebody to alert.
+    """Build the alert sensors, if the settings name a recipient.
 
     Args:
         pipelines: The pipelines of all feeds.
@@ -97,7 +97,7 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
             before = tries.get(feed.name, {})
             tries[feed.name] = of_feed = {key: before.get(key, 0) for key in sorted(missing)}
             for key in [key for key, count in of_feed.items() if count < _MOST_TRIES]:
-                # A server that hangs is waited for once: a tick's time is limited.
+                # Wait only once for a hanging server: a tick's time is limited.
                 if not are_heard:
                     break
                 alert = Alert(feed.name, [key], missing[key])
@@ -111,9 +111,9 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
 
 
 def _read_tries(cursor: str | None) -> dict[str, dict[str, int]]:
-    """Give how often it was tried to tell of each missing file, per feed and partition key.
+    """Return how often an alert was tried for each missing file, per feed and partition key.
 
-    A cursor that is no such mapping is an empty one: then people are told once more.
+    A cursor that is not such a mapping counts as empty: alerts are then sent once more.
     """
     try:
         tries = json.loads(cursor or "{}")

@@ -1,7 +1,8 @@
 """Archives: a compressed Parquet copy of each partition, one step below the load asset.
 
-Takes a feed; gives the asset, its job and the sensor that writes a copy again when its partition
-was loaded again. Writing is in `ingest/archive.py`; the third asset of a chain is declared so.
+Takes a feed; returns the asset, its job and the sensor that rewrites a copy when its partition was
+loaded again. Writing belongs in `ingest/archive.py`. This is how to declare the third asset of a
+chain.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,8 @@ from partitioned_etl.ingest.settings import read_settings
 ARCHIVE_POOL = "archive"
 """Dagster pool of the steps that write copies; `dagster.yaml` limits every pool to one."""
 _LOCK_WAIT_SECONDS = 3600.0
-"""How long the daemon's runs wait for the database: they have a pool of their own, and so wait here
-for the longest load."""
+"""How long the daemon's runs wait for the database: they have a separate pool, so they wait here
+even for the longest load."""
 
 
 def build_archive(
@@ -37,17 +38,17 @@ def build_archive(
 ) -> Refresh:
     """Build the asset that holds a copy of each partition of a feed.
 
-    A partition that is not loaded has nothing to copy: its own run says so and fails, while the
-    others of the run are copied. Where the feed's policy removes partitions, the copy of a removed
-    one goes with the next run of this asset; under the policy `keep` a copy stays.
+    A partition that is not loaded has nothing to copy. Under the policy `keep`, it fails the run
+    once the others are copied, and copies stay. Under the policy `remove`, it is reported with no
+    rows, and the next run of this asset removes the copies of removed partitions.
 
     Args:
         feed: The feed.
         name: Key of the asset.
-        folder: Folder of the copies in the archive directory, no other feed's.
+        folder: Folder for the copies in the archive directory, not shared with another feed.
         load_asset: Key of the feed's load asset.
         partitions_def: The feed's partitions.
-        owners: Who answers for it: e-mail addresses or `team:` names.
+        owners: Owners of the asset: e-mail addresses or `team:` names.
     """
     load_key = dg.AssetKey(load_asset)
     schema = table_schema(feed)
@@ -58,10 +59,10 @@ def build_archive(
         deps=[load_key],
         partitions_def=partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        # Every copy is reported by itself: metadata for a key of the asset's one output costs a
-        # listing of all keys that Dagster knows.
+        # Every copy is reported separately: metadata for one key of the asset's single output costs
+        # a listing of all keys that Dagster knows.
         output_required=False,
-        # Reading takes a second or two; a load waits for that, and not for all events after it.
+        # Reading takes a second or two; a load waits only for that, not for all events after it.
         pool=ARCHIVE_POOL,
         kinds={"parquet", "file"},
         group_name=feed.name,
@@ -103,7 +104,7 @@ def build_archive(
             missing += [key for key in keys if key not in metadata]
             for key, of_key in metadata.items():
                 yield dg.AssetMaterialization(name, partition=key, metadata=of_key)
-            # A load that ended meanwhile told of itself before these copies of older rows did.
+            # A load that ended meanwhile was reported before these copies of older rows.
             after = list_latest_events(context.instance, load_key)
             keys = [key for key in metadata if after.get(key) != before.get(key)]
         if missing:

@@ -1,7 +1,8 @@
-"""Arrivals: one asset that shows, for every feed and day, what came and what did not.
+"""Arrivals: one asset that shows, for every feed and day, what arrived and what did not.
 
-Takes all feeds' pipelines; gives an unpartitioned asset with a picture and a page, and the sensor
-that draws them again. Judging is in `ingest/arrivals.py`, drawing in `reports/arrivals.py`.
+Takes all feeds' pipelines; returns an unpartitioned asset with a picture and a page, and the sensor
+that redraws them. Finding arrivals belongs in `ingest/arrivals.py`; drawing, in
+`reports/arrivals.py`.
 """
 
 from collections.abc import Sequence
@@ -23,13 +24,13 @@ from partitioned_etl.reports.arrivals import data_uri, draw_calendar, write_page
 
 ARRIVALS_ASSET = "arrivals"
 DRAWN_AFTER = "drawn_after_event"
-"""Metadata of the asset: the newest event of the load assets that it was drawn after."""
+"""Metadata of the asset: the latest event of the load assets before it was drawn."""
 _EVERY_DAY_AT = time(7, 15)
 _LEAST_PAUSE = timedelta(minutes=1)
 
 
 def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
-    """Build the asset that shows what came of every feed, and what draws it again.
+    """Build the asset that shows every feed's arrivals, and what redraws it.
 
     Args:
         pipelines: The pipelines of all feeds.
@@ -82,7 +83,7 @@ def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
 def _build_sensor(
     job: AssetJob, drawn_key: dg.AssetKey, load_keys: Sequence[dg.AssetKey]
 ) -> dg.SensorDefinition:
-    """Build the sensor that draws the calendar again; what fails is drawn with the next event."""
+    """Build the sensor that redraws the calendar; after a failure, the next event redraws it."""
 
     @dg.sensor(
         name="arrivals_sensor",
@@ -112,7 +113,7 @@ def _build_sensor(
 
 
 def _find_newest_event(instance: dg.DagsterInstance, load_keys: Sequence[dg.AssetKey]) -> int:
-    """Give the newest event that told of a load or a refusal; 0 if there is none."""
+    """Return the latest event that reported a load or a refusal; 0 if there is none."""
     told = (
         fetch(key, limit=1).records
         for fetch in (instance.fetch_materializations, instance.fetch_observations)
@@ -122,7 +123,7 @@ def _find_newest_event(instance: dg.DagsterInstance, load_keys: Sequence[dg.Asse
 
 
 def _find_drawn(instance: dg.DagsterInstance, drawn_key: dg.AssetKey) -> tuple[str, datetime]:
-    """Tell after which event the calendar was drawn, and when; long ago, if it never was."""
+    """Return after which event the calendar was drawn, and when; long ago if it never was."""
     for record in instance.fetch_materializations(drawn_key, limit=1).records:
         drawn = record.asset_materialization
         after = drawn.metadata.get(DRAWN_AFTER) if drawn else None
@@ -137,7 +138,7 @@ def _count(found: dict[str, list[Arrival]], status: ArrivalStatus) -> dg.IntMeta
 
 
 def _replace_text(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old text or the new one, and never half of it."""
+    """Write a file atomically: a reader finds the old text or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text, encoding="utf-8")

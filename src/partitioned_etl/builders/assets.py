@@ -1,8 +1,8 @@
 """Steps 1 to 3 as one Dagster step: import, check and load the partitions of a run.
 
-Takes a feed; gives its import asset, load asset and contract checks as one multi-asset, of which a
-run may take a part. One step, and not one per asset, so that a partition without a file, or with a
-bad one, fails alone while all others of the run are loaded and shown green.
+Takes a feed; returns its import asset, load asset and contract checks as one subsettable
+multi-asset. It is one step, not one per asset, so that a partition without a file, or with a bad
+one, fails alone while all others in the run are loaded and shown green.
 """
 
 import time
@@ -44,7 +44,7 @@ _MAX_REASONS = 20
 FeedEvent: TypeAlias = (
     dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult
 )
-"""What a feed's step tells Dagster."""
+"""What a feed's step reports to Dagster."""
 
 
 def build_feed_assets(
@@ -62,13 +62,14 @@ def build_feed_assets(
         import_asset: Key of the import asset.
         load_asset: Key of the load asset.
         partitions_def: Partitions of both; their keys are the feed's partition keys.
-        owners: Who answers for them: e-mail addresses or `team:` names.
+        owners: Owners of the assets: e-mail addresses or `team:` names.
 
     Returns:
-        One assets definition that takes one partition key or a range of them.
+        One assets definition that accepts one partition key or a range.
 
     Raises:
-        FeedDefinitionError: The partitions have other keys than the feed's file names stand for.
+        FeedDefinitionError: The partitions do not have the kind of keys that the feed's file names
+            stand for.
     """
     check_partitions_fit(feed, partitions_def)
     import_key, load_key = dg.AssetKey(import_asset), dg.AssetKey(load_asset)
@@ -114,7 +115,7 @@ def build_feed_assets(
         for outcome in batch.outcomes:
             if outcome.reason:
                 reasons[outcome.file.partition_key] = outcome.reason
-            # Who asks for the load alone, as the feed's job does, gets the import with it.
+            # A run of the load asset alone, such as the feed's job, includes the import.
             if outcome.survey and context.selected_asset_keys:
                 imported.add(outcome.file.partition_key)
                 yield materialize_import(feed, import_key, outcome.file, outcome.survey)
@@ -134,7 +135,7 @@ def build_feed_assets(
 
 @dataclass(frozen=True)
 class _Batch:
-    """What became of the files of a run: metadata of each loaded partition, and the ledger."""
+    """What happened to the files of a run: metadata of each loaded partition, and the ledger."""
 
     outcomes: Sequence[Outcome]
     loaded: Mapping[str, Mapping[str, dg.MetadataValue]] = field(default_factory=dict)
@@ -148,7 +149,7 @@ def _judge_without_load(
     landing: LandingDirectory,
     warehouse: Warehouse,
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge the checks by what was loaded before: the web UI executes them without a partition."""
+    """Evaluate the checks from earlier loads: the web UI executes them without a partition."""
     if context.selected_asset_keys:
         raise dg.Failure(f"feed {feed.name}: the run has no partition keys", allow_retries=False)
     listing = list_landed_files(feed, landing.directory)
@@ -161,14 +162,14 @@ def _judge_without_load(
 def _list_expected_keys(
     context: dg.AssetExecutionContext, feed: Feed, partitions_def: dg.PartitionsDefinition
 ) -> list[str]:
-    """Give the keys that should have a file, if the feed says by when."""
+    """Return the keys that should have a file, if the feed defines due times."""
     if feed.due_after is None:
         return []
     return list_partition_keys(partitions_def, context.instance)
 
 
 def _list_settled_files(feed: Feed, landing: LandingDirectory, keys: Sequence[str]) -> Listing:
-    """List the folder, and wait a while for files of the run that are still being written."""
+    """List the folder, waiting a while for files of the run that are still being written."""
     deadline = time.monotonic() + 5 + 2 * landing.settle_time
     while True:
         listing = list_landed_files(feed, landing.directory)
@@ -244,7 +245,7 @@ def _load(
 
 
 def _is_alone(context: dg.AssetExecutionContext, feed: Feed, own: Set[dg.AssetKey]) -> bool:
-    """Tell whether a run makes the feed's own assets and nothing downstream of them."""
+    """Return whether a run materializes only the feed's own assets and nothing downstream."""
     selection = context.run.asset_selection
     return selection <= own if selection else context.run.tags.get(FEED_TAG) == feed.name
 
@@ -252,10 +253,11 @@ def _is_alone(context: dg.AssetExecutionContext, feed: Feed, own: Set[dg.AssetKe
 def _report_load(
     context: dg.AssetExecutionContext, key: dg.AssetKey, batch: _Batch, *, goes_on: bool
 ) -> Iterator[dg.AssetMaterialization | dg.MaterializeResult]:
-    """Report loaded partitions: one by one, or as the asset's result if the run goes on from here.
+    """Report loaded partitions one by one, or as one result if the run continues downstream.
 
-    Dagster takes a result for all keys of the run, and only a result lets assets downstream go on
-    in the same run. Metadata for a key of a result costs a listing of all keys that Dagster knows.
+    Dagster applies a result to all keys of the run, and only a result lets downstream assets
+    continue in the same run. Metadata for one key of a result costs a listing of all keys that
+    Dagster knows.
     """
     for partition_key, metadata in batch.loaded.items():
         if goes_on:

@@ -1,7 +1,8 @@
-"""Attempts: how often a sensor asked for something that did not come of it.
+"""Attempts: how often a sensor requested something without success.
 
-Takes what a sensor's cursor remembers of a key; says whether it is worth another run. What is tried
-as often as anything is tried once an hour from then on: a disk that was full may have room again.
+Takes what a sensor's cursor remembers about a key; returns how often it was requested, and so
+whether to request another run. Once `MAX_ATTEMPTS` is reached, it is retried once an hour: a full
+disk may have room again.
 """
 
 import time
@@ -11,18 +12,18 @@ from typing import Any, TypeVar
 from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 
 RETRY_SECONDS = 3600
-"""How long what was tried as often as anything is waits until it is tried once more."""
+"""How long to wait before another attempt once `MAX_ATTEMPTS` is reached."""
 
 Mark = TypeVar("Mark", int, str)
 
 
 def count_attempts(asked: Mapping[str, tuple[Mark, int, int]], key: str, mark: Mark) -> int:
-    """Tell how often a key was asked for; once an hour, once less than too often.
+    """Return how often a key was requested; once an hour, one less than the limit.
 
     Args:
-        asked: Per key what it was asked for, how often, and when last, in seconds since 1970.
+        asked: Per key, what it was requested for, how often, and when last, in seconds since 1970.
         key: The key.
-        mark: What it would be asked for now; another one starts anew.
+        mark: What it would be requested for now; a different mark starts the count anew.
     """
     if key not in asked or asked[key][0] != mark:
         return 0
@@ -32,7 +33,7 @@ def count_attempts(asked: Mapping[str, tuple[Mark, int, int]], key: str, mark: M
 
 
 def note_attempt(asked: dict[str, tuple[Mark, int, int]], key: str, mark: Mark) -> None:
-    """Note that a key is asked for now."""
+    """Record that a key is requested now."""
     asked[key] = (mark, count_attempts(asked, key, mark) + 1, int(time.time()))
 
 
@@ -42,6 +43,6 @@ def parse_attempts(
     """Read attempts from a cursor's JSON.
 
     Raises:
-        ValueError, TypeError, AttributeError: They cannot be read.
+        ValueError, TypeError, AttributeError: The attempts cannot be read.
     """
     return {key: (to_mark(mark), int(count), int(at)) for key, (mark, count, at) in values.items()}

@@ -1,8 +1,8 @@
-"""Step 2, checks: what must be true of a feed's landed files, and what a person should look at.
+"""Step 2, checks: what must hold for a feed's landed files, and what a person should look at.
 
-Takes a feed; gives one check for header and types, one per row rule and one that no row got lost,
-warns of late and short files, and says how they went. The judging is done in `ingest/`, once, by
-the load; a check is true when no landed file of the feed is refused for its sake, whichever run
+Takes a feed; returns one check for header and types, one per row rule, one that no row was lost,
+warnings for late and short files, and the results of all. Validation is done once, by the load in
+`ingest/`; a check passes when no landed file of the feed is refused because of it, whichever run
 refused it. Next: `loads.py`.
 """
 
@@ -18,22 +18,22 @@ from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
 
 def contract_check_name(feed: Feed) -> str:
-    """Name the check that files have the declared header, width, encoding and types."""
+    """Return the name of the check for the declared header, width, encoding and types."""
     return f"{feed.name}_match_contract"
 
 
 def sum_check_name(feed: Feed) -> str:
-    """Name the check that every row of a loaded file was loaded or rejected."""
+    """Return the name of the check that every row of a loaded file was loaded or rejected."""
     return f"{feed.name}_rows_add_up"
 
 
 def on_time_check_name(feed: Feed) -> str:
-    """Name the check that no file that was due lately is missing or came late."""
+    """Return the name of the check that no recently due file is missing or late."""
     return f"{feed.name}_file_is_on_time"
 
 
 def size_check_name(feed: Feed) -> str:
-    """Name the check that what was loaded last has about as many rows as the partitions before."""
+    """Return the name of the check that the latest load has about as many rows as usual."""
     return f"{feed.name}_partition_is_of_usual_size"
 
 
@@ -42,7 +42,7 @@ def feed_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
 
     Args:
         feed: The feed.
-        asset: Key of its load asset, which the checks are shown at.
+        asset: Key of its load asset, to which the checks belong.
     """
     columns = ", ".join(f"{name} {kind}" for name, kind in feed.columns.items())
     whole = dg.AssetCheckSpec(
@@ -96,14 +96,14 @@ def judge_checks(
     listing: Listing,
     expected: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Say which checks hold, by what the ledger says after a load.
+    """Evaluate checks from the ledger after a load.
 
     Args:
         feed: The feed.
-        selected: The checks that the run is to report.
+        selected: The checks to report.
         ledger: The feed's ledger rows, by partition key.
-        listing: What lies in the feed's folder; a refused file that is gone counts no more.
-        expected: The partition keys that should have a file, sooner or later.
+        listing: The feed's folder, as listed; a refused file that is gone no longer counts.
+        expected: The partition keys that should eventually have a file.
 
     Yields:
         One result per check.

@@ -1,7 +1,7 @@
 """Freshness: by when Dagster expects a feed's table to have been loaded.
 
-Takes a feed and its partitions; gives Dagster's own freshness policy, which its daemon evaluates.
-Which single file came late, or is missing, is said by a check of `checks.py`.
+Takes a feed and its partitions; returns Dagster's own freshness policy, which its daemon evaluates.
+A check in `checks.py` reports which individual file is late or missing.
 """
 
 from datetime import timedelta
@@ -15,15 +15,15 @@ from partitioned_etl.ingest.file_names import FRIDAY, Partitioning
 def build_freshness_policy(
     feed: Feed, partitions_def: dg.PartitionsDefinition
 ) -> dg.FreshnessPolicy | None:
-    """Build the policy that a partition was loaded in the period before a file was due.
+    """Build the policy that a partition must be loaded within the period before a file is due.
 
     Args:
         feed: The feed.
         partitions_def: Its partitions.
 
     Returns:
-        None if the feed does not say when its files are due, or if its window has an end: no file
-        is expected any more.
+        The policy; None if the feed does not define due times, or if its window has an end, after
+        which no file is expected.
     """
     after = feed.due_after
     if after is None or not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):

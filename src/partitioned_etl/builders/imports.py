@@ -1,7 +1,7 @@
 """Step 1, import: the landed file of a partition key, found and described.
 
-Takes a feed; gives the spec of its import asset, and reports what was found. Next: `checks.py`.
-Judging and loading the file do not belong here.
+Takes a feed; returns the spec of its import asset, and reports what was found. Next: `checks.py`.
+Validating and loading the file do not belong here.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def import_spec(
         feed: The feed.
         name: The asset's key.
         partitions_def: Its partitions.
-        owners: Who answers for it, as Dagster takes it.
+        owners: Owners of the asset, in Dagster's form.
     """
     return dg.AssetSpec(
         name,
@@ -48,7 +48,7 @@ def import_spec(
 
 
 def column_schema(feed: Feed) -> dg.TableSchema:
-    """Give the columns of a feed's file as Dagster shows them."""
+    """Return the columns of a feed's file as Dagster shows them."""
     described = feed.column_descriptions
     return dg.TableSchema(
         [dg.TableColumn(name, kind, described.get(name)) for name, kind in feed.columns.items()]
@@ -56,7 +56,7 @@ def column_schema(feed: Feed) -> dg.TableSchema:
 
 
 def feed_tags(feed: Feed) -> dict[str, str]:
-    """Give the tags by which the asset catalog finds what belongs to a feed."""
+    """Return the tags by which the asset catalog finds a feed's assets."""
     return {"feed": feed.name, "partitioning": str(feed.partitioning)}
 
 
@@ -66,11 +66,11 @@ def import_metadata(feed: Feed, file: LandedFile, survey: Survey) -> Mapping[str
     Args:
         feed: The feed.
         file: The landed file.
-        survey: What one pass over its bytes told.
+        survey: What one pass over its bytes found.
     """
     signature = file.signature
     modified = datetime.fromtimestamp(signature.mtime_ns / 1e9, UTC)
-    # A first line that is no header holds cells, which belong in no log.
+    # A first line that is not a header contains cells, which do not belong in a log.
     header = survey.header if sorted(survey.header) == sorted(feed.columns) else []
     return {
         "path": dg.MetadataValue.path(file.path),
@@ -85,7 +85,7 @@ def import_metadata(feed: Feed, file: LandedFile, survey: Survey) -> Mapping[str
 def materialize_import(
     feed: Feed, key: dg.AssetKey, file: LandedFile, survey: Survey
 ) -> dg.AssetMaterialization:
-    """Tell Dagster that a landed file was found, with its content hash as data version."""
+    """Report to Dagster that a landed file was found, with its content hash as data version."""
     return dg.AssetMaterialization(
         key,
         partition=file.partition_key,

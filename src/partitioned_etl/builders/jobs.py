@@ -1,6 +1,6 @@
-"""Step 4, jobs: what of a feed runs together, in one process.
+"""Step 4, jobs: which parts of a feed run together, in one process.
 
-Takes a feed and its assets; gives the job that sensor, schedule and command line start, and the
+Takes a feed and its assets; returns the job that sensor, schedule and command line start, and the
 schedule. Next: `sensors.py`.
 """
 
@@ -23,8 +23,8 @@ FEED_TAG = "partitioned_etl/feed"
 def build_feed_job(feed: Feed, assets: dg.AssetsDefinition, load_asset: str) -> AssetJob:
     """Build the job that imports, checks and loads partitions of a feed.
 
-    It selects the load asset alone, whose step imports, too: for each selected asset Dagster writes
-    an event per partition before a run begins, which takes longer than to load a small file.
+    It selects only the load asset, whose step also imports: for each selected asset Dagster writes
+    an event per partition before a run begins, which takes longer than loading a small file.
 
     Args:
         feed: The feed.
@@ -33,7 +33,8 @@ def build_feed_job(feed: Feed, assets: dg.AssetsDefinition, load_asset: str) -> 
     """
     return dg.define_asset_job(
         f"{feed.name}_job",
-        # Not the check that counts the whole table: a load costs what it loads.
+        # Without the check that counts the whole table: a load's cost depends only on what it
+        # loads.
         selection=dg.AssetSelection.assets(load_asset).without_checks()
         | dg.AssetSelection.checks(*assets.check_keys),
         description=f"Import, check and load partitions of {feed.name}: one key or a range.",
@@ -44,7 +45,7 @@ def build_feed_job(feed: Feed, assets: dg.AssetsDefinition, load_asset: str) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleTime:
-    """When the clock starts a feed's job, in the time zone of its partitions.
+    """When a feed's job is started, in the time zone of its partitions.
 
     Attributes:
         hour: Hour of the day, 0 to 23.
@@ -52,7 +53,7 @@ class ScheduleTime:
         day_of_month: Day of the month for a monthly feed, 1 to 28.
 
     Raises:
-        FeedDefinitionError: There is no such time on every day, or day in every month.
+        FeedDefinitionError: The time does not exist on every day, or the day not in every month.
     """
 
     hour: int = 23
@@ -77,7 +78,7 @@ END_OF_WINDOW = ScheduleTime()
 def build_feed_schedule(
     feed: Feed, job: AssetJob, partitions_def: dg.PartitionsDefinition, at: ScheduleTime
 ) -> PartitionedSchedule | None:
-    """Build the schedule that loads the latest partition again, off until someone switches it on.
+    """Build the schedule that reloads the latest partition; it is off until switched on.
 
     Args:
         feed: The feed.
@@ -86,7 +87,7 @@ def build_feed_schedule(
         at: When it starts the job.
 
     Returns:
-        The schedule; None if the partitions are no time windows, which no clock could choose.
+        The schedule; None if the partitions are not time windows, so none is the latest.
     """
     is_monthly = isinstance(partitions_def, dg.MonthlyPartitionsDefinition)
     if not is_monthly and not isinstance(partitions_def, dg.DailyPartitionsDefinition):

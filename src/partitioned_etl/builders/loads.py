@@ -1,7 +1,7 @@
 """Step 3, load: the landed file's rows in DuckDB, one partition replaced at a time.
 
-Takes a feed; gives the spec of its load asset, and describes what was loaded, with a preview whose
-cells are escaped. Next: `jobs.py`. How a partition is replaced is in `ingest/warehouse.py`.
+Takes a feed; returns the spec of its load asset and the metadata of what was loaded, with a preview
+whose cells are escaped. Next: `jobs.py`. Replacing partitions belongs in `ingest/warehouse.py`.
 """
 
 import re
@@ -37,9 +37,9 @@ def load_spec(
         feed: The feed.
         name: The asset's key.
         partitions_def: Its partitions.
-        owners: Who answers for it, as Dagster takes it.
+        owners: Owners of the asset, in Dagster's form.
         import_key: Key of the feed's import asset.
-        freshness_policy: By when it must have been loaded, if that is known.
+        freshness_policy: By when it must be loaded, if that is known.
     """
     return dg.AssetSpec(
         name,
@@ -64,13 +64,13 @@ def load_spec(
 
 
 def column_lineage(feed: Feed, import_key: str) -> dg.TableColumnLineage:
-    """Tell Dagster which column of the file each column of the table is made from."""
+    """Return which column of the file each column of the table is made from, for Dagster."""
     key = dg.AssetKey(import_key)
     return dg.TableColumnLineage({name: [dg.TableColumnDep(key, name)] for name in feed.columns})
 
 
 def table_schema(feed: Feed) -> dg.TableSchema:
-    """Give the columns of a feed's table as Dagster shows them."""
+    """Return the columns of a feed's table as Dagster shows them."""
     added = [
         dg.TableColumn("partition_key", "VARCHAR", description="The partition of the row."),
         dg.TableColumn("source_file", "VARCHAR", description="Name of the file it came from."),
@@ -85,10 +85,10 @@ def load_metadata(
 
     Args:
         feed: The feed.
-        outcome: What became of the partition's file.
+        outcome: What happened to the partition's file.
         preview: The partition's first rows as markdown.
         database: The database file.
-        load_seconds: What the whole batch took.
+        load_seconds: Duration of the whole batch.
     """
     warning = {"warning": dg.MetadataValue.text(outcome.warning)} if outcome.warning else {}
     return {
@@ -107,13 +107,13 @@ def load_metadata(
 def observe_refusal(
     asset_key: dg.AssetKey, partition_key: str, reason: str, row: LedgerRow | None
 ) -> dg.AssetObservation:
-    """Tell Dagster why a partition was not loaded, on the partition's own page.
+    """Return an observation, shown on the partition's page, of why a partition was not loaded.
 
     Args:
-        asset_key: The asset whose partition it is.
+        asset_key: The partition's asset.
         partition_key: The partition.
         reason: Why its file was refused, or that there is none.
-        row: What the ledger says of it, if anything.
+        row: Its ledger row, if any.
     """
     rows = row.row_count if row else 0
     kept = f"its {rows:,} rows stay as they were" if row and row.loaded_at else "it has no rows yet"
@@ -131,7 +131,7 @@ def observe_refusal(
 def read_previews(
     connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
 ) -> dict[str, str]:
-    """Give the first rows of partitions as markdown tables.
+    """Return the first rows of partitions as markdown tables.
 
     Args:
         connection: A connection to the warehouse.
@@ -146,7 +146,7 @@ def read_previews(
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Give rows as a markdown table in which no cell can act as markdown or HTML.
+    """Return rows as a markdown table in which no cell can act as markdown or HTML.
 
     Args:
         header: The column names.
@@ -163,14 +163,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
 
 
 def escape_markdown(cell: object) -> str:
-    """Give a value as text that markdown shows as it is.
+    """Return a value as text that markdown shows verbatim.
 
-    A text that is more than letters, digits, spaces and hyphens becomes a code span, the one place
-    where a renderer makes no link, image or HTML, not even out of a bare address. What could end
-    the span or the table cell is shown as a character that looks alike.
+    A text with more than letters, digits, spaces and hyphens becomes a code span, the only place
+    where a renderer creates no link, image or HTML, not even from a bare address. Characters that
+    could end the span or the table cell are replaced by look-alikes.
 
     Args:
-        cell: Any value; None is shown as nothing.
+        cell: Any value; None is shown as empty.
     """
     if cell is None:
         return ""

@@ -1,7 +1,8 @@
-"""Partitions of a feed: what Dagster has a partition for.
+"""Partitions of a feed: what Dagster has partitions for.
 
-Takes a feed or a listing; gives partitions definitions, the keys that Dagster knows, and what no
-partition can take. How keys become runs is in `ranges.py`; which definitions ship, in `defs/`.
+Takes a feed or a listing; returns partitions definitions, the keys that Dagster knows, and the
+files that fit no partition. Next: `ranges.py` groups keys into runs. The shipped definitions are in
+`defs/`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ from partitioned_etl.ingest.file_names import FRIDAY, KEY_SEPARATOR, Partitionin
 from partitioned_etl.ingest.landing import Listing, PassedOver, list_landed_files
 
 NAME_DIMENSION, DATE_DIMENSION = "name", "period"
-"""Dimensions of a two-dimensional key. Dagster sorts them, so the name comes first in a key."""
+"""Dimensions of a two-dimensional key. Dagster sorts them, so the name comes first."""
 _MOST_NAMED = 20
 
 
@@ -33,22 +34,23 @@ def build_partitions_def(
     keys: Sequence[str] = (),
     dynamic_name: str | None = None,
 ) -> dg.PartitionsDefinition:
-    """Build the partitions that a feed's partitioning calls for.
+    """Build the partitions that a feed's partitioning requires.
 
-    An hour, a day, a week or a month gets its partition when it begins, because its file may land
-    before it is over.
+    An hour, day, week or month gets its partition when it begins, because its file may land before
+    it ends.
 
     Args:
         feed: The feed.
         start: First moment of a dated feed's window, as a date or in ISO 8601.
         end: First moment after it; None for "until now".
-        timezone: The time zone that the dates of a dated feed are in. An hour that it has twice,
-            when clocks are set back, is the first of the two.
-        keys: The names that a static feed takes; for a two-dimensional feed, makes names static.
-        dynamic_name: Under which name Dagster registers new names; by default the feed's.
+        timezone: The time zone of a dated feed's dates. An hour that occurs twice, when clocks are
+            set back, means the first of the two.
+        keys: The names that a static feed accepts; makes the names of a two-dimensional feed
+            static.
+        dynamic_name: Name under which Dagster registers new names; by default the feed's.
 
     Raises:
-        FeedDefinitionError: Something is missing, cannot be used, or has no meaning for the feed.
+        FeedDefinitionError: An argument is missing, invalid, or meaningless for the feed.
     """
     partitioning, is_two = Partitioning(str(feed.partitioning)), feed.file_names.has_folder
 
@@ -109,7 +111,7 @@ def _build_window(
         case Partitioning.WEEKDAYS:
             first, end_moment = window.pop("start_date"), window.pop("end_date")
             while end_moment and end_moment.isoweekday() > FRIDAY:
-                # To Dagster, Friday lasts until Monday, and has no partition if that is cut off.
+                # For Dagster, Friday lasts until Monday, and has no partition if cut short.
                 end_moment += timedelta(days=1)
             return dg.TimeWindowPartitionsDefinition(
                 start=first,
@@ -138,19 +140,19 @@ def _parse_moment(moment: date | str | None) -> datetime:
 def list_partition_keys(
     partitions_def: dg.PartitionsDefinition, instance: dg.DagsterInstance
 ) -> list[str]:
-    """Give all keys that Dagster knows, in the order that ranges follow."""
+    """Return all keys that Dagster knows, in the order used by ranges."""
     return list(partitions_def.get_partition_keys(dynamic_partitions_store=instance))
 
 
 def list_files_in_window(
     feed: Feed, landing_dir: Path, partitions_def: dg.PartitionsDefinition
 ) -> Listing:
-    """List a feed's folder, with the landed files that no partition can take as refused.
+    """List a feed's folder, with landed files that fit no partition as refused.
 
     Args:
         feed: The feed.
         landing_dir: The landing directory.
-        partitions_def: The partitions; dynamic ones take every name that the feed accepts.
+        partitions_def: The partitions; dynamic ones include every name that the feed accepts.
 
     Raises:
         LandedFileError: The folder cannot be listed.
@@ -184,11 +186,11 @@ def _reason_outside(
 
 
 def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) -> None:
-    """Make sure that the partitions have the keys that a feed's file names stand for.
+    """Validate that partitions have the kind of keys that a feed's file names stand for.
 
     Raises:
-        FeedDefinitionError: One has names and dates and the other has not, or Dagster spells the
-            date before the name.
+        FeedDefinitionError: Only one of the two has names and dates, or Dagster puts the date
+            before the name.
     """
     is_two = isinstance(partitions_def, dg.MultiPartitionsDefinition)
     is_dated = [
@@ -205,7 +207,7 @@ def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) ->
 def find_dynamic(
     partitions_def: dg.PartitionsDefinition,
 ) -> dg.DynamicPartitionsDefinition | None:
-    """Give what new names are registered with; None if the partitions are fixed."""
+    """Return the definition that registers new names; None if the partitions are fixed."""
     return next(
         (
             one
@@ -217,37 +219,37 @@ def find_dynamic(
 
 
 def list_names(partitions_def: dg.PartitionsDefinition, keys: Iterable[str]) -> list[str]:
-    """Give what is registered for dynamic keys: the keys, or the names in two-dimensional ones."""
+    """Return the names to register for dynamic keys: the keys, or their name dimension."""
     if len(_dimensions(partitions_def)) == 1:
         return list(keys)
     return list(dict.fromkeys(key.partition(KEY_SEPARATOR)[0] for key in keys))
 
 
 def register_names(instance: dg.DagsterInstance, dynamic_name: str, names: Sequence[str]) -> None:
-    """Register names as dynamic partitions, also while another process registers some of them.
+    """Register names as dynamic partitions, even while another process registers some of them.
 
     Args:
         instance: The Dagster instance.
-        dynamic_name: Under which name it keeps them.
-        names: The names; those that it knows stay as they are.
+        dynamic_name: Name under which Dagster keeps them.
+        names: The names; already registered ones stay as they are.
     """
     try:
         instance.add_dynamic_partitions(dynamic_name, names)
     except IntegrityError:
-        # Another process has registered one between Dagster's look and its INSERT, which is undone.
-        # The next look finds that name, so every turn brings at least one of them in.
+        # Another process registered one between Dagster's query and its INSERT, which was rolled
+        # back. The next query finds that name, so every retry settles at least one of them.
         register_names(instance, dynamic_name, names)
 
 
 def add_names(
     partitions_def: dg.PartitionsDefinition, known: Sequence[str], names: Iterable[str]
 ) -> list[str]:
-    """Give all keys that Dagster knows as soon as it has registered new names.
+    """Return all keys that Dagster will know once it has registered new names.
 
     Args:
         partitions_def: The partitions.
-        known: All keys that it knows now, in the order that ranges follow.
-        names: What is registered; it comes after the others.
+        known: All keys that it knows now, in the order used by ranges.
+        names: The new names, whose keys come after the others.
     """
     if not isinstance(partitions_def, dg.MultiPartitionsDefinition):
         return [*known, *names]

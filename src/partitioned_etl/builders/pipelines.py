@@ -1,8 +1,8 @@
-"""Pipeline: everything that one feed consists of in Dagster, in one value.
+"""Pipeline: all Dagster definitions of one feed, in one value.
 
-Takes a feed and its partitions; gives its assets, checks, job, sensor, reconciliation and schedule,
-wired. Feeds in Python and feeds in YAML are made by this one function, so they cannot differ. It is
-also how the command line finds feed, partitions and jobs.
+Takes a feed and its partitions; returns its assets, checks, job, sensor, reconciliation and
+schedule, wired together. This one function builds feeds in Python and in YAML, so they cannot
+differ. The command line also uses it to find feeds, partitions and jobs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,17 @@ from partitioned_etl.ingest.feed import Feed
 
 @dataclass(frozen=True, kw_only=True)
 class FeedPipeline:
-    """Everything that one feed consists of in Dagster.
+    """All Dagster definitions of one feed.
 
     Attributes:
         feed: The feed.
         partitions_def: Its partitions.
         assets: Its import asset, load asset and checks.
-        job: What loads its partitions.
-        sensor: What starts the job when files land or change.
-        schedule: What starts the job by the clock, if anything.
-        reconciliation: What proves that the table is level, and repairs it.
-        refresh: What is made from the feed's table, if anything.
+        job: The job that loads its partitions.
+        sensor: The sensor that starts the job when files land or change.
+        schedule: The schedule that starts the job, if any.
+        reconciliation: What verifies that the table equals the folder, and repairs it.
+        refresh: The downstream asset with its job and sensor, if any.
     """
 
     feed: Feed
@@ -51,7 +51,7 @@ class FeedPipeline:
     refresh: Refresh | None = None
 
     def to_definitions(self) -> dg.Definitions:
-        """Give all of it to Dagster."""
+        """Return all of them as Dagster definitions."""
         made = [self.refresh] if self.refresh else []
         return dg.Definitions(
             assets=[self.assets, *(one.asset for one in made)],
@@ -76,7 +76,7 @@ def build_pipeline(
     tags: Mapping[str, str] | None = None,
     refresh: Refresh | None = None,
 ) -> FeedPipeline:
-    """Build everything that one feed consists of in Dagster.
+    """Build all Dagster definitions of one feed.
 
     Args:
         feed: The feed; job, reconciliation and schedule are named after it.
@@ -84,14 +84,13 @@ def build_pipeline(
         import_asset: Key of the import asset; `import_` and the feed's name if empty.
         load_asset: Key of the load asset; the table's name if empty.
         sensor: Name of the sensor; the feed's name and `_landing_sensor` if empty.
-        schedule: When the clock starts the job, for partitions that are time windows; None for no
-            schedule.
-        owners: Who answers for the assets: e-mail addresses or `team:` names.
+        schedule: When to start the job, for time-window partitions; None for no schedule.
+        owners: Owners of the assets: e-mail addresses or `team:` names.
         tags: Tags of the assets.
-        refresh: What is made from the feed's table, if anything.
+        refresh: The downstream asset with its job and sensor, if any.
 
     Raises:
-        FeedDefinitionError: A column's type is not one that a file can be read into.
+        FeedDefinitionError: A file cannot be read into a column's type.
     """
     columns_of(feed)
     load_asset = load_asset or feed.table

@@ -1,7 +1,8 @@
 """Ranges: which keys one run takes, because a run carries one key or one range.
 
-Takes keys that want loading; gives ranges of neighbouring keys and the tags of their runs, and from
-the tags of a run its keys. Of a two-dimensional key, a range is one of names by one of dates.
+Takes keys to load; returns ranges of adjacent keys and the tags of their runs, and the keys of a
+run from its tags. A range of two-dimensional keys (name x date) is a range of names times one of
+dates.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,14 +16,14 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 
 def group_into_ranges(keys: Iterable[str], ordered: Sequence[str], most: int) -> list[list[str]]:
-    """Group keys into ranges that hold these keys and no other.
+    """Group keys into ranges that contain exactly these keys.
 
-    A range of two-dimensional keys is one of names by one of dates. Names that want the same dates
-    share a range.
+    A range of two-dimensional keys is a range of names times one of dates. Adjacent names that need
+    the same dates share a range.
 
     Args:
-        keys: The keys that want loading.
-        ordered: All keys, in the order that ranges follow.
+        keys: The keys to load.
+        ordered: All keys, in the order used by ranges.
         most: Most keys in one range.
 
     Returns:
@@ -62,18 +63,18 @@ def _group_neighbours(wanted: set[str], ordered: Iterable[str], most: int) -> li
 
 
 def range_tags(keys: Sequence[str]) -> dict[str, str]:
-    """Give the run tags that make a run take a range of keys; one key needs none."""
+    """Return the run tags that select a range of keys; a single key needs none."""
     if len(keys) < 2:
         return {}
     return {RANGE_START_TAG: str(keys[0]), RANGE_END_TAG: str(keys[-1])}
 
 
 def keys_of_run(tags: Mapping[str, str], ordered: Sequence[str]) -> list[str]:
-    """Give the partition keys that a run takes.
+    """Return the partition keys that a run takes.
 
     Args:
         tags: The run's tags.
-        ordered: All keys, in the order that ranges follow.
+        ordered: All keys, in the order used by ranges.
     """
     if PARTITION_TAG in tags:
         return [tags[PARTITION_TAG]]
@@ -96,7 +97,7 @@ def _between(values: Iterable[str], first: str, last: str) -> set[str]:
 
 
 def _split(key: str) -> tuple[str, str]:
-    """Give name and date of a two-dimensional key, as Dagster lists it; another has no name."""
+    """Return name and date of a two-dimensional key from Dagster; other keys have no name."""
     if not isinstance(key, dg.MultiPartitionKey):
         return "", key
     name, date = key.dimension_keys

@@ -1,8 +1,9 @@
-"""Step 6, reconciliation: prove that folder, ledger, table and Dagster agree, and repair it.
+"""Step 6, reconciliation: verify that folder, ledger, table and Dagster agree, and repair them.
 
-Takes a feed; gives a check that names the differences, and a job that loads again what the files
-can mend, removes partitions whose files are gone where the feed's policy says so, and tells Dagster
-what the table holds. Files and tables are compared in `ingest/repair.py`, Dagster's records here.
+Takes a feed; returns a check that reports the differences, and a job that reloads what the files
+can repair, removes partitions whose files are gone if the feed's policy says so, and reports to
+Dagster what the table holds. `ingest/repair.py` compares files and tables; this module, Dagster's
+records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,25 +26,25 @@ from partitioned_etl.ingest.outcomes import OutcomeStatus
 from partitioned_etl.ingest.repair import Repair, examine_feed, repair_feed
 
 REPAIR_TAG = "partitioned_etl/reconciles"
-"""Run tag that names the feed which a run reconciles."""
+"""Run tag with the name of the feed that a run reconciles."""
 _MOST_NAMED = 50
 
 
 def reconciliation_check_name(feed: Feed) -> str:
-    """Name the check that folder, ledger, table and Dagster agree."""
+    """Return the name of the check that folder, ledger, table and Dagster agree."""
     return f"{feed.name}_table_equals_directory"
 
 
 def reconcile_job_name(feed: Feed) -> str:
-    """Name the job that makes folder, ledger, table and Dagster agree."""
+    """Return the name of the job that makes folder, ledger, table and Dagster agree."""
     return f"{feed.name}_reconcile_job"
 
 
 class ReconcileConfig(dg.Config):
-    """What a person may tell a reconcile run."""
+    """Options for a reconcile run."""
 
     allow_most: bool = False
-    """Remove partitions whose files are gone also if these are more than half of all."""
+    """Remove partitions whose files are gone even if these are more than half of all."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Reconciliation:
 
     Attributes:
         load_key: The feed's load asset.
-        check: Names what differs.
+        check: Reports what differs.
         job: Repairs what the files can repair.
         schedule: Starts the job every night.
     """
@@ -68,9 +69,9 @@ class DagsterView:
     """Where Dagster's records differ from the ledger.
 
     Attributes:
-        unreported: Partition keys that are loaded and that Dagster does not show as materialized.
-        outdated: Keys that Dagster shows with rows and that are not loaded.
-        gone: Keys that are not loaded and that Dagster shows as materialized, if with no rows.
+        unreported: Partition keys that are loaded but that Dagster does not show as materialized.
+        outdated: Keys that Dagster shows with rows but that are not loaded.
+        gone: Keys that are not loaded but that Dagster shows as materialized, even without rows.
     """
 
     unreported: list[str]
@@ -97,7 +98,7 @@ def compare_with_dagster(
     Args:
         instance: The Dagster instance.
         load_key: The feed's load asset.
-        known: All partition keys that Dagster has.
+        known: All partition keys that Dagster knows.
         ledger: The feed's ledger.
     """
     loaded = {key for key, row in ledger.items() if row.loaded_at}
@@ -211,7 +212,7 @@ def _build_job(
             for name in _list_names_to_delete(feed, partitions_def, repair, view) & {*registered}:
                 context.instance.delete_dynamic_partition(dynamic.name, name)
         context.log.info(_summary(feed, repair, view))
-        # A materialization makes Dagster show every check of the asset as not evaluated.
+        # A materialization makes Dagster show all checks of the asset as not evaluated.
         checks = [spec.key for spec in feed_check_specs(feed, load_asset)]
         for result in judge_checks(feed, checks, ledger, listing, known):
             yield _evaluation(load_key, result)
@@ -252,7 +253,7 @@ def _evaluation(load_key: dg.AssetKey, result: dg.AssetCheckResult) -> dg.AssetC
 def _list_names_to_delete(
     feed: Feed, partitions_def: dg.PartitionsDefinition, repair: Repair, view: DagsterView
 ) -> set[str]:
-    """Give the dynamic names that go, also those that a run removed which was ended before this."""
+    """Return the dynamic names to delete, including those left by a run that was ended early."""
     if feed.on_missing is OnMissing.KEEP:
         return set()
     plan = repair.left.plan

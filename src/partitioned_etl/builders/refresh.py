@@ -1,9 +1,9 @@
-"""Refresh: what is made from a feed's table follows it, partition by partition.
+"""Refresh: a downstream asset follows a feed's table, partition by partition.
 
-Takes a feed's load asset and what is made from it; gives the partitions that were loaded since, the
-job that makes them again, and the sensor that asks for it. Dagster's automation conditions were not
-taken: a load reports its partitions one by one, and a backfill of whatever is there at a look falls
-apart into a run each.
+Takes a feed's load asset and a downstream asset; returns the partitions loaded since its last
+refresh, the job that refreshes them, and the sensor that requests it. Dagster's automation
+conditions are not used: a load reports its partitions one by one, and a backfill of those present
+at a tick would split into one run each.
 """
 
 import json
@@ -26,12 +26,12 @@ from partitioned_etl.ingest.settings import read_settings
 
 @dataclass(frozen=True)
 class Refresh:
-    """What is made from a feed's table, and what lets it follow.
+    """An asset downstream of a feed's table, and what keeps it up to date.
 
     Attributes:
         asset: The asset, with the partitions of the feed.
-        job: Makes one partition key or a range again.
-        sensor: Starts that when a partition was loaded again.
+        job: Refreshes one partition key or a range.
+        sensor: Starts the job when a partition was loaded again.
     """
 
     asset: dg.AssetsDefinition
@@ -44,8 +44,8 @@ class Cursor:
     """What a refresh sensor remembers between ticks.
 
     Attributes:
-        until: Up to which event of the load asset all that was loaded is refreshed.
-        asked: Per key that was asked for and is not refreshed: the event of its load, how often,
+        until: The load asset's event up to which everything loaded is refreshed.
+        asked: Per key that was requested but is not refreshed: the event of its load, how often,
             and when last, in seconds since 1970.
     """
 
@@ -53,16 +53,16 @@ class Cursor:
     asked: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def attempts(self, key: str, event_id: int) -> int:
-        """Tell how often a key was asked for since its load."""
+        """Return how often a key was requested since its load."""
         return count_attempts(self.asked, key, event_id)
 
     def note(self, key: str, event_id: int) -> None:
-        """Note that a key is asked for now."""
+        """Record that a key is requested now."""
         note_attempt(self.asked, key, event_id)
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
-        """Read a cursor; one that cannot be read is an empty one."""
+        """Read a cursor; return an empty one if it cannot be read."""
         try:
             values = json.loads(text or "{}")
             return cls(int(values["until"]), parse_attempts(values["asked"], int))
@@ -74,7 +74,7 @@ class Cursor:
 
 
 def list_latest_events(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Mapping[str, int]:
-    """Give, per partition key, the event that told of an asset's last materialization."""
+    """Return, per partition key, the event of an asset's latest materialization."""
     return instance.get_latest_storage_id_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION
     )
@@ -86,16 +86,16 @@ def list_stale_keys(
     made: dg.AssetKey,
     since: int = 0,
 ) -> dict[str, int]:
-    """Find partitions that were loaded after what is made from them was last refreshed.
+    """Find partitions that were loaded after the downstream asset was last refreshed.
 
     Args:
         instance: The Dagster instance.
         load_key: The feed's load asset.
-        made: What is made from it.
-        since: The event of the load asset after which to look.
+        made: The downstream asset.
+        since: Only later events of the load asset are considered.
 
     Returns:
-        Per partition key, the event that told of its last load.
+        Per partition key, the event of its latest load.
     """
     loaded = list_latest_events(instance, load_key)
     loaded = {key: event_id for key, event_id in loaded.items() if event_id > since}
@@ -116,11 +116,11 @@ def build_refresh(
     sensor: str,
     sensor_description: str,
 ) -> Refresh:
-    """Build what lets an asset follow a feed's table.
+    """Build what keeps an asset up to date with a feed's table.
 
     Args:
         feed: The feed.
-        asset: What is made from its table, partition by partition.
+        asset: The downstream asset, with the feed's partitions.
         partitions_def: The partitions of both.
         load_asset: Key of the feed's load asset.
         job: Name of the job.
@@ -156,18 +156,18 @@ def build_refresh_sensor(
     name: str,
     description: str,
 ) -> dg.SensorDefinition:
-    """Build the sensor that refreshes what is made from a feed's table.
+    """Build the sensor that refreshes an asset downstream of a feed's table.
 
-    It is level-triggered, as the landing sensors are: it compares the events of the load asset with
-    those of what is made from it. What a run does not refresh is asked for three times, and then
+    Like the landing sensors it is level-triggered: it compares the load asset's events with those
+    of the downstream asset. Partitions that a run fails to refresh are requested three times, then
     once an hour.
 
     Args:
         feed: The feed.
-        job: What refreshes one partition key or a range.
+        job: The job that refreshes one partition key or a range.
         partitions_def: The feed's partitions.
         load_asset: Key of the feed's load asset.
-        made: What is made from it, by the job.
+        made: The downstream asset that the job refreshes.
         name: The sensor's name.
         description: What it does, in one sentence.
     """
@@ -189,7 +189,7 @@ def build_refresh_sensor(
         filters = dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)
         runs = [record.dagster_run for record in instance.get_run_records(filters)]
         refreshing = {key for run in runs for key in keys_of_run(run.tags, known)}
-        # A load that is under way tells of its partitions one by one; one run is to take them all.
+        # A load in progress reports its partitions one by one; one run should take them all.
         busy = refreshing | list_keys_in_flight(instance, feed, known)
         found = list_stale_keys(instance, load_key, made, cursor.until)
         stale = {key: found[key] for key in known if key in found}
@@ -218,7 +218,7 @@ def build_refresh_sensor(
 
 
 def _tell(feed: Feed, given_up: Sequence[str], busy: Collection[str]) -> str:
-    """Say why no run is asked for."""
+    """Return why no run is requested."""
     if shown := ", ".join(map(ascii, given_up[:20])):
         return (
             f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it; asked for once "

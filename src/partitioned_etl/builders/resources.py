@@ -1,7 +1,7 @@
 """Resources: the landing directory and the warehouse as Dagster sees them.
 
-Each takes its value from the settings unless it is given one, at the moment of use, so that UI,
-command line, tests and run workers agree.
+Unless given a value, each reads it from the settings when used, so that UI, command line, tests and
+run workers agree.
 """
 
 import logging
@@ -19,7 +19,7 @@ from partitioned_etl.ingest.settings import read_settings
 
 
 class LandingDirectory(dg.ConfigurableResource):
-    """The directory that files land in, with one folder per feed."""
+    """The directory in which files land, with one folder per feed."""
 
     path: str | None = Field(
         default=None, description="The landing directory; by default the setting LANDING_DIR."
@@ -36,7 +36,7 @@ class LandingDirectory(dg.ConfigurableResource):
 
     @property
     def settle_time(self) -> float:
-        """How long a file must have been left alone before it is loaded, in seconds."""
+        """How long a file must be unchanged before it is loaded, in seconds."""
         return (
             read_settings().settle_seconds if self.settle_seconds is None else self.settle_seconds
         )
@@ -45,8 +45,8 @@ class LandingDirectory(dg.ConfigurableResource):
 class Warehouse(DuckDBResource):
     """The DuckDB database: one writer at a time, sandboxed to the landing directory.
 
-    Unlike its base class it waits a bounded time for another process that has the database open,
-    and closes the connection also when the work in it fails.
+    Unlike its base class, it waits only a bounded time for another process that has the database
+    open, and closes the connection even if the work in it fails.
     """
 
     database: str = Field(
@@ -75,7 +75,7 @@ class Warehouse(DuckDBResource):
 
     @property
     def most_memory(self) -> str:
-        """How much memory DuckDB may take; empty for its own default."""
+        """How much memory DuckDB may use; empty for its default."""
         limit = self.memory_limit
         return read_settings().memory_limit if limit is None else limit
 
@@ -83,12 +83,12 @@ class Warehouse(DuckDBResource):
     def get_connection(
         self, directory: Path | None = None, *, lock_wait_seconds: float | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the database for one piece of work.
+        """Open the database for one unit of work.
 
         Args:
-            directory: The one directory that statements may reach; by default the landing
+            directory: The one directory that statements may access; by default the landing
                 directory.
-            lock_wait_seconds: How long to wait for another process; by default, as it is set.
+            lock_wait_seconds: How long to wait for another process; by default as configured.
 
         Raises:
             WarehouseLockedError: Another process held the file for longer than the wait.

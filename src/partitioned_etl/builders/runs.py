@@ -1,9 +1,9 @@
-"""Runs: which runs of a feed are still under way, and which only look it.
+"""Runs: which runs of a feed are still in progress, and which only appear to be.
 
-Takes the Dagster instance; gives the unfinished runs, after it failed those whose worker process is
-gone, and the partitions that such a run loaded without having told Dagster. Without that, a run
-that a crash left behind would keep its partitions and its place in the pool until the longest
-allowed run time. What a run does is in `assets.py`.
+Takes the Dagster instance; marks as failed the runs whose worker process is gone, and returns the
+keys of unfinished runs and the partitions that a run loaded without reporting them to Dagster.
+Otherwise, a run left behind by a crash would keep its partitions and its pool slot until the
+maximum run time. What a run does belongs in `assets.py`.
 """
 
 import logging
@@ -29,24 +29,24 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 PROCESS_TAG = "partitioned_etl/process_id"
-"""Run tag that names the process which made the run and executes it itself."""
-# In the queue a run needs neither a worker nor whoever put it there.
+"""Run tag with the id of the process that created the run and executes it itself."""
+# A queued run needs neither a worker nor the process that queued it.
 _NEEDS_PROCESS = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
 _CLOCK_TOLERANCE_SECONDS = 5.0
 _LAUNCH_SECONDS = 300.0
-"""How long a run may take from being made to being in the queue, with all its partitions."""
+"""How long a run may take from creation to being queued, with all its partitions."""
 _RUNS_PER_QUERY = 500
 
 
 def list_keys_in_flight(
     instance: dg.DagsterInstance, feed: Feed, ordered: Sequence[str]
 ) -> set[str]:
-    """Give the partition keys of a feed that a queued or running run is going to load.
+    """Return the partition keys of a feed that a queued or running run is going to load.
 
     Args:
         instance: The Dagster instance.
         feed: The feed.
-        ordered: All partition keys, in the order that ranges follow.
+        ordered: All partition keys, in the order used by ranges.
     """
     filters = dg.RunsFilter(tags={FEED_TAG: feed.name}, statuses=UNFINISHED)
     runs = (record.dagster_run for record in instance.get_run_records(filters))
@@ -59,19 +59,19 @@ def list_unreported_keys(
     ledger: Iterable[LedgerRow],
     since: float = 0.0,
 ) -> tuple[set[str], float]:
-    """Find partitions that a run loaded and that it did not report, because it was ended before.
+    """Find partitions that a run loaded but did not report, because it was ended first.
 
-    The rows are in the table, but Dagster shows the partition as failed, and refreshes nothing that
-    is made from it.
+    The rows are in the table, but Dagster shows the partition as failed and refreshes no downstream
+    assets.
 
     Args:
         instance: The Dagster instance.
         load_key: The feed's load asset.
         ledger: The feed's ledger rows.
-        since: Up to when loads are known to be reported, in seconds since 1970.
+        since: Time up to which loads are known to be reported, in seconds since 1970.
 
     Returns:
-        The partition keys, and up to when loads are now known to be reported.
+        The partition keys, and the time up to which loads are now known to be reported.
     """
     loads: dict[str, dict[str, float]] = defaultdict(dict)
     for row in ledger:
@@ -95,7 +95,7 @@ def list_unreported_keys(
             of_run = {key: at for key, at in of_run.items() if key not in reported}
             unreported |= of_run.keys()
         open_loads += of_run.values()
-    # Timestamps of one load are equal; the smallest step back keeps all of them in view.
+    # Timestamps of one load are equal; the smallest step back still includes all of them.
     return unreported, math.nextafter(min(open_loads), 0) if open_loads else latest
 
 
@@ -110,7 +110,7 @@ def _list_unsuccessful_runs(
 
 
 def describe_failure(steps: Sequence[dg.DagsterEvent]) -> str:
-    """Give what the first step that failed said; empty if none said anything.
+    """Return the message of the first failed step that has one; empty if none has.
 
     Args:
         steps: The step failure events of a run.
@@ -131,21 +131,21 @@ def fail_runs_without_worker(
     location_name: str | None = None,
     log: logging.Logger = logger,
 ) -> list[str]:
-    """Mark runs as failed that nobody is going to start or to end any more.
+    """Mark as failed the runs that nothing is going to start or finish.
 
-    Those are runs whose worker process does not exist, and runs that were made and not put into
-    the queue: whoever made them was killed in between, and Dagster looks at them no more. Only with
-    Dagster's default run launcher, whose workers are processes of this machine. The worker's
-    process id comes from the run's own event log or tag; a process that started after that was
-    written has only got the same number. Should the verdict ever be wrong, because the clock was
-    set forward under a living run, the load is done twice, one after the other.
+    Those are runs whose worker process does not exist, and runs that were created but never queued
+    because their creator was killed in between; Dagster ignores these. It applies only with
+    Dagster's default run launcher, whose workers are processes on this machine. The worker's
+    process id comes from the run's own event log or tag; a process started after that was written
+    merely reuses the id. Should the verdict ever be wrong, because the clock was set forward during
+    a live run, the load is done twice, one after the other.
 
     Args:
         instance: The Dagster instance.
-        feed: The feed whose runs are looked at, with those of no feed; None for all.
-        location_name: The code location whose runs are looked at, with those of none, such as the
+        feed: The feed whose runs are checked, plus those of no feed; None for all.
+        location_name: The code location whose runs are checked, plus those of none, such as the
             command line's; None for all.
-        log: Where each is told.
+        log: Where each is reported.
 
     Returns:
         The ids of the runs that were marked.
@@ -174,9 +174,9 @@ def fail_runs_without_worker(
 
 
 def free_pools_of_finished_runs(instance: dg.DagsterInstance) -> None:
-    """Give back the places in pools that runs kept which were killed.
+    """Free the pool slots still held by finished runs, such as killed ones.
 
-    Run monitoring does the same, some seconds later and only while Dagster's daemon runs.
+    Run monitoring does the same, but some seconds later and only while Dagster's daemon runs.
     """
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
@@ -188,7 +188,7 @@ def free_pools_of_finished_runs(instance: dg.DagsterInstance) -> None:
 
 
 def _find_why_it_cannot_go_on(instance: dg.DagsterInstance, record: dg.RunRecord) -> str:
-    """Say why an unfinished run is left behind; empty if it is not, or nobody can tell."""
+    """Return why an unfinished run cannot go on; empty if it can, or this is unknown."""
     worker = _find_worker(instance, record)
     if worker:
         if _is_alive(*worker):
@@ -202,14 +202,14 @@ def _find_why_it_cannot_go_on(instance: dg.DagsterInstance, record: dg.RunRecord
 
 
 def _find_worker(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[int, float] | None:
-    """Give process id and the time that it was written down, from the run's event log or tag."""
+    """Return process id and the time of its record, from the run's event log or tag."""
     run = record.dagster_run
     for entry in reversed(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         event = entry.dagster_event
         metadata = event.engine_event_data.metadata if event else {}
         if "pid" in metadata:
             return int(str(metadata["pid"].value)), entry.timestamp
-    # A run that a person starts again from another one's page has got its tags, and an origin.
+    # A run re-executed from another run's page inherits its tags, but has an origin.
     process_id = "" if run.remote_job_origin else run.tags.get(PROCESS_TAG, "")
     if process_id.isdecimal():
         return int(process_id), record.create_timestamp.timestamp()
@@ -217,7 +217,7 @@ def _find_worker(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[in
 
 
 def _is_alive(process_id: int, written_at: float) -> bool:
-    # Every process of the code location loads this module, and few ask for another process.
+    # Every process of the code location imports this module; few look up another process.
     import psutil
 
     try:

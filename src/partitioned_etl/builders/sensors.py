@@ -1,8 +1,8 @@
 """Step 5, sensors: what starts a run when files land or change.
 
-Takes a feed; gives its directory-polling sensor. It is level-triggered: each tick compares the
-folder with the ledger, and asks for what is missing there. The cursor is only a memory of what was
-asked for and is not yet in the ledger, so a lost cursor or a lost run costs time and no file.
+Takes a feed; returns its directory-polling sensor. It is level-triggered: each tick compares the
+folder with the ledger and requests what is missing. The cursor only remembers what was requested
+and is not yet in the ledger, so a lost cursor or a lost run costs time but no file.
 """
 
 import json
@@ -47,12 +47,12 @@ from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.ingest.sync import plan_feed
 
 MAX_RUNS_PER_TICK = 25
-"""Most runs that one tick asks for; changed keys that are no neighbours need one each."""
+"""Most runs that one tick requests; changed keys that are not adjacent need one each."""
 TICK_LOCK_WAIT_SECONDS = 3.0
 TICK_SETTLE_SECONDS = 3.0
-"""How long a settle time a tick waits for by itself, once; a longer one is left to later ticks."""
+"""The longest settle time that a tick waits out, once; a longer one is left to later ticks."""
 TICK_TOUCHED_BYTES = 1 << 30
-"""How much a tick reads at most to tell touched files from changed ones: about a second."""
+"""The most bytes that a tick reads to detect files that were only touched: about a second."""
 _MAX_NAMES_LOGGED = 50
 
 
@@ -61,14 +61,14 @@ class Cursor:
     """What a sensor remembers between ticks.
 
     Attributes:
-        asked: Per key that was asked for and is not in the ledger: signature digest, how often, and
+        asked: Per key that was requested and is not in the ledger: signature digest, how often, and
             when last, in seconds since 1970.
-        basis: Digest of what else a load may have failed for: contract, and whether there is a
-            table.
-        said: Digest of what was last said to be ignored.
-        removal: Digest of the partitions that were asked to be removed, and the attempt.
-        reported_until: Up to when loads are known to be reported, in seconds since 1970.
-        requests: A number that grows with every run that is asked for; it makes run keys unique.
+        basis: Digest of other causes of failed loads: the contract, and whether the ledger has
+            rows.
+        said: Digest of the entries last reported as ignored or refused.
+        removal: Digest of the partitions whose removal was requested, and the number of attempts.
+        reported_until: Time up to which loads are known to be reported, in seconds since 1970.
+        requests: A number that increases with every requested run; it makes run keys unique.
     """
 
     asked: dict[str, tuple[str, int, int]] = field(default_factory=dict)
@@ -79,15 +79,15 @@ class Cursor:
     requests: int = 0
 
     def attempts(self, file: LandedFile) -> int:
-        """Tell how often a file was asked for since it last changed."""
+        """Return how often a file was requested since it last changed."""
         return count_attempts(self.asked, file.partition_key, digest([file.signature]))
 
     def note(self, file: LandedFile) -> None:
-        """Note that a file is asked for now."""
+        """Record that a file is requested now."""
         note_attempt(self.asked, file.partition_key, digest([file.signature]))
 
     def hold_against(self, feed: Feed, plan: Plan) -> None:
-        """Forget what was asked for under another contract, or before the table was dropped."""
+        """Forget requests made under another contract, or before the table was dropped."""
         has_rows = any(step.ledger_row for step in plan.steps.values())
         basis = digest([feed.contract_fingerprint, has_rows])
         if self.basis and basis != self.basis:
@@ -96,7 +96,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str | None) -> "Cursor":
-        """Read a cursor; one that cannot be read is an empty one."""
+        """Read a cursor; return an empty one if it cannot be read."""
         try:
             values = json.loads(text or "{}")
             mark, count = values["removal"]
@@ -112,20 +112,20 @@ class Cursor:
             return cls()
 
     def __str__(self) -> str:
-        """Write the cursor as compact JSON."""
+        """Return the cursor as compact JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
 def digest(parts: Iterable[object]) -> str:
-    """Give a short digest of values."""
+    """Return a short digest of values."""
     return blake2b(repr(list(parts)).encode(), digest_size=6).hexdigest()
 
 
 def read_tick_interval() -> int:
-    """Give the least seconds between two ticks, as Dagster is told.
+    """Return the minimum number of seconds between two ticks, as declared to Dagster.
 
-    Dagster's daemon asks every five seconds whether a tick is due. Told just the setting, it would
-    put a tick off to its next question because the one before had begun a moment after its own.
+    Dagster's daemon checks every five seconds whether a tick is due. Given the exact setting, it
+    would defer a tick to its next check because the previous tick began a moment after its own.
     """
     return max(1, read_settings().sensor_interval_seconds - 1)
 
@@ -138,7 +138,7 @@ def build_landing_sensor(
     *,
     name: str,
 ) -> dg.SensorDefinition:
-    """Build the sensor that keeps a feed's table level with its folder.
+    """Build the sensor that keeps a feed's table up to date with its folder.
 
     Args:
         feed: The feed.
@@ -169,8 +169,8 @@ def build_landing_sensor(
         )
 
         def look() -> tuple[list[str], set[str], Plan]:
-            # Dagster is asked first: what a run has loaded meanwhile, the plan then tells. And the
-            # plan takes the memory that the query for the keys needed.
+            # Dagster is queried first: the plan then includes what a run has loaded meanwhile. The
+            # plan also reuses the memory that the query for the keys needed.
             known = list_partition_keys(partitions_def, context.instance)
             in_flight = list_keys_in_flight(context.instance, feed, known)
             plan = plan_feed(
@@ -188,8 +188,8 @@ def build_landing_sensor(
         try:
             known, in_flight, plan = look()
             if plan.is_settling and landing.settle_time <= TICK_SETTLE_SECONDS:
-                # What has just landed is settled sooner than the next tick comes. Two plans of a
-                # large folder are too much to hold.
+                # What has just landed settles before the next tick. Two plans of a large folder
+                # would take too much memory.
                 del known, plan
                 time.sleep(landing.settle_time)
                 known, in_flight, plan = look()
@@ -229,7 +229,7 @@ def build_landing_sensor(
 
 
 def describe_given_up(file: LandedFile) -> str:
-    """Say that a file was tried as often as a file is."""
+    """Return a message that a file has reached `MAX_ATTEMPTS`."""
     return (
         f"{file.name} was asked for {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
         "asked for once an hour, and when it changes. See the failed runs for the reason."
@@ -243,18 +243,18 @@ def list_ranges_of_tick(
     wanted: Iterable[LandedFile],
     most: int,
 ) -> tuple[list[str], list[list[str]]]:
-    """Give what one tick registers and asks for.
+    """Return what one tick registers and requests.
 
     Args:
         partitions_def: The feed's partitions.
         landed: All partition keys that have a file.
-        known: All keys that Dagster knows, in the order that ranges follow.
+        known: All keys that Dagster knows, in the order used by ranges.
         wanted: The files to load.
         most: Most keys in one range.
 
     Returns:
-        The keys to register: those that are wanted, and others that landed and are loaded. And the
-        keys of each run to ask for; what a tick does not come to, the next one asks for.
+        The names to register: those that are wanted, then others that have landed. And the keys of
+        each run to request; the next tick requests what exceeds the limits of this one.
     """
     keys = [file.partition_key for file in wanted]
     unknown: list[str] = []
@@ -276,10 +276,10 @@ def _request_runs(
     ranges: Sequence[Sequence[str]],
     cursor: Cursor,
 ) -> list[dg.RunRequest]:
-    """Make one run request per range of wanted files, and note in the cursor what was asked for."""
+    """Create one run request per range of wanted files, and record the requests in the cursor."""
     requests = []
     by_key = {file.partition_key: file for file in wanted}
-    # A cursor that was reset must not repeat run keys: Dagster never runs one twice.
+    # A cursor that was reset must not repeat run keys: Dagster never runs the same key twice.
     cursor.requests = cursor.requests or int(time.time())
     for keys in ranges:
         for key in keys:
@@ -303,9 +303,9 @@ def _request_removal(
     removal: Removal,
     cursor: Cursor,
 ) -> list[dg.RunRequest]:
-    """Ask for a run of the reconcile job if partitions are to go and none is under way.
+    """Request a run of the reconcile job if partitions are to be removed and none is in progress.
 
-    A run that was ended after it removed them, and before it told Dagster, is asked for again.
+    A run that was ended after removing them but before reporting it to Dagster is requested again.
     """
     runs = dg.RunsFilter(tags={REPAIR_TAG: feed.name})
     under_way = dg.RunsFilter(tags={REPAIR_TAG: feed.name}, statuses=UNFINISHED)
