@@ -1,5 +1,5 @@
-"""The command line: a front like the web UI, which decides nothing about files.
+"""The command line: a front end like the web UI, which decides nothing about files.
 
-`main.py` has the commands and their exit codes, and imports what a command needs when it is called:
-`plan.py`, `sync.py` and `status.py` know Dagster; `query.py` and `infer.py` do without.
+`main.py` defines the commands and their exit codes, and imports what a command needs when it is
+called: `plan.py`, `sync.py` and `status.py` use Dagster; `query.py` and `infer.py` do not.
 """

@@ -1,7 +1,7 @@
 """Infer: the `defs.yaml` of a component, proposed from a sample file.
 
-Takes the proposal of `ingest/inference.py`; prints it as YAML whose comments say what was guessed
-and what to check.
+Takes the proposal of `ingest/inference.py`; prints it as YAML whose comments explain what was
+guessed and what to check.
 """
 
 import json
@@ -26,14 +26,14 @@ def propose_feed(sample: Path, name: str | None, *, as_json: bool) -> int:
 
     Args:
         sample: The file.
-        name: The feed's name; None for one that is guessed.
-        as_json: Whether to print JSON, with the comments apart, instead of YAML.
+        name: The feed's name; None to guess it.
+        as_json: Whether to print JSON, with the comments separate, instead of YAML.
 
     Returns:
         The exit code.
 
     Raises:
-        LandedFileError: The file cannot be read as what its name says it is.
+        LandedFileError: The file cannot be read as the format that its name implies.
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise click.BadParameter(
@@ -71,7 +71,7 @@ def propose_feed(sample: Path, name: str | None, *, as_json: bool) -> int:
 
 
 def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
-    """Give the component's attributes, without those that have their default."""
+    """Return the component's attributes, without those at their default."""
     attributes: dict[str, object] = {
         "name": proposal.name,
         "description": f"Files such as {show(sample.name)}.",
@@ -96,7 +96,7 @@ def _line(indent: int, key: str, value: object, comment: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    """Write a value as YAML: a word as it is, any other text in quotes, as JSON has them."""
+    """Return a value as YAML: a word as it is, any other text quoted as in JSON."""
     is_word = isinstance(value, str) and _PLAIN.fullmatch(value)
     if is_word and str(value).lower() not in _NO_TEXT_IN_YAML:
         return str(value)

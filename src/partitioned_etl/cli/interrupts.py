@@ -1,7 +1,7 @@
-"""Interrupts: a Ctrl-C that came while Dagster executed a run, or DuckDB a statement.
+"""Interrupts: a Ctrl-C that arrived while Dagster executed a run, or DuckDB a statement.
 
-Gives what tells of it afterwards: Dagster takes it for a failure of the run, or, between two steps,
-for nothing, DuckDB for an error, and none of them for the end of the command.
+Returns a function that raises it afterwards: Dagster treats it as a failure of the run or, between
+two steps, ignores it; DuckDB treats it as an error; neither ends the command.
 """
 
 import os
@@ -44,10 +44,10 @@ def run_interruptibly(work: Callable[[], Result], interrupt: Callable[[], None])
 
 @contextmanager
 def watch_interrupts() -> Iterator[Callable[[], None]]:
-    """Note every Ctrl-C, whoever handles it.
+    """Record every Ctrl-C, whoever handles it.
 
     Yields:
-        What raises KeyboardInterrupt if there was one.
+        A function that raises KeyboardInterrupt if there was one.
     """
     reading, writing = os.pipe()
     os.set_blocking(reading, False)

@@ -1,6 +1,6 @@
 """Location: the declared feeds and the Dagster instance, as the commands see them.
 
-Takes a feed's name, or none; gives pipelines, what their folders want, and the very instance that
+Takes a feed's name, or none; returns pipelines, plans for their folders, and the instance that
 `dagster dev` uses.
 """
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def choose_pipelines(feed_name: str | None) -> Sequence[FeedPipeline]:
-    """Give the pipeline of a feed, or all of them.
+    """Return the pipeline of a feed, or all of them.
 
     Args:
         feed_name: The feed's name; None for all feeds.
@@ -47,14 +47,14 @@ def choose_pipelines(feed_name: str | None) -> Sequence[FeedPipeline]:
 def examine_each(
     pipelines: Iterable[FeedPipeline], examine: Callable[[FeedPipeline], T]
 ) -> tuple[list[T], int]:
-    """Look at feeds one by one; that the folder of one cannot be listed does not hide the others.
+    """Examine feeds one by one; a folder that cannot be listed does not hide the other feeds.
 
     Args:
         pipelines: The feeds' pipelines.
-        examine: What gives the answer for one.
+        examine: Returns the answer for one feed.
 
     Returns:
-        The answers, and the exit code: 0, or 2 if one is lacking; standard error then says why.
+        The answers, and the exit code: 0, or 2 if one is missing; standard error then explains why.
     """
     found, code = [], 0
     for pipeline in pipelines:
@@ -67,12 +67,12 @@ def examine_each(
 
 
 def plan_pipeline(pipeline: FeedPipeline, settings: Settings, *, read_only: bool = False) -> Plan:
-    """Look at a feed's folder and hold it against the ledger, as its sensor does.
+    """Compare a feed's folder with the ledger, as its sensor does.
 
     Args:
         pipeline: The feed's pipeline.
         settings: The settings.
-        read_only: Whether to change nothing: touched files are told, and not recorded.
+        read_only: Whether to change nothing: touched files are detected but not recorded.
 
     Raises:
         LandedFileError: The folder cannot be listed.
@@ -93,14 +93,14 @@ def plan_pipeline(pipeline: FeedPipeline, settings: Settings, *, read_only: bool
 
 @contextmanager
 def open_instance() -> Iterator[dg.DagsterInstance]:
-    """Open the Dagster instance that `dagster dev` uses, or one in memory if there is none.
+    """Open the Dagster instance that `dagster dev` uses, or an in-memory one if there is none.
 
     Raises:
         SettingError: DAGSTER_HOME cannot be used.
     """
     load_dotenv(project_dir() / ".env", encoding="utf-8")
     if not os.environ.get("DAGSTER_HOME") and (project_dir() / "dagster.yaml").is_file():
-        # The folders that dagster.yaml names are relative to the working directory.
+        # The folders named in dagster.yaml are relative to the working directory.
         os.chdir(project_dir())
         os.environ["DAGSTER_HOME"] = str(project_dir())
     home = os.environ.get("DAGSTER_HOME")
@@ -111,7 +111,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
             with _one_at_a_time(home) if Path(home).is_dir() else nullcontext():
                 opened = dg.DagsterInstance.get()
     except Exception as error:
-        # What storage says of itself is an exception of SQLAlchemy, Alembic or another library.
+        # Storage raises exceptions of SQLAlchemy, Alembic or other libraries.
         raise SettingError(f"setting DAGSTER_HOME: {error}") from error
     with opened as instance:
         yield instance
@@ -119,14 +119,14 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _one_at_a_time(folder: str) -> Iterator[None]:
-    """Let one process at a time open the instance of a folder.
+    """Let only one process at a time open a folder's instance.
 
-    The first one makes Dagster's storage, and two that make it at once leave it with two versions,
-    so that nobody can open it again.
+    The first one creates Dagster's storage. Two that create it at once leave it with two versions,
+    so that it can never be opened again.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        # A file system without locks is no reason not to go on.
+        # Continue even on a file system without locks.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
 """The commands of `partitioned-etl`, their options, and what their exit codes mean.
 
-Takes the arguments; hands over to the module of the command, which is imported only then: settings
-that cannot be used are told in one sentence, and help and queries need not wait for Dagster.
+Takes the arguments; calls the command's module, which is imported only then: invalid settings are
+reported in one sentence, and help and queries need not wait for Dagster.
 """
 
 import os
@@ -26,20 +26,20 @@ EXIT_CODES = {
 
 
 class ExitCodeGroup(click.Group):
-    """Commands that end with the exit codes that are promised, and never with a traceback."""
+    """Commands that end with the documented exit codes and never with a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the command, and turn how it ended into its exit code and at most one line."""
+        """Call the command, and turn its outcome into an exit code and at most one line."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
-                # A terminal or a pipe in another encoding than UTF-8 lacks characters.
+                # A stream that is not UTF-8 cannot encode every character.
                 stream.reconfigure(errors="backslashreplace")
         try:
             with watch_interrupts() as raise_interrupt:
                 try:
                     code = super().invoke(ctx)
                 except RuntimeError:
-                    # So ends a statement of DuckDB that is interrupted.
+                    # An interrupted DuckDB statement ends this way.
                     raise_interrupt()
                     raise
             sys.stdout.flush()
@@ -47,7 +47,7 @@ class ExitCodeGroup(click.Group):
             click.echo("interrupted", err=True)
             code = 130
         except BrokenPipeError:
-            # Python would flush what is left once more, and say that it cannot.
+            # Python would try to flush the rest again, and report that it cannot.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 141
         except (PartitionedEtlError, OSError) as error:

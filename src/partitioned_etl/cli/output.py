@@ -1,8 +1,8 @@
 """Output: values as the command line prints them, for people and for programs.
 
-Takes rows; gives a table, or JSON that any parser reads. It keeps what Python's types hold: of an
-INTERVAL, a month is 30 days, and nanoseconds are cut off. Texts that came from outside, such as
-file names and cells, cannot steer a terminal.
+Takes rows; prints a table, or JSON that any parser reads. Values are as exact as Python's types: a
+month of an INTERVAL is 30 days, and nanoseconds are cut off. Texts from outside, such as file names
+and cells, cannot control a terminal.
 """
 
 import base64
@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 
 def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:
-    """Print rows as a table; numbers stand right, everything else is shown as it is."""
+    """Print rows as a table, with numbers right-aligned and everything else as it is."""
     shown = [[show(cell) for cell in row] for row in rows]
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(headers)
     align = ["right" if _are_numbers(column) else "left" for column in columns]
@@ -31,7 +31,7 @@ def print_json(value: object) -> None:
 
 
 def show(cell: object) -> str:
-    """Give a value as one line of text in which nothing steers a terminal."""
+    """Return a value as one line of text that cannot control a terminal."""
     if cell is None:
         return ""
     if isinstance(cell, datetime):
@@ -40,16 +40,16 @@ def show(cell: object) -> str:
 
 
 def to_json(value: object) -> object:
-    """Give a value in types that JSON has.
+    """Return a value converted to JSON types.
 
-    What JSON has no number for is a string, as in Protocol Buffers' JSON: decimals, NaN, infinity.
-    Times are ISO 8601, those with a time zone in UTC; bytes are base64.
+    Numbers that JSON cannot represent are strings, as in Protocol Buffers' JSON: decimals, NaN,
+    infinity. Times are ISO 8601, in UTC if they have a time zone; bytes are base64.
     """
     match value:
         case None | bool() | int():
             return value
         case str():
-            # A lone surrogate, as an odd file name has, is no text that can be written.
+            # A lone surrogate, as in an undecodable file name, cannot be written.
             return value.encode("utf-8", "backslashreplace").decode("utf-8")
         case float() if math.isfinite(value):
             return value

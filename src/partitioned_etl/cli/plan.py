@@ -1,7 +1,7 @@
 """Plan: what would happen to every landed file, and why, without doing it.
 
 Takes feeds, the landing directory, the ledger and Dagster's unfinished runs; prints one line per
-file. It asks the very functions that the sensors ask; what they decide does not belong here.
+file. It calls the same functions as the sensors; what they decide does not belong here.
 """
 
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ class PlannedFile:
 
     Attributes:
         feed: The feed.
-        partition_key: The partition, as far as the file name gives one.
+        partition_key: The partition, if the file name gives one.
         file: The file's name.
         state: How it compares with the ledger.
         next: What would happen: nothing, load, load later, wait, refuse, remove or keep.
-        reason: Why, where that needs saying.
-        run: The number of the run that would load it, from 1; None for none.
-        size_bytes: The file's size; None if it is gone or was passed over.
+        reason: Why, where that needs an explanation.
+        run: The number of the run that would load it, from 1; None if none would.
+        size_bytes: The file's size; None if it is gone or was skipped.
     """
 
     feed: str
@@ -54,14 +54,14 @@ def show_plan(feed_name: str | None, *, as_json: bool) -> int:
     """Print what would happen to every file.
 
     Args:
-        feed_name: The one feed to look at; None for all.
+        feed_name: The one feed to show; None for all.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0, or 2 if a feed could not be looked at.
+        0, or 2 if a feed could not be examined.
 
     Raises:
-        SettingError: A setting cannot be used.
+        SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
         WarehouseError: The database cannot be opened.
     """
@@ -135,7 +135,7 @@ def _plan(
 
 
 def _describe(step: Step, removal: Removal) -> tuple[str, str]:
-    """Give what happens to a file that wants no loading, and why."""
+    """Return what happens to a file that needs no loading, and why."""
     why = step.explain(removal)
     if step.action is Action.UNSETTLED:
         return "wait", why
@@ -145,7 +145,7 @@ def _describe(step: Step, removal: Removal) -> tuple[str, str]:
 
 
 def _read_cursor(instance: dg.DagsterInstance, sensor: dg.SensorDefinition) -> Cursor:
-    """Give what the feed's sensor remembers; nothing if it never ran."""
+    """Return the cursor of the feed's sensor; an empty one if it never ran."""
     for state in instance.all_instigator_state():
         if state.instigator_name == sensor.name:
             return Cursor.parse(getattr(state.instigator_data, "cursor", None))

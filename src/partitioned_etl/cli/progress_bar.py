@@ -1,6 +1,6 @@
-"""Progress bar: how far a batch of files is, on a terminal.
+"""Progress bar: how far a batch of files has progressed, on a terminal.
 
-Takes the progress that loads tell of; where standard error is no terminal, their log keeps it.
+Takes the progress that loads report; if standard error is not a terminal, it goes to their log.
 """
 
 import os
@@ -16,7 +16,7 @@ from partitioned_etl.ingest.progress import Progress
 
 
 class ProgressBars:
-    """One bar after the other: the files of a batch are checked, then loaded.
+    """One bar after another: the files of a batch are checked, then loaded.
 
     Args:
         terminal: Where the bars are drawn.
@@ -53,11 +53,11 @@ class ProgressBars:
 
 @contextmanager
 def show_progress() -> Iterator[None]:
-    """Show a bar for every batch of files that is loaded meanwhile, if there is a terminal."""
+    """Show a bar for every batch of files loaded meanwhile, if there is a terminal."""
     if not sys.stderr.isatty():
         yield
         return
-    # Dagster turns standard error away into a run's log, and would have the bars there.
+    # Dagster redirects standard error to a run's log, which would then contain the bars.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal:
         bars = ProgressBars(terminal)
         progress.listener = bars.show

@@ -1,6 +1,6 @@
 """Query: one SELECT on the database, which can neither change it nor leave it.
 
-Takes SQL; prints its rows. What keeps the statement in is `connect_read_only`.
+Takes SQL; prints its rows. `connect_read_only` sandboxes the statement.
 """
 
 import csv
@@ -29,14 +29,14 @@ def run_query(sql: str, form: Form) -> int:
     """Run a query and print its rows.
 
     Args:
-        sql: One statement that reads.
-        form: How to print the rows; a table is cut after `TABLE_ROWS`, and says so.
+        sql: One statement that only reads.
+        form: How to print the rows; a table is cut after `TABLE_ROWS` with a note.
 
     Returns:
         The exit code: 1 if DuckDB refused the statement.
 
     Raises:
-        WarehouseError: The database is not there or cannot be opened.
+        WarehouseError: The database does not exist or cannot be opened.
     """
     settings = read_settings()
     wait = settings.lock_wait_seconds
@@ -66,7 +66,7 @@ def _fetch_rows(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[object,
 
 
 def _print_rows(names: Sequence[str], rows: Iterator[tuple[object, ...]], form: Form) -> str:
-    """Print rows; give why they cannot be, if so."""
+    """Print rows; return why they cannot be printed, if so."""
     if form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
@@ -97,7 +97,7 @@ def _why_no_query(statements: Sequence[duckdb.Statement]) -> str:
 
 
 def _explain(error: duckdb.Error) -> str:
-    """Give DuckDB's reason as one sentence, without its drawing of the place."""
+    """Return DuckDB's reason as one sentence, without its marker of the position."""
     reason = str(error).partition("\n\nLINE ")[0]
     if "read-only mode" in reason:
         return "query only reads, and this statement would change the database"

@@ -1,6 +1,6 @@
 """Report: what every table holds after a sync, and why something is not loaded.
 
-Takes what each feed came to; prints it, and gives the exit code.
+Takes each feed's result; prints it, and returns the exit code.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,15 @@ _WAITS = "waits for its marker"
 
 @dataclass
 class FeedResult:
-    """What one feed came to.
+    """The result of one feed's sync.
 
     Attributes:
         pipeline: The feed's pipeline.
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
-        failures: What was to be done after the loads and failed, one sentence each.
-        reasons: Per partition key that a run was to load, why the run failed; empty if it did not.
+        failures: What failed after the loads, one sentence each.
+        reasons: Per partition key that a run was meant to load, why the run failed; empty if it did
+            not.
     """
 
     pipeline: FeedPipeline
@@ -46,13 +47,14 @@ def print_report(
     """Print what every table holds and why something is not loaded.
 
     Args:
-        results: What the feeds came to that could be tried.
-        errors: Why the others could not.
+        results: Results of the feeds that could be tried.
+        errors: Why the others could not be tried.
         settings: The settings.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0 if all that landed is loaded, or waits for its marker file; 1 otherwise.
+        0 if everything that landed is loaded or waits for its marker file and nothing failed; 1
+        otherwise.
     """
     rows: list[tuple[object, ...]] = []
     problems: list[str] = []

@@ -1,7 +1,7 @@
 """Status: what each feed's table holds, what waits to be loaded, and what was refused.
 
 Takes feeds, the landing directory and the ledger, which is only read; prints one line per feed.
-What would be done about it, `plan.py` tells.
+What would happen next belongs in `plan.py`.
 """
 
 import time
@@ -22,7 +22,7 @@ class Refusal:
     """A file that is refused.
 
     Attributes:
-        partition_key: The partition, as far as the file name gives one.
+        partition_key: The partition, if the file name gives one.
         file: The file's name.
         reason: Why.
     """
@@ -34,17 +34,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class FeedStatus:
-    """Where one feed stands.
+    """The status of one feed.
 
     Attributes:
         feed: The feed.
         table: Its table.
         partitions: How many partitions the table holds.
         rows: How many rows they hold.
-        last_load: When one was loaded last, in UTC; None for never.
-        waiting: How many files have landed and are not loaded, the refused ones aside.
-        oldest_waiting_seconds: For how long the oldest of them has waited; None if none does.
-        rejected_rows: How many rows of loaded files were put aside.
+        last_load: When one was last loaded, in UTC; None for never.
+        waiting: How many files have landed but are not loaded, not counting refused ones.
+        oldest_waiting_seconds: How long the oldest of them has waited; None if none is waiting.
+        rejected_rows: How many rows of loaded files were quarantined.
         refused: The files that are refused.
     """
 
@@ -60,17 +60,17 @@ class FeedStatus:
 
 
 def show_status(feed_name: str | None, *, as_json: bool) -> int:
-    """Print where the feeds stand.
+    """Print the status of the feeds.
 
     Args:
-        feed_name: The one feed to look at; None for all.
+        feed_name: The one feed to show; None for all.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0, or 2 if a feed could not be looked at.
+        0, or 2 if a feed could not be examined.
 
     Raises:
-        SettingError: A setting cannot be used.
+        SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
         WarehouseError: The database cannot be opened.
     """
@@ -102,7 +102,7 @@ def show_status(feed_name: str | None, *, as_json: bool) -> int:
 
 
 def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
-    """Say that a file is refused, and why, as one printable line."""
+    """Return one printable line that a file is refused, and why."""
     where = f"{feed_name}, partition {partition_key}" if partition_key else feed_name
     return show(f"refused: {where}: {reason}")
 

@@ -1,7 +1,7 @@
-"""Sync: bring every feed level with the landing directory through Dagster, without its daemon.
+"""Sync: bring every feed up to date with the landing directory via Dagster, without its daemon.
 
 It plans as the sensors do, executes the feeds' jobs in this process on the same Dagster instance as
-`dagster dev`, and refreshes what is made from them. What came of it is printed in `report.py`.
+`dagster dev`, and refreshes downstream assets. Next: `report.py` prints the result.
 """
 
 import os
@@ -45,30 +45,30 @@ from partitioned_etl.ingest.reconcile import Step, choose_files, find_removable
 from partitioned_etl.ingest.settings import Settings, read_settings
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Runs report by their events; what a person needs of them is printed here, as one line."""
+"""Runs report through their events; what a person needs to know is printed here, as one line."""
 
 
 def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
-    """Bring the feeds level and print what every table holds.
+    """Bring the feeds up to date and print what every table holds.
 
     Args:
         feed_name: The one feed to load; None for all.
-        as_json: Whether to print JSON instead of a table; what is done meanwhile then goes to
-            standard error.
+        as_json: Whether to print JSON instead of a table; progress messages then go to standard
+            error.
 
     Returns:
-        0 if all that landed is loaded, 1 if a file was refused or could not be loaded, 2 if a feed
-        could not be tried.
+        0 if everything that landed is loaded or waits for its marker file, 1 if a file was refused
+        or something failed, 2 if a feed could not be tried.
 
     Raises:
-        SettingError: A setting cannot be used.
+        SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
     """
     settings = read_settings()
     chosen = choose_pipelines(feed_name)
     results: list[FeedResult] = []
     errors: list[str] = []
-    # What of Dagster is in beta is no news to whoever calls this.
+    # Callers need not know which Dagster features are in beta.
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     with (
         open_instance() as instance,
@@ -83,7 +83,7 @@ def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
             except PartitionedEtlError as error:
                 errors.append(f"error: {error}")
                 if isinstance(error, WarehouseLockedError):
-                    # The other feeds are in the same database, and would wait as long each.
+                    # The other feeds share the database, and each would wait as long.
                     break
     code = print_report(results, errors, settings, as_json=as_json)
     return 2 if errors else code
@@ -94,10 +94,10 @@ def bring_level(
 ) -> FeedResult:
     """Load every file of a feed that is new or changed, through its job.
 
-    Files that are still settling, or that a run of the daemon is loading, are waited for.
+    It waits for files that are still settling or that a run of the daemon is loading.
 
     Args:
-        instance: The Dagster instance that gets partition keys and runs.
+        instance: The Dagster instance that records partition keys and runs.
         pipeline: The feed's pipeline.
         settings: The settings.
     """
@@ -139,7 +139,7 @@ def bring_level(
         click.echo(f"{pipeline.reconciliation.job.name}: removing what has no file any more")
         run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
         later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
-        # A dynamic key goes with its partition, and nothing can be made of it any more.
+        # A dynamic key is removed with its partition, and can no longer be refreshed.
         known = list_partition_keys(pipeline.partitions_def, instance)
         plan = plan_pipeline(pipeline, settings)
     if made := pipeline.refresh:
@@ -175,7 +175,7 @@ def _execute(
     known: list[str],
     settings: Settings,
 ) -> list[tuple[list[str], dg.ExecuteInProcessResult]]:
-    """Execute a job for partition keys, and give the runs, each with its keys."""
+    """Execute a job for partition keys, and return the runs, each with its keys."""
     partitions_def = pipeline.partitions_def
     dynamic = find_dynamic(partitions_def)
     if dynamic and dynamic.name:
@@ -212,7 +212,7 @@ def _execute_job(
             )
             raise_interrupt()
     except KeyboardInterrupt:
-        # A run that was made and never started would keep its partitions from everyone else.
+        # A run that was created but never started would keep its partitions from all others.
         run = instance.get_run_by_id(run_id)
         if run and not run.is_finished:
             instance.report_run_failed(run, "The run was interrupted on the command line.")
