@@ -1,4 +1,4 @@
-"""`python -m partitioned_etl`: the command line where the command itself is not on the path."""
+"""`python -m partitioned_etl`: the command line, for when the command itself is not on the path."""
 
 from partitioned_etl.cli.main import commands
 

@@ -1,6 +1,6 @@
-"""The single `Definitions` object: it puts together what `defs/` declares.
+"""The single `Definitions` object, which combines what `defs/` declares.
 
-A module of `defs/` is a feed in Python, a folder of it is what Dagster's components make of its
+A module in `defs/` is a feed in Python; a folder is what Dagster's components build from its
 `defs.yaml`.
 """
 
@@ -41,7 +41,7 @@ pipelines = [*_in_python, *(component.pipeline for component in _declared_in_yam
 check_feeds_are_apart([pipeline.feed for pipeline in pipelines])
 
 with tell_mistakes(), warnings.catch_warnings():
-    # Dagster marks what it makes of a YAML file by parameters of its own that are in beta.
+    # Dagster marks what it builds from a YAML file with parameters that are themselves in beta.
     warnings.simplefilter("ignore", dg.BetaWarning)
     _of_yaml = [_components.build_defs(folder) for folder in _in_yaml]
 

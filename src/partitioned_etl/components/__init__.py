@@ -1,3 +1,3 @@
-"""Feeds without Python: components that a `defs.yaml` below `defs/` makes feeds of."""
+"""Feeds without Python: components that turn a `defs.yaml` below `defs/` into a feed."""
 
 from partitioned_etl.components.file_feed import FileFeed as FileFeed

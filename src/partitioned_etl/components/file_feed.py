@@ -1,7 +1,8 @@
 """FileFeed: a feed declared in a `defs.yaml`, without Python.
 
-Takes the attributes of the YAML file; gives the same pipeline that a module of `defs/` builds, by
-the same function. It holds names and values; what a feed does belongs in `builders/` and `ingest/`.
+Takes the attributes of the YAML file; returns the same pipeline as a module of `defs/`, built by
+the same function. It only holds names and values; what a feed does belongs in `builders/` and
+`ingest/`.
 """
 
 import re
@@ -58,22 +59,22 @@ class Schedule(dg.Model):
 
 
 def _says(description: str) -> dg.Resolver:
-    """Describe an attribute where `dg` and editors show it."""
+    """Return a resolver with the description that `dg` and editors show for an attribute."""
     return dg.Resolver(_render, inject_before_resolve=False, description=description)
 
 
 def _render(context: dg.ResolutionContext, value: Any) -> Any:
-    """Render the templates in a value, and leave every other text as it is written.
+    """Render the templates in a value, and leave every other text as written.
 
-    Dagster's own way takes each text for a template that gives a value of Python: the key "101"
-    would be a number. It also leaves out what lies in a model.
+    Dagster itself treats each text as a template that yields a Python value: the key "101" would be
+    a number. It also ignores texts inside a model.
     """
     if isinstance(value, str):
         if "{{" not in value:
             return value
         rendered = context.resolve_value(value)
         is_number = isinstance(rendered, int | float) and not isinstance(rendered, bool)
-        # What follows an equals sign stays a text: 1.10 is not 1.1.
+        # A text after an equals sign stays a text: 1.10 is not 1.1.
         return context.resolve_value(f"={value}")[1:] if is_number else rendered
     if isinstance(value, BaseModel):
         parts = {name: getattr(value, name) for name in value.model_fields_set}
@@ -256,7 +257,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
 
     @classmethod
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> "FileFeed":
-        """Make the component of its YAML, and name file and line if its feed is refused."""
+        """Build the component from its YAML; if its feed is invalid, report file and line."""
         try:
             feed = super().resolve_from_model(context, model)
             assert feed.pipeline
@@ -271,7 +272,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         raise FeedDefinitionError(f"{_find_line(context, attribute)}: {reason}")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """Give the pipeline to Dagster."""
+        """Return the pipeline's Dagster definitions."""
         return self.pipeline.to_definitions()
 
     @cached_property
@@ -353,11 +354,11 @@ _SPOKEN_OF: Mapping[str, str] = {
     "CSV": "csv",
     "zone": "timezone",
 }
-"""What the sentences of a feed call an attribute, where it is not the attribute's name."""
+"""Words in a feed's error messages that stand for an attribute of another name."""
 
 
 def _name_attribute(model: BaseModel, sentence: str) -> tuple[str, ...]:
-    """Tell which given attribute a refusal is about: by the value it quotes, or by its name."""
+    """Return which given attribute an error concerns, by the value it quotes or by its name."""
     given = {name: getattr(model, name) for name in model.model_fields_set}
     quoted = re.findall(r"""['"](.+?)['"]""", sentence)
     words = re.findall(r"\w+", re.sub(r"^feed .*?: ", "", sentence))
@@ -371,7 +372,7 @@ def _name_attribute(model: BaseModel, sentence: str) -> tuple[str, ...]:
 
 
 def _find_line(context: dg.ResolutionContext, attribute: tuple[Any, ...]) -> str:
-    """Give file and line of an attribute, or of the nearest one that the file has."""
+    """Return file and line of an attribute, or of the nearest one in the file."""
     tree = context.source_position_tree
     if tree is None:
         return "attributes"

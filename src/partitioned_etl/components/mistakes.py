@@ -1,6 +1,6 @@
 """Mistakes: what is wrong in a `defs.yaml`, as one sentence with file and line.
 
-Dagster answers a mistake with the tree of all components, and the reason as the cause of that.
+Dagster reports a mistake as the tree of all components, with the reason as its cause.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from partitioned_etl.ingest.errors import FeedDefinitionError
 
 @contextmanager
 def tell_mistakes() -> Iterator[None]:
-    """Let a mistake in a `defs.yaml` be told by its reason; whatever else is raised stays.
+    """Raise a mistake in a `defs.yaml` with its reason alone; other errors pass unchanged.
 
     Raises:
         FeedDefinitionError: A `defs.yaml` cannot be loaded.

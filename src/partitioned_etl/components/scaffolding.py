@@ -1,7 +1,7 @@
 """Scaffolding: what `dg scaffold defs partitioned_etl.components.FileFeed my_feed` writes.
 
-Takes the folder that `dg` has made below `defs/`; gives a commented `defs.yaml` in it that loads as
-it is. What the attributes mean is said in `file_feed.py`.
+Takes the folder that `dg` has created below `defs/`; writes a commented `defs.yaml` into it that
+loads as it is. What the attributes mean belongs in `file_feed.py`.
 """
 
 import re
@@ -46,10 +46,10 @@ class FileFeedScaffolder(dg.Scaffolder):
         """Write the example, named after its folder.
 
         Args:
-            request: Where to write, and under which type name.
+            request: Where to write, and for which component type.
 
         Raises:
-            FeedDefinitionError: Python is asked for.
+            FeedDefinitionError: Python was requested.
         """
         if request.scaffold_format != "yaml":
             raise FeedDefinitionError("a feed in Python is a module of defs/, not a component")
