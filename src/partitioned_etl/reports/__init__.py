@@ -1,1 +1,1 @@
-"""Pictures and pages for people, made from what `ingest` tells; nothing here knows of Dagster."""
+"""Pictures, pages and messages for people, made from what `ingest` reports; no Dagster here."""

@@ -1,7 +1,7 @@
-"""Alerts: one sentence to the people who answer for a feed, by webhook and by e-mail.
+"""Alerts: one sentence to the people responsible for a feed, by webhook and by e-mail.
 
-Takes an alert and the settings; sends it where the settings say, which by default is nowhere. What
-is worth an alert is decided in `builders/alerts.py`.
+Takes an alert and the settings; sends it to the configured recipients, by default none. What
+deserves an alert is decided in `builders/alerts.py`.
 """
 
 import json
@@ -20,13 +20,13 @@ _SMTP_PORT = 25
 
 @dataclass(frozen=True)
 class Alert:
-    """What people are told.
+    """A message to people.
 
     Attributes:
-        feed: Name of the feed; empty if it is about none.
-        partitions: The partition keys that it is about.
+        feed: Name of the feed; empty if it concerns none.
+        partitions: The partition keys that it concerns.
         reason: What is wrong, in plain words.
-        url: Where to read more; empty if there is nothing.
+        url: Where to read more; empty if nowhere.
     """
 
     feed: str
@@ -36,7 +36,7 @@ class Alert:
 
     @property
     def sentence(self) -> str:
-        """All of it in one sentence, in which no key can break a line."""
+        """The alert as one sentence; no key in it can break the line."""
         named = ", ".join(self.partitions[:_MOST_NAMED])
         more = len(self.partitions) - _MOST_NAMED
         keys = f"{named} and {more} more" if more > 0 else named
@@ -47,20 +47,20 @@ class Alert:
 
 
 def is_alerting(settings: Settings) -> bool:
-    """Tell whether the settings name anybody to alert."""
+    """Return whether the settings name any recipient."""
     return bool(settings.alert_webhook_url or settings.alert_email_to)
 
 
 def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> bool:
-    """Send an alert by every way that is set. A way that fails is logged and breaks nothing.
+    """Send an alert through every configured channel; a failure is logged and affects no other.
 
     Args:
-        alert: What to say.
-        settings: Where to.
-        log: Where a failure is told.
+        alert: The message.
+        settings: The settings, which name the recipients.
+        log: Where a failure is logged.
 
     Returns:
-        Whether it was delivered by any of them.
+        Whether any channel delivered it.
     """
     delivered = False
     ways = {
@@ -80,7 +80,7 @@ def send_alert(alert: Alert, settings: Settings, log: logging.Logger) -> bool:
 
 
 def _post(alert: Alert, settings: Settings) -> None:
-    # Every process of the code location loads this module, and few post anything.
+    # Every process of the code location imports this module; few post anything.
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 

@@ -1,7 +1,7 @@
-"""Arrivals calendar: what came, came late, was refused or is missing, as a picture and a page.
+"""Arrivals calendar: what arrived, was late, was refused or is missing, as a picture and a page.
 
-Takes the arrivals of each feed, from `ingest/arrivals.py`; gives a PNG image and an HTML page that
-needs nothing but itself. When it is drawn, `builders/arrivals.py` says.
+Takes the arrivals of each feed, from `ingest/arrivals.py`; returns a PNG image and a self-contained
+HTML page. When to draw it is decided in `builders/arrivals.py`.
 """
 
 import io
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_ROWS = 6
-"""How many months of a feed are shown, or years of a monthly one: the latest that have any."""
+"""How many months of a feed are shown, or years of a monthly one: the latest with arrivals."""
 MOST_NAMED = 500
 _COLORS = {
     ArrivalStatus.LOADED: "#4a9c6d",
@@ -34,11 +34,11 @@ _WORST = list(ArrivalStatus)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 Cell = tuple[str, int]
-"""Row of the calendar, and column, counted from 1."""
+"""A cell of the calendar: its row's label, and its column, counted from 1."""
 
 
 def draw_calendar(arrivals: Mapping[str, Sequence[Arrival]], feeds: Sequence[Feed]) -> bytes:
-    """Draw one calendar per feed: a line per month and a cell per day, or a year and its months.
+    """Draw one calendar per feed: months by days, or years by months for a monthly feed.
 
     Args:
         arrivals: The arrivals of each feed, by its name.
@@ -47,7 +47,7 @@ def draw_calendar(arrivals: Mapping[str, Sequence[Arrival]], feeds: Sequence[Fee
     Returns:
         A PNG image.
     """
-    # Imported where it is needed: the code location is loaded often, and drawn seldom.
+    # Imported where needed: the code location is loaded often, the calendar drawn rarely.
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -74,12 +74,12 @@ def draw_calendar(arrivals: Mapping[str, Sequence[Arrival]], feeds: Sequence[Fee
 
 
 def write_page(image: bytes, arrivals: Mapping[str, Sequence[Arrival]], drawn_at: datetime) -> str:
-    """Write an HTML page with the picture, and below it every partition that is not simply loaded.
+    """Return an HTML page with the picture and, below it, every partition not simply loaded.
 
     Args:
         image: The picture, PNG.
         arrivals: The arrivals of each feed, by its name.
-        drawn_at: When they were looked up, UTC.
+        drawn_at: When they were determined, UTC.
     """
     told = [
         (arrival.day, name, arrival)
@@ -118,7 +118,7 @@ td, th {{ text-align: left; padding: 0.2em 1em 0.2em 0; vertical-align: top }}
 
 
 def data_uri(image: bytes) -> str:
-    """Give a PNG image as an address that holds it."""
+    """Return a PNG image as a data URI."""
     return f"data:image/png;base64,{b64encode(image).decode()}"
 
 
