@@ -1,1 +1,1 @@
-"""What ships: one file per feed, its partitions, and the resources that all share."""
+"""What ships: one module or folder per feed, the partitions, and the resources that all share."""

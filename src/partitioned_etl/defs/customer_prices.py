@@ -1,4 +1,4 @@
-"""Customer prices: one file a customer, `customers/acme.csv`, any name at any time."""
+"""Customer prices: one file per customer, `customers/acme.csv`, any name at any time."""
 
 from partitioned_etl.builders.archives import build_archive
 from partitioned_etl.builders.pipelines import build_pipeline

@@ -1,4 +1,4 @@
-"""Daily prices: one file a day, `daily/2018-01-22.csv`, into table `raw_partition_data`."""
+"""Daily prices: one file per day, `daily/2018-01-22.csv`, into table `raw_partition_data`."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Monthly orders: one file a month, `monthly/2018-01.csv`, and the roll-up of orders per status."""
+"""Monthly orders: one file per month, `monthly/2018-01.csv`, and the order counts per status."""
 
 import dagster as dg
 

@@ -1,8 +1,8 @@
 """Partition definitions: the daily and the monthly window, and the customers.
 
-They belong here and not to a feed's file, because several assets, and other projects, share them.
-All are in UTC. A day or a month gets its partition when it begins, because its file may land
-before it is over.
+They belong here and not in a feed's module, because several assets, and other projects, share them.
+All are in UTC. A day or month gets its partition when it begins, because its file may land before
+it ends.
 """
 
 import dagster as dg
