@@ -27,7 +27,8 @@ from partitioned_etl.ingest.opening import (
     list_changed_while_read,
 )
 from partitioned_etl.ingest.progress import Progress
-from partitioned_etl.ingest.row_by_row import delete_rejected_rows, insert_good_rows
+from partitioned_etl.ingest.rejected_rows import delete_rejected_rows
+from partitioned_etl.ingest.row_by_row import insert_good_rows
 from partitioned_etl.ingest.statements import count_rows_sql, delete_sql, insert_sql
 
 _STATEMENT_BYTES = 64 << 20

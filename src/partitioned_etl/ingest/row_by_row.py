@@ -20,7 +20,6 @@ from partitioned_etl.ingest.contract import MAX_PROBLEMS
 from partitioned_etl.ingest.errors import ContractError
 from partitioned_etl.ingest.feed import (
     PARTITION_KEY_COLUMN,
-    REJECTED_ROWS_TABLE,
     SOURCE_FILE_COLUMN,
     Feed,
 )
@@ -35,6 +34,7 @@ from partitioned_etl.ingest.opening import (
 )
 from partitioned_etl.ingest.progress import Progress
 from partitioned_etl.ingest.records import CsvRecord, Problem, Record, read_records
+from partitioned_etl.ingest.rejected_rows import BadRow, insert_rejected_rows
 from partitioned_etl.ingest.statements import (
     IS_BAD_SQL,
     KEPT,
@@ -49,15 +49,6 @@ BATCH_CHARS = 4_000_000
 _LINE = internal_identifier("line in the file")
 _TEXT = internal_identifier("text of the row")
 _Row = CsvRecord | JsonRecord
-_REJECTED_COLUMNS = {
-    "feed": "VARCHAR",
-    "partition_key": "VARCHAR",
-    "source_file": "VARCHAR",
-    "line": "BIGINT",
-    "column_name": "VARCHAR",
-    "reason": "VARCHAR",
-    "raw_line": "VARCHAR",
-}
 
 
 @dataclass
@@ -77,41 +68,13 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class _BadRow:
-    record: Record
-    problems: Sequence[Problem]
-
-
-@dataclass(frozen=True)
 class _Batch:
     """Rows, the bad ones among them, and a relation of all well-formed ones, if there are any."""
 
     row_count: int
-    bad_rows: list[_BadRow]
+    bad_rows: list[BadRow]
     judged: str = ""
     bound: Sequence[object] = ()
-
-
-def create_rejected_rows(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create table `rejected_rows` if it does not exist."""
-    columns = ", ".join(f"{name} {kind}" for name, kind in _REJECTED_COLUMNS.items())
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {REJECTED_ROWS_TABLE} ({columns})")
-
-
-def delete_rejected_rows(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, keys: Sequence[str]
-) -> None:
-    """Delete the rows of partitions in `rejected_rows`."""
-    connection.execute(
-        f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ? "
-        "AND partition_key IN (SELECT unnest(CAST(? AS VARCHAR[])))",
-        [feed.name, list(keys)],
-    )
-
-
-def forget_rejected_rows(connection: duckdb.DuckDBPyConnection, feed: Feed) -> None:
-    """Delete a feed's rows in `rejected_rows`, because its table is new."""
-    connection.execute(f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ?", [feed.name])
 
 
 def judge_rows(
@@ -187,34 +150,11 @@ def insert_good_rows(
                 f"WHERE NOT {IS_BAD_SQL} ORDER BY {_LINE}",
                 batch.bound,
             )
-        _insert_rejected(connection, feed, file, batch.bad_rows)
+        insert_rejected_rows(connection, feed, file, batch.bad_rows)
         rejected += len(batch.bad_rows)
         if rejected > most_bad_rows:
             break
     return rejected
-
-
-def _insert_rejected(
-    connection: duckdb.DuckDBPyConnection, feed: Feed, file: LandedFile, bad_rows: list[_BadRow]
-) -> None:
-    if not bad_rows:
-        return
-    unnested = ", ".join(
-        f"unnest(CAST(? AS {kind}[]))" for kind in list(_REJECTED_COLUMNS.values())[3:]
-    )
-    rows = [
-        (
-            row.record.line,
-            row.problems[0].column,
-            "; ".join([row.problems[0].full_reason, *(other.what for other in row.problems[1:])]),
-            row.record.line_text,
-        )
-        for row in bad_rows
-    ]
-    connection.execute(
-        f"INSERT INTO {REJECTED_ROWS_TABLE} SELECT ?, ?, ?, {unnested}",
-        [feed.name, file.partition_key, file.name, *map(list, zip(*rows, strict=True))],
-    )
 
 
 def _read_batches(
@@ -253,7 +193,7 @@ def _judge_batch(
     header: Sequence[str],
     batch: Sequence[_Row],
 ) -> _Batch:
-    bad = [_BadRow(record, [record.problem]) for record in batch if record.problem]
+    bad = [BadRow(record, [record.problem]) for record in batch if record.problem]
     by_line = {record.line: record for record in batch if not record.problem}
     if not by_line:
         return _Batch(len(batch), bad)
@@ -264,7 +204,7 @@ def _judge_batch(
         f"SELECT {_LINE}, {VALID}, {KEPT} FROM {judged} WHERE {IS_BAD_SQL}", bound
     ).fetchall()
     bad += [
-        _BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
+        BadRow(by_line[line], _problems_of_row(feed, line, valid, kept))
         for line, valid, kept in found
     ]
     bad.sort(key=lambda row: row.record.line)
@@ -322,7 +262,7 @@ def _read_batches_of_values(
         if not counted[0][0]:
             return
         bad = [
-            _BadRow(Record(row, text, None), _problems_of_row(feed, row, valid, kept, "row"))
+            BadRow(Record(row, text, None), _problems_of_row(feed, row, valid, kept, "row"))
             for row, text, valid, kept in found
         ]
         yield _Batch(counted[0][0], bad, judged, of_batch)

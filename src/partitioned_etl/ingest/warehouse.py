@@ -7,7 +7,8 @@ remove, in `reconcile.py`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 import duckdb
@@ -45,7 +46,7 @@ from partitioned_etl.ingest.loading import (
 from partitioned_etl.ingest.opening import is_compressed, list_changed_while_read
 from partitioned_etl.ingest.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.ingest.progress import Progress
-from partitioned_etl.ingest.row_by_row import (
+from partitioned_etl.ingest.rejected_rows import (
     create_rejected_rows,
     delete_rejected_rows,
     forget_rejected_rows,
@@ -105,14 +106,16 @@ def replace_partitions(
             outcomes[file.partition_key] = Outcome.changed(file, str(error))
         progress.done("checked", file)
     retry_on_conflict(lambda: _prepare_tables(connection, feed), log)
+    # Each turn ends with all pending files loaded, with fewer of them, or with some marked to be
+    # read another way, which happens to a file at most twice.
     while pending:
         outcomes |= judge_texts(connection, feed, pending, log)
         pending = [candidate for candidate in pending if candidate.key not in outcomes]
-        stopped = _load_or_explain(connection, feed, pending, run_id, log)
-        if stopped is None:
+        attempt = _try_to_load(connection, feed, pending, run_id, log)
+        if attempt.is_loaded:
             outcomes |= _report_loaded(connection, feed, pending, log)
             break
-        outcomes |= stopped
+        outcomes |= attempt.outcomes
         pending = [candidate for candidate in pending if candidate.key not in outcomes]
     retry_on_conflict(
         lambda: _record_rejected(connection, feed, list(outcomes.values()), run_id), log
@@ -150,35 +153,46 @@ def _survey(feed: Feed, file: LandedFile, progress: Progress) -> Candidate:
     return Candidate(file, survey, is_row_by_row=not feed.format.is_read_at_once)
 
 
-def _load_or_explain(
+@dataclass(frozen=True)
+class _Attempt:
+    """How an attempt to load all candidates in one transaction ended.
+
+    Attributes:
+        is_loaded: Whether all of them are loaded; otherwise none is.
+        outcomes: The files that prevented it, by partition key. If there are none, some candidates
+            are now marked to be read another way.
+    """
+
+    is_loaded: bool = False
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+
+
+def _try_to_load(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
     candidates: Sequence[Candidate],
     run_id: str,
     log: logging.Logger,
-) -> dict[str, Outcome] | None:
-    """Load all candidates and return None, or load none and return the outcome of those at fault.
-
-    An empty result means that some candidates must be loaded in another way.
-    """
+) -> _Attempt:
+    """Load all candidates, or none and find out why."""
     if not candidates:
-        return None
+        return _Attempt(is_loaded=True)
     files = [candidate.file for candidate in candidates]
     try:
         retry_on_conflict(lambda: load_candidates(connection, feed, candidates, run_id, log), log)
     except NotPlainError:
-        return {}
+        return _Attempt()
     except FilesChangedError as error:
-        return outcomes_of_changed(error.files)
+        return _Attempt(outcomes=outcomes_of_changed(error.files))
     except LandedFileError:
-        return outcomes_of_changed(list_changed_while_read(files) or files)
+        return _Attempt(outcomes=outcomes_of_changed(list_changed_while_read(files) or files))
     except (duckdb.Error, FileAtFaultError) as error:
         if changed := list_changed_while_read(files):
-            return outcomes_of_changed(changed)
+            return _Attempt(outcomes=outcomes_of_changed(changed))
         if not isinstance(error, (*FILE_FAULTS, FileAtFaultError)):
             raise
-        return explain(connection, feed, candidates, error, log)
-    return None
+        return _Attempt(outcomes=explain(connection, feed, candidates, error, log))
+    return _Attempt(is_loaded=True)
 
 
 def _report_loaded(
