@@ -242,6 +242,10 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
             {"row_rules": (RowRule(name="r", column="b", expression="true", reason=""),)},
             "rule r is about column b",
         ),
+        ({"timezone": "Mars/Base"}, "timezone 'Mars/Base' is not the IANA name of a time zone"),
+        ({"timezone": "America"}, "timezone 'America' is not the IANA name"),
+        ({"timezone": "../UTC"}, "timezone '../UTC' is not the IANA name"),
+        ({"timezone": "Asia/Tokyo"}, "timezone: only a file with a date is in a time zone"),
         ({"column_descriptions": {"b": "Not there."}}, "column_descriptions: there is no column b"),
     ],
 )

@@ -71,7 +71,8 @@ def feed_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
                 asset=asset,
                 description=(
                     f"No file that was due in the last {LATE_FOR.days} days is missing or came "
-                    f"late. It is due {feed.due_after} (h:mm:ss) after its period, in UTC."
+                    f"late. It is due {feed.due_after} (h:mm:ss) after its period ends in "
+                    f"{feed.timezone}."
                 ),
             )
         )

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import product
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 from sqlalchemy.exc import IntegrityError
@@ -29,21 +28,18 @@ def build_partitions_def(
     *,
     start: date | str | None = None,
     end: date | str | None = None,
-    timezone: str = "UTC",
     keys: Sequence[str] = (),
     dynamic_name: str | None = None,
 ) -> dg.PartitionsDefinition:
     """Build the partitions that a feed's partitioning calls for.
 
-    An hour, a day, a week or a month gets its partition when it begins, because its file may land
-    before it is over.
+    An hour, a day, a week or a month gets its partition when it begins in the feed's time zone,
+    because its file may land before it is over.
 
     Args:
         feed: The feed.
         start: First moment of a dated feed's window, as a date or in ISO 8601.
         end: First moment after it; None for "until now".
-        timezone: The time zone that the dates of a dated feed are in. An hour that it has twice,
-            when clocks are set back, is the first of the two.
         keys: The names that a static feed takes; for a two-dimensional feed, makes names static.
         dynamic_name: Under which name Dagster registers new names; by default the feed's.
 
@@ -60,15 +56,15 @@ def build_partitions_def(
     is_dynamic = not is_static and (is_two or not partitioning.is_dated)
     require(start or not partitioning.is_dated, f"{partitioning} partitions need a start")
     require(
-        partitioning.is_dated or not (start or end or timezone != "UTC"),
-        f"{partitioning} partitions have no start, end or timezone",
+        partitioning.is_dated or not (start or end),
+        f"{partitioning} partitions have no start or end",
     )
     require(keys or not is_static, "static partitions need keys")
     require(is_static or not keys, f"{partitioning} partitions have no keys")
     require(is_dynamic or not dynamic_name, "only names that are not listed have a dynamic_name")
     require(len(set(keys)) == len(keys), "the keys of static partitions are there once each")
 
-    dates = _build_window(feed, start, end, timezone) if partitioning.is_dated else None
+    dates = _build_window(feed, start, end) if partitioning.is_dated else None
     names = None
     if is_dynamic:
         names = dg.DynamicPartitionsDefinition(name=dynamic_name or feed.name)
@@ -91,17 +87,16 @@ def _check_names(feed: Feed, keys: Iterable[str]) -> None:
 
 
 def _build_window(
-    feed: Feed, start: date | str | None, end: date | str | None, timezone: str
+    feed: Feed, start: date | str | None, end: date | str | None
 ) -> dg.TimeWindowPartitionsDefinition:
     try:
-        ZoneInfo(timezone)
         window = {
             "start_date": _parse_moment(start),
             "end_date": _parse_moment(end) if end else None,
             "end_offset": 0 if end else 1,
-            "timezone": timezone,
+            "timezone": feed.timezone,
         }
-    except (ValueError, ZoneInfoNotFoundError) as error:
+    except ValueError as error:
         raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
     match feed.partitioning:
         case Partitioning.HOURLY:
@@ -187,8 +182,8 @@ def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) ->
     """Make sure that the partitions have the keys that a feed's file names stand for.
 
     Raises:
-        FeedDefinitionError: One has names and dates and the other has not, or Dagster spells the
-            date before the name.
+        FeedDefinitionError: One has names and dates and the other has not, Dagster spells the date
+            before the name, or the dates are in another time zone.
     """
     is_two = isinstance(partitions_def, dg.MultiPartitionsDefinition)
     is_dated = [
@@ -200,6 +195,12 @@ def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) ->
             "with a folder needs two dimensions, the alphabetically first for the names and the "
             "other for the dates"
         )
+    for one in _dimensions(partitions_def):
+        if isinstance(one, dg.TimeWindowPartitionsDefinition) and one.timezone != feed.timezone:
+            raise FeedDefinitionError(
+                f"feed {feed.name}: its partitions are in {one.timezone}, and the feed in "
+                f"{feed.timezone}"
+            )
 
 
 def find_dynamic(

@@ -138,7 +138,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str | None, _says("First day that has no partition any more. Default: no end.")
     ] = None
     timezone: Annotated[
-        str, _says("IANA name of the time zone in which days and months begin. Default: UTC.")
+        str, _says("IANA name of the time zone of the dates in the file names. Default: UTC.")
     ] = "UTC"
     dynamic_name: Annotated[
         str | None, _says("Name of the partitions of `{key}` files. Default: the feed's name.")
@@ -202,8 +202,8 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     due_after_hours: Annotated[
         float | None,
         _says(
-            "How long after its hour, day, week or month, in UTC, a file is due: 7 for 07:00 of "
-            "the next day; less than 672. Default: at no time."
+            "How long after its hour, day, week or month, in `timezone`, a file is due: 7 for "
+            "07:00 of the next day; less than 672. Default: at no time."
         ),
     ] = None
     short_below_percent: Annotated[
@@ -294,6 +294,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             table=self.table or self.name,
             format=self._format,
             partitioning=self.partitioning,
+            timezone=self.timezone,
             row_rules=tuple(RowRule(**rule.model_dump()) for rule in self.row_rules),
             key_pattern=self.key_pattern,
             non_finite_columns=tuple(self.non_finite_columns),
@@ -332,7 +333,6 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
                 self.feed,
                 start=self.start,
                 end=self.end,
-                timezone=self.timezone,
                 keys=self.keys,
                 dynamic_name=self.dynamic_name,
             ),

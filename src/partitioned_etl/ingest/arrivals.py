@@ -190,7 +190,7 @@ def _why_late(feed: Feed, partition_key: str, came: datetime) -> str:
 
 def _day_of(feed: Feed, partition_key: str, moment: datetime) -> date:
     window = feed.window_of(partition_key)
-    return window[0].date() if window else moment.date()
+    return window[0].astimezone(feed.zone).date() if window else moment.date()
 
 
 def _minute(moment: datetime) -> str:

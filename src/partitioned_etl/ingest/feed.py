@@ -7,10 +7,11 @@ feed's folder. Reading a file, SQL and Dagster do not belong here.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.file_names import (
@@ -85,6 +86,7 @@ class Feed:
             weekly, and is the week's Monday; a `{key}` static.
             With a folder it is about the date; the names are dynamic, or static, by the partitions
             that the feed is given.
+        timezone: IANA name of the time zone of the dates in the file names.
         format: What the files are: CSV in a dialect, JSON lines or Parquet.
         row_rules: What must hold for every row.
         key_pattern: Regular expression for the names that the feed accepts for `{key}`.
@@ -99,9 +101,9 @@ class Feed:
         bad_rows: What becomes of a file with rows that break the contract.
         max_rejected_rows: With quarantine: a file with more bad rows than this is refused.
         max_rejected_percent: With quarantine: so is one with a larger share, 0 to 100.
-        due_after: How long after the end of a partition's hour, day, week or month, in UTC, its
-            file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may come at any
-            time.
+        due_after: How long after the end of a partition's hour, day, week or month, in `timezone`,
+            its file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may come at
+            any time.
         short_below_percent: A partition with fewer rows than this share of the usual number is
             pointed out; 0 for none. The usual number is the median of the partitions before it.
         description: What the files are and who sends them, in plain words.
@@ -117,6 +119,7 @@ class Feed:
     columns: Mapping[str, str]
     table: str
     partitioning: Partitioning | str | None = None
+    timezone: str = "UTC"
     format: Format = CSV
     row_rules: tuple[RowRule, ...] = ()
     key_pattern: str = _DEFAULT_KEY_PATTERN
@@ -149,6 +152,7 @@ class Feed:
                 f"but its partitioning is {partitioning}"
             )
         object.__setattr__(self, "partitioning", partitioning)
+        self._check_timezone()
         self._check_columns()
         if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
             raise self._wrong(f"table {self.table} is one of this package's own")
@@ -166,6 +170,15 @@ class Feed:
                 raise self._wrong("due_after is a time of 0 to 28 days after a period ends")
         if not 0 <= self.short_below_percent <= 100:
             raise self._wrong("short_below_percent is a share of 0 to 100")
+
+    def _check_timezone(self) -> None:
+        try:
+            assert self.zone
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            reason = f"timezone {self.timezone!r} is not the IANA name of a time zone"
+            raise self._wrong(reason) from None
+        if self.timezone != "UTC" and not self._partitioning.is_dated:
+            raise self._wrong("timezone: only a file with a date is in a time zone")
 
     def _check_columns(self) -> None:
         names = [name.casefold() for name in self.columns]
@@ -208,22 +221,27 @@ class Feed:
     def _key_regex(self) -> re.Pattern[str]:
         return re.compile(self.key_pattern)
 
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The time zone of the dates in the file names."""
+        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
+
     @property
     def is_series(self) -> bool:
         """Whether there is one partition for each hour, day, week or month, and no other."""
         return self._partitioning.is_dated and not self.file_names.has_folder
 
     def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
-        """Give begin and end, in UTC, of what a partition key stands for; None if for no time.
+        """Return begin and end, in UTC, of what a partition key stands for; None if for no time.
 
-        Nor does a key that no file name stands for: one of an earlier partitioning of the feed, or
-        the second of the two hours that Dagster has when clocks are set back.
+        There is none for a key that no file name stands for, either: one of an earlier partitioning
+        of the feed, or the second of the two hours that Dagster has when clocks are set back.
         """
         partitioning = self._partitioning
         date_key = partition_key.rpartition(KEY_SEPARATOR)[2]
         if not partitioning.is_dated or not is_date_key(date_key, partitioning):
             return None
-        return window_of(date_key, partitioning)
+        return window_of(date_key, partitioning, self.zone)
 
     @cached_property
     def contract_fingerprint(self) -> str:
