@@ -184,6 +184,31 @@ def test_only_what_was_due_lately_is_called_late_or_missing() -> None:
     assert list_unpunctual(PRICES, ledger, listing, expected, NOW) == {}
 
 
+def test_a_file_that_is_due_and_cannot_be_loaded_is_not_on_time() -> None:
+    """One without its marker, and two for one partition; not where rows are loaded already."""
+    listing = landed("2024-03-07", "2024-03-08")
+    file = listing.files["2024-03-07"]._replace(lacks_marker=True)
+    listing.files["2024-03-07"] = file
+    two = "several files stand for one partition key"
+    listing.refused += [
+        PassedOver(f"{key}.csv.gz", two, key) for key in ("2024-03-05", "2024-03-06", "2024-03-10")
+    ]
+    came = datetime(2024, 3, 7, 6, tzinfo=UTC)
+    ledger = {
+        "2024-03-06": loaded(DUE_AT_SEVEN, "2024-03-06", came),
+        "2024-03-08": loaded(DUE_AT_SEVEN, "2024-03-08", came)._replace(
+            status=LoadStatus.REJECTED, error="wrong", loaded_at=None
+        ),
+    }
+    expected = [f"2024-03-{day:02d}" for day in (5, 6, 7, 8, 10)]
+    assert list_unpunctual(DUE_AT_SEVEN, ledger, listing, expected, NOW) == {
+        "2024-03-05": f"2024-03-05.csv.gz: {two}",
+        "2024-03-07": (
+            "2024-03-07.csv: its marker file has not landed; it was due at 2024-03-08 07:00 UTC"
+        ),
+    }
+
+
 def test_a_partition_with_far_fewer_rows_than_those_before_is_short() -> None:
     def ledger(*counts: int) -> dict[str, LedgerRow]:
         keys = [f"2024-03-{day:02d}" for day in range(1, len(counts) + 1)]

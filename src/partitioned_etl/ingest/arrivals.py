@@ -92,32 +92,34 @@ def list_arrivals(
         if key := entry.partition_key:
             reason = f"{entry.name}: {entry.reason}"
             arrivals[key] = Arrival(key, _day_of(feed, key, now), ArrivalStatus.REFUSED, reason)
-    for key, reason in list_missing(feed, [*arrivals, *listing.files], expected, now).items():
+    waited_for = [key for key in expected if key not in arrivals]
+    for key, reason in list_missing(feed, listing, waited_for, now).items():
         day = _day_of(feed, key, now)
         arrivals[key] = Arrival(key, day, ArrivalStatus.MISSING, reason)
     return [arrivals[key] for key in sorted(arrivals)]
 
 
 def list_missing(
-    feed: Feed, there: Iterable[str], expected: Iterable[str], now: datetime
+    feed: Feed, listing: Listing, expected: Iterable[str], now: datetime
 ) -> dict[str, str]:
-    """Name the partitions whose file is due and has not come.
+    """Name the partitions whose file is due and has not come, or without its marker.
 
     Args:
         feed: The feed.
-        there: Partition keys that have a file or rows.
-        expected: The partition keys that should have a file, sooner or later.
+        listing: What lies in its folder.
+        expected: The partition keys without rows that should have a file, sooner or later.
         now: The time to judge by, UTC.
 
     Returns:
         One sentence per partition key.
     """
     missing = {}
-    has_file = set(there)
     for key in expected:
-        due = due_at(feed, key)
-        if due and due < now and key not in has_file:
-            missing[key] = f"no file has come; it was due at {_minute(due)}"
+        due, file = due_at(feed, key), listing.files.get(key)
+        if due is None or due >= now or (file and not file.lacks_marker):
+            continue
+        what = f"{file.name}: its marker file has not landed" if file else "no file has come"
+        missing[key] = f"{what}; it was due at {_minute(due)}"
     return missing
 
 
@@ -129,6 +131,9 @@ def list_unpunctual(
     now: datetime,
 ) -> dict[str, str]:
     """Name the partitions that were due lately and whose file came late or has not come.
+
+    Nor has one come where several stand for one partition, and none was loaded. A file that broke
+    the contract has come: its run fails, and says why.
 
     Args:
         feed: The feed.
@@ -142,10 +147,14 @@ def list_unpunctual(
     """
     recent = [key for key in expected if _is_recent(feed, key, now)]
     rows = {key: ledger[key] for key in recent if key in ledger}
+    passed_over = {entry.partition_key for entry in listing.refused}
+    loaded = {key for key, row in rows.items() if row.loaded_at}
+    unloaded = passed_over.intersection(recent) - loaded
     return {
         arrival.partition_key: arrival.reason
         for arrival in list_arrivals(feed, rows, listing, recent, now)
         if arrival.status in (ArrivalStatus.LATE, ArrivalStatus.MISSING)
+        or arrival.partition_key in unloaded
     }
 
 
