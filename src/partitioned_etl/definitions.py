@@ -1,35 +1,26 @@
 """The single `Definitions` object: it puts together what `defs/` declares.
 
-A module of `defs/` is a feed in Python, a folder of it is what Dagster's components make of its
-`defs.yaml`.
+A module of `defs/` is a feed in Python, or whatever else it holds for Dagster; a folder with a
+`defs.yaml` is what Dagster's components make of it.
 """
 
 import warnings
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
 import dagster as dg
 
 from partitioned_etl import defs as declared
 from partitioned_etl.builders.alerts import build_alerts
 from partitioned_etl.builders.arrivals import build_arrivals
-from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.modules import find_pipelines, import_modules, load_others
 from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.components.mistakes import tell_mistakes
 from partitioned_etl.defs import resources
 from partitioned_etl.ingest.feed import check_feeds_are_apart
 from partitioned_etl.ingest.settings import project_dir
 
-_modules = [
-    import_module(f"{declared.__name__}.{name}") for _, name, _ in iter_modules(declared.__path__)
-]
-_in_python = [
-    value
-    for module in _modules
-    for value in vars(module).values()
-    if isinstance(value, FeedPipeline)
-]
+_modules = import_modules(declared)
+_in_python = find_pipelines(_modules)
 _folder = Path(declared.__path__[0])
 _in_yaml = sorted({path.relative_to(_folder).parts[0] for path in _folder.rglob("defs.yaml")})
 _components = dg.ComponentTree.from_module(declared, project_dir())
@@ -51,6 +42,7 @@ defs = dg.Definitions.merge(
         executor=dg.in_process_executor,
     ),
     *(pipeline.to_definitions() for pipeline in _in_python),
+    load_others(_modules, _in_python),
     *_of_yaml,
     build_arrivals(pipelines),
     build_alerts(pipelines),
