@@ -66,7 +66,8 @@ class ScheduleTime:
             or self.day_of_month not in range(1, 29)
         ):
             raise FeedDefinitionError(
-                "schedule: hour is 0 to 23, minute 0 to 59, day_of_month 1 to 28"
+                "schedule: hour is 0 to 23, minute 0 to 59, day_of_month 1 to 28",
+                attribute="schedule",
             )
 
 

@@ -48,21 +48,25 @@ def build_partitions_def(
     """
     partitioning, is_two = Partitioning(str(feed.partitioning)), feed.file_names.has_folder
 
-    def require(is_sound: object, reason: str) -> None:
+    def require(is_sound: object, attribute: str, reason: str) -> None:
         if not is_sound:
-            raise FeedDefinitionError(f"feed {feed.name}: {reason}")
+            raise FeedDefinitionError(f"feed {feed.name}: {reason}", attribute=attribute)
 
     is_static = partitioning is Partitioning.STATIC or (is_two and bool(keys))
     is_dynamic = not is_static and (is_two or not partitioning.is_dated)
-    require(start or not partitioning.is_dated, f"{partitioning} partitions need a start")
+    require(start or not partitioning.is_dated, "start", f"{partitioning} partitions need a start")
     require(
         partitioning.is_dated or not (start or end),
+        "start" if start else "end",
         f"{partitioning} partitions have no start or end",
     )
-    require(keys or not is_static, "static partitions need keys")
-    require(is_static or not keys, f"{partitioning} partitions have no keys")
-    require(is_dynamic or not dynamic_name, "only names that are not listed have a dynamic_name")
-    require(len(set(keys)) == len(keys), "the keys of static partitions are there once each")
+    require(keys or not is_static, "keys", "static partitions need keys")
+    require(is_static or not keys, "keys", f"{partitioning} partitions have no keys")
+    reason = "only names that are not listed have a dynamic_name"
+    require(is_dynamic or not dynamic_name, "dynamic_name", reason)
+    require(
+        len(set(keys)) == len(keys), "keys", "the keys of static partitions are there once each"
+    )
 
     dates = _build_window(feed, start, end) if partitioning.is_dated else None
     names = None
@@ -83,21 +87,18 @@ def _check_names(feed: Feed, keys: Iterable[str]) -> None:
         for key in keys:
             feed.check_name(key)
     except PartitionKeyError as error:
-        raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
+        raise FeedDefinitionError(f"feed {feed.name}: {error}", attribute="keys") from None
 
 
 def _build_window(
     feed: Feed, start: date | str | None, end: date | str | None
 ) -> dg.TimeWindowPartitionsDefinition:
-    try:
-        window = {
-            "start_date": _parse_moment(start),
-            "end_date": _parse_moment(end) if end else None,
-            "end_offset": 0 if end else 1,
-            "timezone": feed.timezone,
-        }
-    except ValueError as error:
-        raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
+    window = {
+        "start_date": _parse_moment(feed, "start", start),
+        "end_date": _parse_moment(feed, "end", end) if end else None,
+        "end_offset": 0 if end else 1,
+        "timezone": feed.timezone,
+    }
     match feed.partitioning:
         case Partitioning.HOURLY:
             return dg.HourlyPartitionsDefinition(**window)
@@ -121,12 +122,15 @@ def _build_window(
             return dg.DailyPartitionsDefinition(**window)
 
 
-def _parse_moment(moment: date | str | None) -> datetime:
+def _parse_moment(feed: Feed, attribute: str, moment: date | str | None) -> datetime:
     if isinstance(moment, datetime):
         return moment
     if isinstance(moment, date):
         return datetime.combine(moment, time.min)
-    return datetime.fromisoformat(moment or "")
+    try:
+        return datetime.fromisoformat(moment or "")
+    except ValueError as error:
+        raise FeedDefinitionError(f"feed {feed.name}: {error}", attribute=attribute) from None
 
 
 @no_garbage_collection()

@@ -5,6 +5,7 @@ wired. Feeds in Python and feeds in YAML are made by this one function, so they 
 also how the command line finds feed, partitions and jobs.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,11 @@ from partitioned_etl.builders.reconciliation import Reconciliation, build_reconc
 from partitioned_etl.builders.refresh import Refresh
 from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.ingest.columns import columns_of
+from partitioned_etl.ingest.errors import FeedDefinitionError
 from partitioned_etl.ingest.feed import Feed
+
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+"""What Dagster takes for the name of a job, a check, a sensor or a table's asset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +96,12 @@ def build_pipeline(
         refresh: What is made from the feed's table, if anything.
 
     Raises:
-        FeedDefinitionError: A column's type is not one that a file can be read into.
+        FeedDefinitionError: A column's type is not one that a file can be read into, or Dagster
+            does not take a name, an owner or a tag.
     """
     columns_of(feed)
+    _check_names(feed, load_asset=load_asset, sensor=sensor)
+    _check_owners_and_tags(feed, owners, tags)
     load_asset = load_asset or feed.table
     assets = build_feed_assets(
         feed,
@@ -124,3 +132,23 @@ def build_pipeline(
         schedule=build_feed_schedule(feed, job, partitions_def, schedule) if schedule else None,
         refresh=refresh,
     )
+
+
+def _check_names(feed: Feed, **given: str) -> None:
+    names = {"name": feed.name, "table": "" if given["load_asset"] else feed.table, **given}
+    rules = [("row_rules", rule.name) for rule in feed.row_rules]
+    for attribute, name in [*names.items(), *rules]:
+        if name and not _NAME.fullmatch(name):
+            reason = f"{attribute}: {name!r} is not made of letters, digits and _ alone"
+            raise FeedDefinitionError(f"feed {feed.name}: {reason}", attribute=attribute)
+
+
+def _check_owners_and_tags(
+    feed: Feed, owners: Sequence[str], tags: Mapping[str, str] | None
+) -> None:
+    for attribute, value in {"owners": owners, "tags": tags}.items():
+        try:
+            dg.AssetSpec(feed.name, **{attribute: value})
+        except dg.DagsterError as error:
+            reason = f"feed {feed.name}: {attribute}: {error}"
+            raise FeedDefinitionError(reason, attribute=attribute) from None

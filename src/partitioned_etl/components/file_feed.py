@@ -4,7 +4,6 @@ Takes the attributes of the YAML file; gives the same pipeline that a module of 
 the same function. It holds names and values; what a feed does belongs in `builders/` and `ingest/`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -262,13 +261,15 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             assert feed.pipeline
         except ValidationError as error:
             wrong = error.errors()[0]
-            attribute = wrong["loc"]
-            reason = f"{'.'.join(map(str, attribute))}: {wrong['msg']}, not {wrong['input']!r}"
-        except (FeedDefinitionError, dg.DagsterError, ValueError, LookupError) as error:
-            attribute, reason = _name_attribute(model, str(error)), str(error)
+            path = wrong["loc"]
+            reason = f"{'.'.join(map(str, path))}: {wrong['msg']}, not {wrong['input']!r}"
+        except FeedDefinitionError as error:
+            path, reason = (_IN_YAML.get(error.attribute, error.attribute),), str(error)
+        except (dg.DagsterError, ValueError, LookupError) as error:
+            path, reason = (), str(error)
         else:
             return feed
-        raise FeedDefinitionError(f"{_find_line(context, attribute)}: {reason}")
+        raise FeedDefinitionError(f"{_find_line(context, path)}: {reason}")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """Give the pipeline to Dagster."""
@@ -314,7 +315,8 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     @property
     def _format(self) -> Format:
         if self.format in ("json_lines", "parquet") and self.csv != CsvDialect():
-            raise FeedDefinitionError(f"feed {self.name}: csv says nothing of {self.format} files")
+            reason = f"feed {self.name}: csv says nothing of {self.format} files"
+            raise FeedDefinitionError(reason, attribute="csv")
         if self.format == "json_lines":
             return JsonLinesFormat()
         if self.format == "parquet":
@@ -347,27 +349,8 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         )
 
 
-_SPOKEN_OF: Mapping[str, str] = {
-    "rule": "row_rules",
-    "column": "columns",
-    "CSV": "csv",
-    "zone": "timezone",
-}
-"""What the sentences of a feed call an attribute, where it is not the attribute's name."""
-
-
-def _name_attribute(model: BaseModel, sentence: str) -> tuple[str, ...]:
-    """Tell which given attribute a refusal is about: by the value it quotes, or by its name."""
-    given = {name: getattr(model, name) for name in model.model_fields_set}
-    quoted = re.findall(r"""['"](.+?)['"]""", sentence)
-    words = re.findall(r"\w+", re.sub(r"^feed .*?: ", "", sentence))
-    by_value = (
-        name
-        for name, value in given.items()
-        if any(one in quoted for one in (value if isinstance(value, (list, tuple)) else [value]))
-    )
-    by_name = (_SPOKEN_OF.get(word, word) for word in words)
-    return tuple(name for name in (*by_value, *by_name) if name in given)[:1]
+_IN_YAML = {"due_after": "due_after_hours", "column_descriptions": "columns"}
+"""What an attribute is called here, where `Feed` calls it otherwise."""
 
 
 def _find_line(context: dg.ResolutionContext, attribute: tuple[Any, ...]) -> str:

@@ -143,69 +143,85 @@ class Feed:
             object.__setattr__(self, "bad_rows", BadRows(self.bad_rows))
             re.compile(self.key_pattern)
         except re.error as error:
-            raise self._wrong(f"key_pattern {self.key_pattern!r}: {error}") from None
-        except (FeedDefinitionError, ValueError) as error:
-            raise self._wrong(str(error)) from None
+            reason = f"key_pattern {self.key_pattern!r}: {error}"
+            raise self._wrong("key_pattern", reason) from None
+        except FeedDefinitionError as error:
+            raise self._wrong(error.attribute, str(error)) from None
+        except ValueError as error:
+            raise self._wrong("", str(error)) from None
         if partitioning not in self.file_names.allowed_partitionings:
             raise self._wrong(
+                "partitioning",
                 f"pattern {self.pattern!r} makes {self.file_names.partitioning} keys, "
-                f"but its partitioning is {partitioning}"
+                f"but its partitioning is {partitioning}",
             )
         object.__setattr__(self, "partitioning", partitioning)
         self._check_timezone()
         self._check_columns()
         if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
-            raise self._wrong(f"table {self.table} is one of this package's own")
+            raise self._wrong("table", f"table {self.table} is one of this package's own")
         if not self.format.is_text and self.pattern.endswith(COMPRESSED_SUFFIXES):
-            raise self._wrong(f"pattern {self.pattern!r}: a Parquet file is compressed within")
+            raise self._wrong(
+                "pattern", f"pattern {self.pattern!r}: a Parquet file is compressed within"
+            )
         endings = (self.pattern, *COMPRESSED_SUFFIXES)
         if self.done_suffix and any(ending.endswith(self.done_suffix) for ending in endings):
-            raise self._wrong(f"done_suffix {self.done_suffix!r} is how landed files end, too")
-        if self.max_rejected_rows < 0 or not 0 <= self.max_rejected_percent <= 100:
-            raise self._wrong("max_rejected_rows and max_rejected_percent are limits of 0 or more")
+            reason = f"done_suffix {self.done_suffix!r} is how landed files end, too"
+            raise self._wrong("done_suffix", reason)
+        if self.max_rejected_rows < 0:
+            raise self._wrong("max_rejected_rows", "max_rejected_rows must be 0 or more")
+        if not 0 <= self.max_rejected_percent <= 100:
+            raise self._wrong("max_rejected_percent", "max_rejected_percent must be 0 to 100")
         if self.due_after is not None:
             if not self.is_series:
-                raise self._wrong("due_after: only a file of which one comes a period can be due")
+                reason = "due_after: only a file of which one comes a period can be due"
+                raise self._wrong("due_after", reason)
             if not timedelta() <= self.due_after < timedelta(days=28):
-                raise self._wrong("due_after is a time of 0 to 28 days after a period ends")
+                reason = "due_after is a time of 0 to 28 days after a period ends"
+                raise self._wrong("due_after", reason)
         if not 0 <= self.short_below_percent <= 100:
-            raise self._wrong("short_below_percent is a share of 0 to 100")
+            raise self._wrong("short_below_percent", "short_below_percent is a share of 0 to 100")
 
     def _check_timezone(self) -> None:
         try:
             assert self.zone
         except (ValueError, OSError, ZoneInfoNotFoundError):
             reason = f"timezone {self.timezone!r} is not the IANA name of a time zone"
-            raise self._wrong(reason) from None
+            raise self._wrong("timezone", reason) from None
         if self.timezone != "UTC" and not self._partitioning.is_dated:
-            raise self._wrong("timezone: only a file with a date is in a time zone")
+            raise self._wrong("timezone", "timezone: only a file with a date is in a time zone")
 
     def _check_columns(self) -> None:
         names = [name.casefold() for name in self.columns]
         if not names or len(set(names)) != len(names):
-            raise self._wrong("needs columns, each name once")
+            raise self._wrong("columns", "needs columns, each name once")
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             if reserved in names:
-                raise self._wrong(f"column {reserved} is added by a load")
+                raise self._wrong("columns", f"column {reserved} is added by a load")
         if not self.format.is_text and "file_row_number" in names:
-            raise self._wrong("column file_row_number is what DuckDB calls the number of a row")
+            reason = "column file_row_number is what DuckDB calls the number of a row"
+            raise self._wrong("columns", reason)
         for name in self.column_descriptions:
             if name not in self.columns:
-                raise self._wrong(f"column_descriptions: there is no column {name}")
+                reason = f"column_descriptions: there is no column {name}"
+                raise self._wrong("column_descriptions", reason)
         for name in self.non_finite_columns:
             if self.columns.get(name, "").upper() not in ("DOUBLE", "FLOAT", "REAL"):
-                raise self._wrong(f"non_finite_columns: {name} is no DOUBLE or FLOAT column")
+                reason = f"non_finite_columns: {name} is no DOUBLE or FLOAT column"
+                raise self._wrong("non_finite_columns", reason)
         rule_names = [rule.name for rule in self.row_rules]
         if len(set(rule_names)) != len(rule_names) or CONTRACT in rule_names:
-            raise self._wrong(f"each rule needs a name of its own, other than {CONTRACT}")
+            reason = f"each rule needs a name of its own, other than {CONTRACT}"
+            raise self._wrong("row_rules", reason)
         for rule in self.row_rules:
             if rule.column not in self.columns:
-                raise self._wrong(
+                reason = (
                     f"rule {rule.name} is about column {rule.column}, which the feed does not have"
                 )
+                raise self._wrong("row_rules", reason)
 
-    def _wrong(self, reason: str) -> FeedDefinitionError:
-        return FeedDefinitionError(f"feed {self.name}: {reason}")
+    def _wrong(self, attribute: str, reason: str) -> FeedDefinitionError:
+        return FeedDefinitionError(f"feed {self.name}: {reason}", attribute=attribute)
 
     @cached_property
     def file_names(self) -> FileNamePattern:

@@ -167,12 +167,14 @@ class FileNamePattern:
             raise FeedDefinitionError(
                 f"pattern {self.text!r} needs exactly one placeholder, {{key}} or "
                 "{date:%Y-%m-%d}, and no folder; or both, one of them for a folder, as in "
-                "{key}/{date:%Y-%m-%d}.csv"
+                "{key}/{date:%Y-%m-%d}.csv",
+                attribute="pattern",
             )
         if self._date_format and self._directives not in _BY_DIRECTIVES:
             raise FeedDefinitionError(
                 "a date in a file name is made of %Y, %m and, if daily, %d and, if hourly, %H; "
-                f"or of %G and %V, if weekly: {self._date_format!r}"
+                f"or of %G and %V, if weekly: {self._date_format!r}",
+                attribute="pattern",
             )
 
     @cached_property
