@@ -225,7 +225,12 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
         ({"pattern": "{date:%d.%m.%y}.csv"}, "made of %Y, %m"),
         ({"pattern": "{date:%Y-%m-%d %M}.csv"}, "made of %Y, %m"),
         ({"partitioning": "daily"}, "makes dynamic keys, but its partitioning is daily"),
-        ({"partitioning": "yearly"}, "'yearly' is not a valid Partitioning"),
+        ({"partitioning": "yearly"}, "partitioning 'yearly' is not one of hourly, daily, weekdays"),
+        ({"on_missing": "drop"}, "on_missing 'drop' is not one of keep, remove"),
+        ({"bad_rows": "skip"}, "bad_rows 'skip' is not one of fail, quarantine"),
+        ({"max_rejected_percent": 200}, "max_rejected_percent must be 0 to 100"),
+        ({"max_rejected_rows": -1}, "max_rejected_rows must be 0 or more"),
+        ({"max_uncompressed_bytes": 0}, "max_uncompressed_bytes must be 1 or more"),
         (
             {"pattern": "{date:%Y-%m}.csv", "partitioning": "weekly"},
             "makes monthly keys, but its partitioning is weekly",

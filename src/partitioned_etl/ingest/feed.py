@@ -138,24 +138,21 @@ class Feed:
 
     def __post_init__(self) -> None:
         try:
-            partitioning = Partitioning(self.partitioning or self.file_names.partitioning)
-            object.__setattr__(self, "on_missing", OnMissing(self.on_missing))
-            object.__setattr__(self, "bad_rows", BadRows(self.bad_rows))
+            self._choose("partitioning", Partitioning, self.file_names.partitioning)
+            self._choose("on_missing", OnMissing)
+            self._choose("bad_rows", BadRows)
             re.compile(self.key_pattern)
         except re.error as error:
             reason = f"key_pattern {self.key_pattern!r}: {error}"
             raise self._wrong("key_pattern", reason) from None
         except FeedDefinitionError as error:
             raise self._wrong(error.attribute, str(error)) from None
-        except ValueError as error:
-            raise self._wrong("", str(error)) from None
-        if partitioning not in self.file_names.allowed_partitionings:
+        if self.partitioning not in self.file_names.allowed_partitionings:
             raise self._wrong(
                 "partitioning",
                 f"pattern {self.pattern!r} makes {self.file_names.partitioning} keys, "
-                f"but its partitioning is {partitioning}",
+                f"but its partitioning is {self.partitioning}",
             )
-        object.__setattr__(self, "partitioning", partitioning)
         self._check_timezone()
         self._check_columns()
         if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
@@ -168,6 +165,8 @@ class Feed:
         if self.done_suffix and any(ending.endswith(self.done_suffix) for ending in endings):
             reason = f"done_suffix {self.done_suffix!r} is how landed files end, too"
             raise self._wrong("done_suffix", reason)
+        if self.max_uncompressed_bytes < 1:
+            raise self._wrong("max_uncompressed_bytes", "max_uncompressed_bytes must be 1 or more")
         if self.max_rejected_rows < 0:
             raise self._wrong("max_rejected_rows", "max_rejected_rows must be 0 or more")
         if not 0 <= self.max_rejected_percent <= 100:
@@ -181,6 +180,13 @@ class Feed:
                 raise self._wrong("due_after", reason)
         if not 0 <= self.short_below_percent <= 100:
             raise self._wrong("short_below_percent", "short_below_percent is a share of 0 to 100")
+
+    def _choose(self, attribute: str, kind: type[StrEnum], default: str = "") -> None:
+        value = getattr(self, attribute) or default
+        if value not in list(kind):
+            reason = f"{attribute} {value!r} is not one of {', '.join(kind)}"
+            raise FeedDefinitionError(reason, attribute=attribute)
+        object.__setattr__(self, attribute, kind(value))
 
     def _check_timezone(self) -> None:
         try:
