@@ -93,9 +93,14 @@ def _check_names(feed: Feed, keys: Iterable[str]) -> None:
 def _build_window(
     feed: Feed, start: date | str | None, end: date | str | None
 ) -> dg.TimeWindowPartitionsDefinition:
+    first = _parse_moment(feed, "start", start)
+    end_moment = _parse_moment(feed, "end", end) if end else None
+    if end_moment and _in_zone(feed, end_moment) <= _in_zone(feed, first):
+        reason = f"feed {feed.name}: end {end} is not after start {start}"
+        raise FeedDefinitionError(reason, attribute="end")
     window = {
-        "start_date": _parse_moment(feed, "start", start),
-        "end_date": _parse_moment(feed, "end", end) if end else None,
+        "start_date": first,
+        "end_date": end_moment,
         "end_offset": 0 if end else 1,
         "timezone": feed.timezone,
     }
@@ -120,6 +125,10 @@ def _build_window(
             return dg.MonthlyPartitionsDefinition(**window)
         case _:
             return dg.DailyPartitionsDefinition(**window)
+
+
+def _in_zone(feed: Feed, moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=feed.zone)
 
 
 def _parse_moment(feed: Feed, attribute: str, moment: date | str | None) -> datetime:

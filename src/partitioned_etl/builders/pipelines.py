@@ -89,15 +89,15 @@ def build_pipeline(
         import_asset: Key of the import asset; `import_` and the feed's name if empty.
         load_asset: Key of the load asset; the table's name if empty.
         sensor: Name of the sensor; the feed's name and `_landing_sensor` if empty.
-        schedule: When the clock starts the job, for partitions that are time windows; None for no
-            schedule.
+        schedule: When the clock starts the job, for partitions that are days or months; None for
+            no schedule.
         owners: Who answers for the assets: e-mail addresses or `team:` names.
         tags: Tags of the assets.
         refresh: What is made from the feed's table, if anything.
 
     Raises:
         FeedDefinitionError: A column's type is not one that a file can be read into, or Dagster
-            does not take a name, an owner or a tag.
+            does not take a name, an owner or a tag, or the feed can have no schedule.
     """
     columns_of(feed)
     _check_names(feed, load_asset=load_asset, sensor=sensor)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from partitioned_etl.builders.jobs import ScheduleTime
+from partitioned_etl.builders.jobs import END_OF_WINDOW, ScheduleTime
 from partitioned_etl.builders.partitions import build_partitions_def
 from partitioned_etl.builders.pipelines import FeedPipeline, build_pipeline
 from partitioned_etl.components.scaffolding import FileFeedScaffolder
@@ -240,13 +240,14 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str, _says("Name of the sensor. Default: the name and `_landing_sensor`.")
     ] = ""
     schedule: Annotated[
-        Schedule,
+        Schedule | None,
         _says(
-            "When the clock loads the latest day or month again: `hour` (0 to 23), `minute` (0 to "
-            "59), `day_of_month` (1 to 28), in `timezone`; `enabled: false` for no schedule. "
+            "When the clock loads the latest day or month again, of daily and monthly feeds only: "
+            "`hour` (0 to 23), `minute` (0 to 59), `day_of_month` (1 to 28), in `timezone`; "
+            "`enabled: false` for no schedule. "
             "Default: 23:30, on day 28 if monthly, and off until someone switches it on."
         ),
-    ] = Schedule()
+    ] = None
     owners: Annotated[
         Sequence[str],
         _says("Who answers for the assets: e-mail addresses or `team:` names. Default: nobody."),
@@ -302,15 +303,34 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             allow_empty=self.allow_empty,
             max_uncompressed_bytes=self.max_uncompressed_bytes,
             done_suffix=self.done_suffix,
-            due_after=(
-                None if self.due_after_hours is None else timedelta(hours=self.due_after_hours)
-            ),
+            due_after=self._due_after,
             short_below_percent=self.short_below_percent,
             on_missing=self.on_missing,
             bad_rows=self.bad_rows,
             max_rejected_rows=self.max_rejected_rows,
             max_rejected_percent=self.max_rejected_percent,
         )
+
+    @property
+    def _due_after(self) -> timedelta | None:
+        if self.due_after_hours is None:
+            return None
+        try:
+            return timedelta(hours=self.due_after_hours)
+        except (OverflowError, ValueError):
+            reason = f"due_after_hours {self.due_after_hours} is not 0 to 672"
+            raise FeedDefinitionError(
+                f"feed {self.name}: {reason}", attribute="due_after_hours"
+            ) from None
+
+    @property
+    def _schedule(self) -> ScheduleTime | None:
+        at = self.schedule
+        if at is None:
+            return END_OF_WINDOW
+        if not at.enabled:
+            return None
+        return ScheduleTime(hour=at.hour, minute=at.minute, day_of_month=at.day_of_month)
 
     @property
     def _format(self) -> Format:
@@ -328,7 +348,6 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     @cached_property
     def pipeline(self) -> FeedPipeline:
         """The feed's pipeline."""
-        at = self.schedule
         return build_pipeline(
             self.feed,
             partitions_def=build_partitions_def(
@@ -341,9 +360,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             import_asset=self.import_asset,
             load_asset=self.load_asset,
             sensor=self.sensor,
-            schedule=ScheduleTime(hour=at.hour, minute=at.minute, day_of_month=at.day_of_month)
-            if at.enabled
-            else None,
+            schedule=self._schedule,
             owners=self.owners,
             tags=self.tags,
         )
