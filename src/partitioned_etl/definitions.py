@@ -12,11 +12,11 @@ import dagster as dg
 from partitioned_etl import defs as declared
 from partitioned_etl.builders.alerts import build_alerts
 from partitioned_etl.builders.arrivals import build_arrivals
+from partitioned_etl.builders.clashes import check_pipelines_are_apart
 from partitioned_etl.builders.modules import find_pipelines, import_modules, load_others
 from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.components.mistakes import tell_mistakes
 from partitioned_etl.defs import resources
-from partitioned_etl.ingest.feed import check_feeds_are_apart
 from partitioned_etl.ingest.settings import project_dir
 
 _modules = import_modules(declared)
@@ -29,7 +29,7 @@ with tell_mistakes():
     _declared_in_yaml = _components.get_all_components(FileFeed)
 pipelines = [*_in_python, *(component.pipeline for component in _declared_in_yaml)]
 
-check_feeds_are_apart([pipeline.feed for pipeline in pipelines])
+check_pipelines_are_apart(pipelines)
 
 with tell_mistakes(), warnings.catch_warnings():
     # Dagster marks what it makes of a YAML file by parameters of its own that are in beta.

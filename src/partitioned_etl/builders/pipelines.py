@@ -12,6 +12,12 @@ from dataclasses import dataclass
 import dagster as dg
 
 from partitioned_etl.builders.assets import build_feed_assets
+from partitioned_etl.builders.checks import (
+    contract_check_name,
+    on_time_check_name,
+    size_check_name,
+    sum_check_name,
+)
 from partitioned_etl.builders.jobs import (
     END_OF_WINDOW,
     AssetJob,
@@ -20,7 +26,11 @@ from partitioned_etl.builders.jobs import (
     build_feed_job,
     build_feed_schedule,
 )
-from partitioned_etl.builders.reconciliation import Reconciliation, build_reconciliation
+from partitioned_etl.builders.reconciliation import (
+    Reconciliation,
+    build_reconciliation,
+    reconciliation_check_name,
+)
 from partitioned_etl.builders.refresh import Refresh
 from partitioned_etl.builders.sensors import build_landing_sensor
 from partitioned_etl.ingest.columns import columns_of
@@ -97,15 +107,20 @@ def build_pipeline(
 
     Raises:
         FeedDefinitionError: A column's type is not one that a file can be read into, or Dagster
-            does not take a name, an owner or a tag, or the feed can have no schedule.
+            does not take a name, an owner or a tag, two names are the same, or the feed can have no
+            schedule.
     """
     columns_of(feed)
     _check_names(feed, load_asset=load_asset, sensor=sensor)
     _check_owners_and_tags(feed, owners, tags)
     load_asset = load_asset or feed.table
+    import_asset = import_asset or f"import_{feed.name}"
+    if import_asset == load_asset:
+        reason = f"import_asset and load_asset are both {load_asset}"
+        raise FeedDefinitionError(f"feed {feed.name}: {reason}", attribute="import_asset")
     assets = build_feed_assets(
         feed,
-        import_asset=import_asset or f"import_{feed.name}",
+        import_asset=import_asset,
         load_asset=load_asset,
         partitions_def=partitions_def,
         owners=owners,
@@ -141,6 +156,14 @@ def _check_names(feed: Feed, **given: str) -> None:
         if name and not _NAME.fullmatch(name):
             reason = f"{attribute}: {name!r} is not made of letters, digits and _ alone"
             raise FeedDefinitionError(f"feed {feed.name}: {reason}", attribute=attribute)
+    of_every_feed = (
+        *(contract_check_name(feed), sum_check_name(feed), reconciliation_check_name(feed)),
+        *(on_time_check_name(feed), size_check_name(feed)),
+    )
+    for _, rule in rules:
+        if rule in of_every_feed:
+            reason = f"feed {feed.name}: row_rules: {rule} is a check that a feed has anyway"
+            raise FeedDefinitionError(reason, attribute="row_rules")
 
 
 def _check_owners_and_tags(

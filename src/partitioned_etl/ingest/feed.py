@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from posixpath import normpath
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
@@ -355,11 +356,15 @@ def check_feeds_are_apart(feeds: Sequence[Feed]) -> None:
     Raises:
         FeedDefinitionError: Two feeds share one.
     """
-    for what, values in {
-        "name": [feed.name for feed in feeds],
-        "table": [feed.table.casefold() for feed in feeds],
-        "folder and pattern": [(feed.folder, feed.pattern) for feed in feeds],
-    }.items():
-        shared = {str(value) for value in values if values.count(value) > 1}
-        if shared:
-            raise FeedDefinitionError(f"two feeds share a {what}: {', '.join(sorted(shared))}")
+    owners: dict[tuple[str, str], Feed] = {}
+    for feed in feeds:
+        for what, value in {
+            "name": feed.name,
+            "table": feed.table.casefold(),
+            "folder and pattern": normpath(f"{feed.folder}/{feed.pattern}"),
+        }.items():
+            owner = owners.setdefault((what, value), feed)
+            if owner is not feed:
+                raise FeedDefinitionError(
+                    f"feed {owner.name} and feed {feed.name} share the {what} {value}"
+                )
