@@ -105,6 +105,14 @@ def test_a_file_is_due_after_its_period_in_the_time_zone_of_the_feed(
     assert due_at(feed, key) == datetime.fromisoformat(due).replace(tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("key", "due"), [("2024-03-30", "2024-03-31 05:00"), ("2024-10-26", "2024-10-27 06:00")]
+)
+def test_seven_in_the_morning_is_so_also_when_clocks_are_set_that_night(key: str, due: str) -> None:
+    feed = make_dated("{date:%Y-%m-%d}.csv", timedelta(hours=7), "Europe/Berlin")
+    assert due_at(feed, key) == datetime.fromisoformat(due).replace(tzinfo=UTC)
+
+
 def test_a_partition_stands_at_its_own_day_in_every_time_zone() -> None:
     for timezone in ("America/Los_Angeles", "Asia/Tokyo"):
         feed = make_dated("{date:%Y-%m-%d}.csv", timedelta(hours=1), timezone)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from statistics import median
 
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.file_names import Partitioning
 from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
@@ -53,7 +54,12 @@ class Arrival:
 def due_at(feed: Feed, partition_key: str) -> datetime | None:
     """Tell when the file of a partition is due, UTC; None if the feed does not say."""
     window = feed.window_of(partition_key)
-    return window[1] + feed.due_after if window and feed.due_after is not None else None
+    if window is None or feed.due_after is None:
+        return None
+    if feed.partitioning is Partitioning.HOURLY:
+        return window[1] + feed.due_after
+    # By the clock on the wall: seven hours after midnight is 07:00 also when clocks are set.
+    return (window[1].astimezone(feed.zone) + feed.due_after).astimezone(UTC)
 
 
 def list_arrivals(
