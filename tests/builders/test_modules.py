@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.builders.modules import find_pipelines, import_modules, load_others
+from partitioned_etl.ingest.errors import FeedDefinitionError
 
 FEED = """
 from partitioned_etl.builders.partitions import build_partitions_def
@@ -89,3 +90,47 @@ def given() -> dg.Definitions: return dg.Definitions(resources={"mine": 1})
     assert others.resolve_sensor_def("mine_sensor")
     assert [key.name for key in others.resolve_asset_graph().asset_check_keys] == ["mine_is_sound"]
     assert others.resources == {"mine": 1}
+
+
+def test_a_refresh_that_no_pipeline_has_is_loaded_once(
+    write_package: Callable[..., ModuleType], tmp_path: Path
+) -> None:
+    copies = f"""
+from package_{tmp_path.name}.stock import STOCK, STOCK_PIPELINE
+from partitioned_etl.builders.archives import build_archive
+
+archive = build_archive(STOCK, name="copies", folder="s", load_asset="stock",
+    partitions_def=STOCK_PIPELINE.partitions_def, owners=[])
+copies, job = archive.asset, archive.job
+"""
+    modules = import_modules(write_package(stock=FEED, copies=copies))
+    others = load_others(modules, find_pipelines(modules))
+    [copies] = others.assets or [None]
+    assert isinstance(copies, dg.AssetsDefinition)
+    assert copies.key == dg.AssetKey("copies")
+    assert [job.name for job in others.jobs or ()] == ["stock_archive_job"]
+    assert [sensor.name for sensor in others.sensors or ()] == ["stock_archive_sensor"]
+
+
+def test_a_function_that_wants_a_context_is_refused_by_name(
+    write_package: Callable[..., ModuleType],
+) -> None:
+    text = """
+import dagster as dg
+
+@dg.definitions
+def mine(context: dg.ComponentLoadContext) -> dg.Definitions: return dg.Definitions()
+"""
+    modules = import_modules(write_package(mine=text))
+    with pytest.raises(FeedDefinitionError, match=r"\.mine\.mine: .* takes no context here"):
+        load_others(modules, [])
+
+
+def test_what_an_editor_leaves_in_a_hidden_folder_is_not_loaded(
+    write_package: Callable[..., ModuleType], tmp_path: Path
+) -> None:
+    package = write_package()
+    hidden = tmp_path / package.__name__ / ".copies"
+    hidden.mkdir()
+    (hidden / "stock.py").write_text(FEED)
+    assert find_pipelines(import_modules(package)) == []

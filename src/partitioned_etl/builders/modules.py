@@ -15,6 +15,8 @@ import dagster as dg
 from dagster.components.definitions import LazyDefinitions
 
 from partitioned_etl.builders.pipelines import FeedPipeline
+from partitioned_etl.builders.refresh import Refresh
+from partitioned_etl.ingest.errors import FeedDefinitionError
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ def import_modules(package: ModuleType) -> list[ModuleType]:
     return [
         import_module(".".join((package.__name__, *parts)).removesuffix(".__init__"))
         for parts in sorted(names)
+        if not any(part.startswith(".") for part in parts)
     ]
 
 
@@ -44,16 +47,23 @@ def load_others(modules: Sequence[ModuleType], pipelines: Sequence[FeedPipeline]
     Args:
         modules: The modules.
         pipelines: The pipelines in them.
+
+    Raises:
+        FeedDefinitionError: A function with `dg.definitions` wants a context, which there is only
+            for a `defs.yaml`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         found = dg.load_definitions_from_modules(modules)
-    of_pipelines = {
-        id(one) for pipeline in pipelines for one in _list_parts(pipeline.to_definitions())
-    }
+    in_use = {id(pipeline.refresh) for pipeline in pipelines}
+    alone = [
+        refresh.to_definitions() for refresh in _find(modules, Refresh) if id(refresh) not in in_use
+    ]
+    whole = [*(pipeline.to_definitions() for pipeline in pipelines), *alone]
+    known = {id(part) for definitions in whole for part in _list_parts(definitions)}
 
     def select(parts: Iterable[T] | None) -> list[T]:
-        return [part for part in parts or () if id(part) not in of_pipelines]
+        return [part for part in parts or () if id(part) not in known]
 
     return dg.Definitions.merge(
         dg.Definitions(
@@ -63,9 +73,19 @@ def load_others(modules: Sequence[ModuleType], pipelines: Sequence[FeedPipeline]
             schedules=select(found.schedules),
             sensors=select(found.sensors),
         ),
+        *alone,
         *_find(modules, dg.Definitions),
-        *(build() for build in _find(modules, LazyDefinitions)),
+        *(_build(lazy) for lazy in _find(modules, LazyDefinitions)),
     )
+
+
+def _build(lazy: LazyDefinitions[dg.Definitions]) -> dg.Definitions:
+    if lazy.has_context_arg:
+        function = f"{lazy.load_fn.__module__}.{lazy.load_fn.__name__}"
+        raise FeedDefinitionError(
+            f"{function}: what dg.definitions decorates takes no context here"
+        )
+    return lazy()
 
 
 def _find(modules: Iterable[ModuleType], kind: type[T]) -> list[T]:

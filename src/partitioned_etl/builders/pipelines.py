@@ -66,17 +66,16 @@ class FeedPipeline:
     refresh: Refresh | None = None
 
     def to_definitions(self) -> dg.Definitions:
-        """Give all of it to Dagster."""
-        made = [self.refresh] if self.refresh else []
-        return dg.Definitions(
-            assets=[self.assets, *(one.asset for one in made)],
+        """Return all of it for Dagster."""
+        schedules = (self.schedule, self.reconciliation.schedule)
+        own = dg.Definitions(
+            assets=[self.assets],
             asset_checks=[self.reconciliation.check],
-            jobs=[self.job, self.reconciliation.job, *(one.job for one in made)],
-            sensors=[self.sensor, *(one.sensor for one in made)],
-            schedules=[
-                schedule for schedule in (self.schedule, self.reconciliation.schedule) if schedule
-            ],
+            jobs=[self.job, self.reconciliation.job],
+            sensors=[self.sensor],
+            schedules=[schedule for schedule in schedules if schedule],
         )
+        return dg.Definitions.merge(own, self.refresh.to_definitions()) if self.refresh else own
 
 
 def build_pipeline(
