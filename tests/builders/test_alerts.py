@@ -19,7 +19,7 @@ from partitioned_etl.builders.alerts import build_alerts
 from partitioned_etl.builders.arrivals import build_arrivals
 from partitioned_etl.definitions import pipelines
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
-from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
+from partitioned_etl.defs.daily_prices import DAILY_PRICES, DAILY_PRICES_PIPELINE
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.reports.alerts import Alert, send_alert
 
@@ -166,6 +166,27 @@ def test_a_file_that_is_due_and_has_not_come_is_told_once(
     assert [day] in told
     assert len(told) == len({str(keys) for keys in told})
     assert "no file has come; it was due at" in str(webhook.posted[0]["text"])
+
+
+def test_a_due_file_that_cannot_be_loaded_is_told(
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    webhook: WebhookServer,
+) -> None:
+    """Two files of one day, and one without its marker, are asked for by nobody."""
+    days = dg.DailyPartitionsDefinition(f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}")
+    feed = replace(DAILY_PRICES, done_suffix=".done")
+    open_window = replace(DAILY_PRICES_PIPELINE, feed=feed, partitions_def=days)
+    twice, unmarked = days.get_partition_keys()[:2]
+    for name in (f"{twice}.csv", f"{twice}.csv.gz", f"{unmarked}.csv"):
+        (landing_dir / "daily" / name).write_text(price_rows(1))
+    [sensor] = [one for one in build_alerts([open_window]).sensors or [] if "late" in one.name]
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        sensor.evaluate_tick(context)
+    told = {str(post["partitions"]): str(post["reason"]) for post in webhook.posted}
+    assert "several files stand for one partition key" in told[str([twice])]
+    assert "its marker file has not landed" in told[str([unmarked])]
 
 
 def test_a_late_file_that_nobody_could_be_told_of_is_told_again_but_not_for_ever(

@@ -43,6 +43,7 @@ OPEN_MONTHS = dg.MonthlyPartitionsDefinition("2018-01-01")
             "0 7 * * 0,3,4,5,6",
             1,
         ),
+        (replace(DAILY_PRICES, timezone="Asia/Tokyo"), OPEN_DAYS, "0 7 * * *", 1),
         (
             replace(MONTHLY_ORDERS, due_after=timedelta(days=2, hours=7)),
             OPEN_MONTHS,
@@ -56,7 +57,7 @@ def test_a_table_is_fresh_if_it_was_loaded_before_a_file_was_due(
 ) -> None:
     policy = build_freshness_policy(feed, partitions_def)
     assert policy == dg.FreshnessPolicy.cron(
-        deadline_cron=cron, lower_bound_delta=timedelta(days=span_days)
+        deadline_cron=cron, lower_bound_delta=timedelta(days=span_days), timezone=feed.timezone
     )
 
 

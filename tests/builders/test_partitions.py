@@ -16,7 +16,7 @@ from partitioned_etl.ingest.errors import FeedDefinitionError
 from partitioned_etl.ingest.feed import Feed
 
 
-def make_feed(pattern: str, partitioning: str | None = None) -> Feed:
+def make_feed(pattern: str, partitioning: str | None = None, timezone: str = "UTC") -> Feed:
     """A feed with this pattern."""
     return Feed(
         name="f",
@@ -25,10 +25,11 @@ def make_feed(pattern: str, partitioning: str | None = None) -> Feed:
         partitioning=partitioning,
         columns={"a": "BIGINT"},
         table="t",
+        timezone=timezone,
     )
 
 
-HOURS = make_feed("{date:%Y-%m-%d-%H}.csv")
+HOURS = make_feed("{date:%Y-%m-%d-%H}.csv", timezone="Europe/Berlin")
 DAYS = make_feed("{date:%Y-%m-%d}.csv")
 WEEKS = make_feed("{date:%G-W%V}.csv")
 MONTHS = make_feed("{date:%Y-%m}.csv")
@@ -55,7 +56,7 @@ def test_new_names_come_after_the_others_as_dagster_has_them_once_they_are_regis
     [
         (
             HOURS,
-            {"start": "2018-01-01T03:00", "timezone": "Europe/Berlin"},
+            {"start": "2018-01-01T03:00"},
             dg.HourlyPartitionsDefinition(
                 "2018-01-01-03:00", timezone="Europe/Berlin", end_offset=1
             ),
@@ -129,10 +130,9 @@ def test_a_weekday_has_its_partition_as_soon_as_it_begins(now: datetime, latest:
         (DAYS, {}, "daily partitions need a start"),
         (NAME_DAYS, {"keys": ["a"]}, "daily partitions need a start"),
         (DAYS, {"start": "22 January"}, "Invalid isoformat string: '22 January'"),
-        (DAYS, {**JANUARY, "timezone": "Mars/Crater"}, "No time zone found with key Mars/Crater"),
         (DAYS, {**JANUARY, "keys": ["a"]}, "daily partitions have no keys"),
         (DAYS, {**JANUARY, "dynamic_name": "a"}, "only names that are not listed have a dynamic"),
-        (NAMES, {"start": "2018-01-01"}, "dynamic partitions have no start, end or timezone"),
+        (NAMES, {"start": "2018-01-01"}, "dynamic partitions have no start or end"),
         (NAMES, {"keys": ["a"]}, "dynamic partitions have no keys"),
         (REGIONS, {}, "static partitions need keys"),
         (REGIONS, {"keys": ["a", "a"]}, "are there once each"),
@@ -169,3 +169,21 @@ def test_partitions_whose_keys_no_file_name_stands_for_are_refused(
 ) -> None:
     with pytest.raises(FeedDefinitionError, match="and the partitions do not fit"):
         check_partitions_fit(feed, partitions_def)
+
+
+def test_partitions_in_another_time_zone_than_the_feed_are_refused() -> None:
+    with pytest.raises(FeedDefinitionError, match="in Europe/Berlin, and the feed in UTC"):
+        check_partitions_fit(
+            DAYS, dg.DailyPartitionsDefinition("2018-01-01", timezone="Europe/Berlin")
+        )
+
+
+def test_an_hour_is_where_dagster_has_it_also_when_clocks_are_set_back() -> None:
+    feed = make_feed("{date:%Y-%m-%d-%H}.csv", timezone="America/New_York")
+    partitions_def = build_partitions_def(feed, start="2026-11-01")
+    assert isinstance(partitions_def, dg.TimeWindowPartitionsDefinition)
+    for key in partitions_def.get_partition_keys(current_time=datetime(2026, 11, 28, tzinfo=UTC)):
+        window = partitions_def.time_window_for_partition_key(key)
+        if feed.window_of(key):
+            in_utc = (window.start.astimezone(UTC), window.end.astimezone(UTC))
+            assert feed.window_of(key) == in_utc

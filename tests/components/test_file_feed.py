@@ -250,8 +250,19 @@ def test_the_clock_can_be_set_and_left_out() -> None:
     at = FileFeed.resolve_from_yaml(f"{DAILY}\nschedule: {{hour: 6, minute: 5}}").pipeline
     defs = with_resources(at)
     assert defs.resolve_schedule_def("daily_prices_schedule").cron_schedule == "5 6 * * *"
-    none = FileFeed.resolve_from_yaml(f"{DAILY}\nschedule: {{enabled: false}}").pipeline
-    assert none.schedule is None
+    for text in (DAILY, CUSTOMERS):
+        none = FileFeed.resolve_from_yaml(f"{text}\nschedule: {{enabled: false}}").pipeline
+        assert none.schedule is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["{date:%Y-%m-%d-%H}.csv", "{date:%G-W%V}.csv", "{key}/{date:%Y-%m}.csv"],
+)
+def test_a_clock_that_the_feed_cannot_have_is_refused(pattern: str) -> None:
+    feed = f"name: s\npattern: '{pattern}'\ncolumns: {{a: DATE}}\nstart: 2018-01-22\nschedule: {{}}"
+    with pytest.raises(FeedDefinitionError, match="only daily and monthly feeds have one"):
+        FileFeed.resolve_from_yaml(feed)
 
 
 def test_tags_are_on_every_asset() -> None:
@@ -298,7 +309,15 @@ def write_stock(
         (("bad_rows: fail", "csv: {header: false}\n  format: parquet"), 12, "csv says nothing of"),
         (("bad_rows: fail", "load_asset: 'a b'"), 12, "a b"),
         (("bad_rows: fail", "owners: [nobody]"), 12, "nobody"),
+        (("bad_rows: fail", "sensor: stock's"), 12, "not made of letters, digits and _ alone"),
+        (("bad_rows: fail", "tags: {'a b': x}"), 12, "Found invalid tag keys"),
+        (("bad_rows: fail", "key_pattern: '['"), 12, "unterminated character set"),
+        (("bad_rows: fail", "timezone: Asia/Tokyo"), 12, "only a file with a date is in a time"),
+        (("bad_rows: fail", "due_after_hours: 7"), 12, "only a file of which one comes a period"),
+        (("bad_rows: fail", "keys: ['{key}.csv']"), 12, "have no keys"),
         (("bad_rows: fail", "schedule: {hour: 25}"), 12, "hour is 0 to 23"),
+        (("bad_rows: fail", "schedule: {hour: 5}"), 12, "only daily and monthly feeds have one"),
+        (("bad_rows: fail", "max_uncompressed_bytes: 0"), 12, "must be 1 or more"),
         (("bad_rows: fail", "colunms: {}"), 12, "Extra inputs are not permitted"),
         (("{key}.csv", "{date:%Y-%m-%d}.csv"), 2, "need a start"),
     ],
@@ -366,7 +385,15 @@ def test_what_is_no_mistake_in_a_file_is_raised_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
-    [("start: soon", "'soon'"), ("timezone: Mars/Base\nstart: 2018-01-21", "Mars")],
+    [
+        ("start: soon", "'soon'"),
+        ("end: 2018-01-21\nstart: 2018-01-21", "end 2018-01-21 is not after start 2018-01-21"),
+        ("end: 2018-01-21T00:00Z\nstart: 2018-01-22", "is not after start 2018-01-22"),
+        ("due_after_hours: 1.0e+300\nstart: 2018-01-21", "due_after_hours 1e.300 is not 0 to 672"),
+        ("due_after_hours: .nan\nstart: 2018-01-21", "due_after_hours nan is not 0 to 672"),
+        ("due_after_hours: -1\nstart: 2018-01-21", "due_after is a time of 0 to 28 days"),
+        ("timezone: Mars/Base\nstart: 2018-01-21", "Mars"),
+    ],
 )
 def test_a_wrong_window_is_refused_with_its_line(wrong: str, reason: str) -> None:
     feed = "name: stock\npattern: '{date:%Y-%m-%d}.csv'\ncolumns: {a: DATE}\n"

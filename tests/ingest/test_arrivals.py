@@ -44,6 +44,13 @@ def landed(*keys: str) -> Listing:
     return Listing({key: LandedFile(key, Path(), f"{key}.csv", signature) for key in keys})
 
 
+def make_dated(pattern: str, due_after: timedelta, timezone: str = "UTC") -> Feed:
+    """A feed with a file a period, due some time after it."""
+    return replace(
+        NOTES, partitioning=None, pattern=pattern, due_after=due_after, timezone=timezone
+    )
+
+
 @pytest.mark.parametrize(
     ("feed", "key", "due"),
     [
@@ -56,19 +63,12 @@ def landed(*keys: str) -> Listing:
         ),
         (replace(ORDERS, due_after=timedelta()), "2024-12-01", datetime(2025, 1, 1, tzinfo=UTC)),
         (
-            replace(
-                NOTES,
-                partitioning=None,
-                pattern="{date:%Y-%m-%d-%H}.csv",
-                due_after=timedelta(minutes=5),
-            ),
+            make_dated("{date:%Y-%m-%d-%H}.csv", timedelta(minutes=5)),
             "2024-02-29-23:00",
             datetime(2024, 3, 1, 0, 5, tzinfo=UTC),
         ),
         (
-            replace(
-                NOTES, partitioning=None, pattern="{date:%G-W%V}.csv", due_after=timedelta(hours=7)
-            ),
+            make_dated("{date:%G-W%V}.csv", timedelta(hours=7)),
             "2024-12-30",
             datetime(2025, 1, 6, 7, tzinfo=UTC),
         ),
@@ -80,6 +80,44 @@ def test_a_file_is_due_some_time_after_its_period(
     feed: Feed, key: str, due: datetime | None
 ) -> None:
     assert due_at(feed, key) == due
+
+
+@pytest.mark.parametrize(
+    ("pattern", "timezone", "key", "due"),
+    [
+        ("{date:%Y-%m-%d-%H}.csv", "America/New_York", "2024-01-22-07:00", "2024-01-22 14:00"),
+        # Clocks go from 02:00 to 03:00, and from 03:00 back to 02:00.
+        ("{date:%Y-%m-%d-%H}.csv", "Europe/Berlin", "2024-03-31-01:00", "2024-03-31 02:00"),
+        ("{date:%Y-%m-%d-%H}.csv", "Europe/Berlin", "2024-10-27-02:00", "2024-10-27 02:00"),
+        ("{date:%Y-%m-%d-%H}.csv", "Europe/Berlin", "2024-10-27-03:00", "2024-10-27 04:00"),
+        ("{date:%Y-%m-%d}.csv", "America/Los_Angeles", "2024-01-22", "2024-01-23 09:00"),
+        ("{date:%Y-%m-%d}.csv", "Asia/Tokyo", "2024-01-22", "2024-01-22 16:00"),
+        ("{date:%Y-%m-%d}.csv", "Europe/Berlin", "2024-03-31", "2024-03-31 23:00"),
+        ("{date:%Y-%m-%d}.csv", "Europe/Berlin", "2024-10-27", "2024-10-28 00:00"),
+        ("{date:%G-W%V}.csv", "Europe/Berlin", "2024-03-25", "2024-03-31 23:00"),
+        ("{date:%Y-%m}.csv", "Europe/Berlin", "2024-03-01", "2024-03-31 23:00"),
+    ],
+)
+def test_a_file_is_due_after_its_period_in_the_time_zone_of_the_feed(
+    pattern: str, timezone: str, key: str, due: str
+) -> None:
+    feed = make_dated(pattern, timedelta(hours=1), timezone)
+    assert due_at(feed, key) == datetime.fromisoformat(due).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("key", "due"), [("2024-03-30", "2024-03-31 05:00"), ("2024-10-26", "2024-10-27 06:00")]
+)
+def test_seven_in_the_morning_is_so_also_when_clocks_are_set_that_night(key: str, due: str) -> None:
+    feed = make_dated("{date:%Y-%m-%d}.csv", timedelta(hours=7), "Europe/Berlin")
+    assert due_at(feed, key) == datetime.fromisoformat(due).replace(tzinfo=UTC)
+
+
+def test_a_partition_stands_at_its_own_day_in_every_time_zone() -> None:
+    for timezone in ("America/Los_Angeles", "Asia/Tokyo"):
+        feed = make_dated("{date:%Y-%m-%d}.csv", timedelta(hours=1), timezone)
+        [arrival] = list_arrivals(feed, {}, Listing(), ["2024-03-04"], NOW)
+        assert arrival.day == date(2024, 3, 4)
 
 
 def test_each_partition_is_loaded_late_refused_or_missing() -> None:
@@ -154,6 +192,31 @@ def test_only_what_was_due_lately_is_called_late_or_missing() -> None:
     assert list_unpunctual(PRICES, ledger, listing, expected, NOW) == {}
 
 
+def test_a_file_that_is_due_and_cannot_be_loaded_is_not_on_time() -> None:
+    """One without its marker, and two for one partition; not where rows are loaded already."""
+    listing = landed("2024-03-07", "2024-03-08")
+    file = listing.files["2024-03-07"]._replace(lacks_marker=True)
+    listing.files["2024-03-07"] = file
+    two = "several files stand for one partition key"
+    listing.refused += [
+        PassedOver(f"{key}.csv.gz", two, key) for key in ("2024-03-05", "2024-03-06", "2024-03-10")
+    ]
+    came = datetime(2024, 3, 7, 6, tzinfo=UTC)
+    ledger = {
+        "2024-03-06": loaded(DUE_AT_SEVEN, "2024-03-06", came),
+        "2024-03-08": loaded(DUE_AT_SEVEN, "2024-03-08", came)._replace(
+            status=LoadStatus.REJECTED, error="wrong", loaded_at=None
+        ),
+    }
+    expected = [f"2024-03-{day:02d}" for day in (5, 6, 7, 8, 10)]
+    assert list_unpunctual(DUE_AT_SEVEN, ledger, listing, expected, NOW) == {
+        "2024-03-05": f"2024-03-05.csv.gz: {two}",
+        "2024-03-07": (
+            "2024-03-07.csv: its marker file has not landed; it was due at 2024-03-08 07:00 UTC"
+        ),
+    }
+
+
 def test_a_partition_with_far_fewer_rows_than_those_before_is_short() -> None:
     def ledger(*counts: int) -> dict[str, LedgerRow]:
         keys = [f"2024-03-{day:02d}" for day in range(1, len(counts) + 1)]
@@ -175,8 +238,7 @@ def test_a_partition_with_far_fewer_rows_than_those_before_is_short() -> None:
 
 @pytest.mark.parametrize("key", ["2024-10-27-02:00+0100", "2024-01-01", "acme"])
 def test_a_key_that_no_file_name_stands_for_is_due_at_no_time(key: str) -> None:
-    pattern, due_after = "{date:%Y-%m-%d-%H}.csv", timedelta(minutes=5)
-    hours = replace(NOTES, partitioning=None, pattern=pattern, due_after=due_after)
+    hours = make_dated("{date:%Y-%m-%d-%H}.csv", timedelta(minutes=5))
     came = NOW - timedelta(days=1)
     assert hours.window_of(key) is None
     assert list_arrivals(hours, {}, Listing(), [key], NOW) == []

@@ -320,7 +320,7 @@ def test_a_table_that_was_dropped_is_filled_again_from_all_files(bench: Workbenc
 
 def test_feeds_that_share_a_table_are_refused() -> None:
     other = replace(NOTES, name="other", folder="other", table=NOTES.table.upper())
-    with pytest.raises(FeedDefinitionError, match="two feeds share a table"):
+    with pytest.raises(FeedDefinitionError, match="share the table raw_notes"):
         check_feeds_are_apart([NOTES, other])
     check_feeds_are_apart([NOTES, replace(other, table="another")])
 

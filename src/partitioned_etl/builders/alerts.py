@@ -74,8 +74,9 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
         minimum_interval_seconds=LATE_CHECK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Tells people, once, of each file that is due and has not come; what could not be "
-            f"delivered is sent again by the next ticks, {_MOST_TRIES} times in all."
+            "Tells people, once, of each file that is due and has not come, or without its marker, "
+            "or together with another for its partition; what could not be delivered is "
+            f"sent again by the next ticks, {_MOST_TRIES} times in all."
         ),
     )
     def late_file_alert_sensor(

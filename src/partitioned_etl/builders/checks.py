@@ -70,8 +70,9 @@ def feed_check_specs(feed: Feed, asset: str) -> list[dg.AssetCheckSpec]:
                 on_time_check_name(feed),
                 asset=asset,
                 description=(
-                    f"No file that was due in the last {LATE_FOR.days} days is missing or came "
-                    f"late. It is due {feed.due_after} (h:mm:ss) after its period, in UTC."
+                    f"Every file that was due in the last {LATE_FOR.days} days came in time, with "
+                    "its marker if the feed wants one, and alone for its partition. It is due "
+                    f"{feed.due_after} (h:mm:ss) after its period ends in {feed.timezone}."
                 ),
             )
         )

@@ -43,4 +43,6 @@ def build_freshness_policy(
             cron, span = f"{minute} {hour} {1 + after.days} * *", timedelta(days=28)
         case _:
             cron, span = f"{minute} {hour} * * *", timedelta(days=1)
-    return dg.FreshnessPolicy.cron(deadline_cron=cron, lower_bound_delta=span)
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=cron, lower_bound_delta=span, timezone=feed.timezone
+    )

@@ -67,7 +67,8 @@ class ScheduleTime:
             or self.day_of_month not in range(1, 29)
         ):
             raise FeedDefinitionError(
-                "schedule: hour is 0 to 23, minute 0 to 59, day_of_month 1 to 28"
+                "schedule: hour is 0 to 23, minute 0 to 59, day_of_month 1 to 28",
+                attribute="schedule",
             )
 
 
@@ -87,10 +88,16 @@ def build_feed_schedule(
         at: When it starts the job.
 
     Returns:
-        The schedule; None if the partitions are not time windows, so none is the latest.
+        The schedule; None if the partitions are neither days nor months, and no time was chosen.
+
+    Raises:
+        FeedDefinitionError: A time was chosen for other partitions.
     """
     is_monthly = isinstance(partitions_def, dg.MonthlyPartitionsDefinition)
     if not is_monthly and not isinstance(partitions_def, dg.DailyPartitionsDefinition):
+        if at is not END_OF_WINDOW:
+            reason = f"feed {feed.name}: schedule: only daily and monthly feeds have one"
+            raise FeedDefinitionError(reason, attribute="schedule")
         return None
     window = f"month's file again on day {at.day_of_month}" if is_monthly else "day's file again"
     return dg.build_schedule_from_partitioned_job(

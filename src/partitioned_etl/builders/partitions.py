@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import product
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
 from sqlalchemy.exc import IntegrityError
@@ -30,21 +29,18 @@ def build_partitions_def(
     *,
     start: date | str | None = None,
     end: date | str | None = None,
-    timezone: str = "UTC",
     keys: Sequence[str] = (),
     dynamic_name: str | None = None,
 ) -> dg.PartitionsDefinition:
     """Build the partitions that a feed's partitioning requires.
 
-    An hour, day, week or month gets its partition when it begins, because its file may land before
-    it ends.
+    An hour, day, week or month gets its partition when it begins in the feed's time zone, because
+    its file may land before it ends.
 
     Args:
         feed: The feed.
         start: First moment of a dated feed's window, as a date or in ISO 8601.
         end: First moment after it; None for "until now".
-        timezone: The time zone of a dated feed's dates. An hour that occurs twice, when clocks are
-            set back, means the first of the two.
         keys: The names that a static feed accepts; makes the names of a two-dimensional feed
             static.
         dynamic_name: Name under which Dagster registers new names; by default the feed's.
@@ -54,23 +50,27 @@ def build_partitions_def(
     """
     partitioning, is_two = Partitioning(str(feed.partitioning)), feed.file_names.has_folder
 
-    def require(is_sound: object, reason: str) -> None:
+    def require(is_sound: object, attribute: str, reason: str) -> None:
         if not is_sound:
-            raise FeedDefinitionError(f"feed {feed.name}: {reason}")
+            raise FeedDefinitionError(f"feed {feed.name}: {reason}", attribute=attribute)
 
     is_static = partitioning is Partitioning.STATIC or (is_two and bool(keys))
     is_dynamic = not is_static and (is_two or not partitioning.is_dated)
-    require(start or not partitioning.is_dated, f"{partitioning} partitions need a start")
+    require(start or not partitioning.is_dated, "start", f"{partitioning} partitions need a start")
     require(
-        partitioning.is_dated or not (start or end or timezone != "UTC"),
-        f"{partitioning} partitions have no start, end or timezone",
+        partitioning.is_dated or not (start or end),
+        "start" if start else "end",
+        f"{partitioning} partitions have no start or end",
     )
-    require(keys or not is_static, "static partitions need keys")
-    require(is_static or not keys, f"{partitioning} partitions have no keys")
-    require(is_dynamic or not dynamic_name, "only names that are not listed have a dynamic_name")
-    require(len(set(keys)) == len(keys), "the keys of static partitions are there once each")
+    require(keys or not is_static, "keys", "static partitions need keys")
+    require(is_static or not keys, "keys", f"{partitioning} partitions have no keys")
+    reason = "only names that are not listed have a dynamic_name"
+    require(is_dynamic or not dynamic_name, "dynamic_name", reason)
+    require(
+        len(set(keys)) == len(keys), "keys", "the keys of static partitions are there once each"
+    )
 
-    dates = _build_window(feed, start, end, timezone) if partitioning.is_dated else None
+    dates = _build_window(feed, start, end) if partitioning.is_dated else None
     names = None
     if is_dynamic:
         names = dg.DynamicPartitionsDefinition(name=dynamic_name or feed.name)
@@ -89,22 +89,23 @@ def _check_names(feed: Feed, keys: Iterable[str]) -> None:
         for key in keys:
             feed.check_name(key)
     except PartitionKeyError as error:
-        raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
+        raise FeedDefinitionError(f"feed {feed.name}: {error}", attribute="keys") from None
 
 
 def _build_window(
-    feed: Feed, start: date | str | None, end: date | str | None, timezone: str
+    feed: Feed, start: date | str | None, end: date | str | None
 ) -> dg.TimeWindowPartitionsDefinition:
-    try:
-        ZoneInfo(timezone)
-        window = {
-            "start_date": _parse_moment(start),
-            "end_date": _parse_moment(end) if end else None,
-            "end_offset": 0 if end else 1,
-            "timezone": timezone,
-        }
-    except (ValueError, ZoneInfoNotFoundError) as error:
-        raise FeedDefinitionError(f"feed {feed.name}: {error}") from None
+    first = _parse_moment(feed, "start", start)
+    end_moment = _parse_moment(feed, "end", end) if end else None
+    if end_moment and _in_zone(feed, end_moment) <= _in_zone(feed, first):
+        reason = f"feed {feed.name}: end {end} is not after start {start}"
+        raise FeedDefinitionError(reason, attribute="end")
+    window = {
+        "start_date": first,
+        "end_date": end_moment,
+        "end_offset": 0 if end else 1,
+        "timezone": feed.timezone,
+    }
     match feed.partitioning:
         case Partitioning.HOURLY:
             return dg.HourlyPartitionsDefinition(**window)
@@ -128,12 +129,19 @@ def _build_window(
             return dg.DailyPartitionsDefinition(**window)
 
 
-def _parse_moment(moment: date | str | None) -> datetime:
+def _in_zone(feed: Feed, moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=feed.zone)
+
+
+def _parse_moment(feed: Feed, attribute: str, moment: date | str | None) -> datetime:
     if isinstance(moment, datetime):
         return moment
     if isinstance(moment, date):
         return datetime.combine(moment, time.min)
-    return datetime.fromisoformat(moment or "")
+    try:
+        return datetime.fromisoformat(moment or "")
+    except ValueError as error:
+        raise FeedDefinitionError(f"feed {feed.name}: {error}", attribute=attribute) from None
 
 
 @no_garbage_collection()
@@ -189,8 +197,8 @@ def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) ->
     """Validate that partitions have the kind of keys that a feed's file names stand for.
 
     Raises:
-        FeedDefinitionError: Only one of the two has names and dates, or Dagster puts the date
-            before the name.
+        FeedDefinitionError: Only one of the two has names and dates, Dagster puts the date before
+            the name, or the dates are in another time zone.
     """
     is_two = isinstance(partitions_def, dg.MultiPartitionsDefinition)
     is_dated = [
@@ -202,6 +210,12 @@ def check_partitions_fit(feed: Feed, partitions_def: dg.PartitionsDefinition) ->
             "with a folder needs two dimensions, the alphabetically first for the names and the "
             "other for the dates"
         )
+    for one in _dimensions(partitions_def):
+        if isinstance(one, dg.TimeWindowPartitionsDefinition) and one.timezone != feed.timezone:
+            raise FeedDefinitionError(
+                f"feed {feed.name}: its partitions are in {one.timezone}, and the feed in "
+                f"{feed.timezone}"
+            )
 
 
 def find_dynamic(

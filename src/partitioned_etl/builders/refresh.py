@@ -38,6 +38,10 @@ class Refresh:
     job: AssetJob
     sensor: dg.SensorDefinition
 
+    def to_definitions(self) -> dg.Definitions:
+        """Return all of it for Dagster."""
+        return dg.Definitions(assets=[self.asset], jobs=[self.job], sensors=[self.sensor])
+
 
 @dataclass
 class Cursor:

@@ -5,7 +5,6 @@ the same function. It only holds names and values; what a feed does belongs in `
 `ingest/`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal
 import dagster as dg
 from pydantic import BaseModel, ValidationError
 
-from partitioned_etl.builders.jobs import ScheduleTime
+from partitioned_etl.builders.jobs import END_OF_WINDOW, ScheduleTime
 from partitioned_etl.builders.partitions import build_partitions_def
 from partitioned_etl.builders.pipelines import FeedPipeline, build_pipeline
 from partitioned_etl.components.scaffolding import FileFeedScaffolder
@@ -139,7 +138,7 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str | None, _says("First day that has no partition any more. Default: no end.")
     ] = None
     timezone: Annotated[
-        str, _says("IANA name of the time zone in which days and months begin. Default: UTC.")
+        str, _says("IANA name of the time zone of the dates in the file names. Default: UTC.")
     ] = "UTC"
     dynamic_name: Annotated[
         str | None, _says("Name of the partitions of `{key}` files. Default: the feed's name.")
@@ -203,8 +202,8 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     due_after_hours: Annotated[
         float | None,
         _says(
-            "How long after its hour, day, week or month, in UTC, a file is due: 7 for 07:00 of "
-            "the next day; less than 672. Default: at no time."
+            "How long after its hour, day, week or month, in `timezone`, a file is due: 7 for "
+            "07:00 of the next day; less than 672. Default: at no time."
         ),
     ] = None
     short_below_percent: Annotated[
@@ -242,13 +241,14 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         str, _says("Name of the sensor. Default: the name and `_landing_sensor`.")
     ] = ""
     schedule: Annotated[
-        Schedule,
+        Schedule | None,
         _says(
-            "When the clock loads the latest day or month again: `hour` (0 to 23), `minute` (0 to "
-            "59), `day_of_month` (1 to 28), in `timezone`; `enabled: false` for no schedule. "
+            "When the clock loads the latest day or month again, of daily and monthly feeds only: "
+            "`hour` (0 to 23), `minute` (0 to 59), `day_of_month` (1 to 28), in `timezone`; "
+            "`enabled: false` for no schedule. "
             "Default: 23:30, on day 28 if monthly, and off until someone switches it on."
         ),
-    ] = Schedule()
+    ] = None
     owners: Annotated[
         Sequence[str],
         _says("Who answers for the assets: e-mail addresses or `team:` names. Default: nobody."),
@@ -263,13 +263,15 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             assert feed.pipeline
         except ValidationError as error:
             wrong = error.errors()[0]
-            attribute = wrong["loc"]
-            reason = f"{'.'.join(map(str, attribute))}: {wrong['msg']}, not {wrong['input']!r}"
-        except (FeedDefinitionError, dg.DagsterError, ValueError, LookupError) as error:
-            attribute, reason = _name_attribute(model, str(error)), str(error)
+            path = wrong["loc"]
+            reason = f"{'.'.join(map(str, path))}: {wrong['msg']}, not {wrong['input']!r}"
+        except FeedDefinitionError as error:
+            path, reason = (_IN_YAML.get(error.attribute, error.attribute),), str(error)
+        except (dg.DagsterError, ValueError, LookupError) as error:
+            path, reason = (), str(error)
         else:
             return feed
-        raise FeedDefinitionError(f"{_find_line(context, attribute)}: {reason}")
+        raise FeedDefinitionError(f"{_find_line(context, path)}: {reason}")
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
         """Return the pipeline's Dagster definitions."""
@@ -295,15 +297,14 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
             table=self.table or self.name,
             format=self._format,
             partitioning=self.partitioning,
+            timezone=self.timezone,
             row_rules=tuple(RowRule(**rule.model_dump()) for rule in self.row_rules),
             key_pattern=self.key_pattern,
             non_finite_columns=tuple(self.non_finite_columns),
             allow_empty=self.allow_empty,
             max_uncompressed_bytes=self.max_uncompressed_bytes,
             done_suffix=self.done_suffix,
-            due_after=(
-                None if self.due_after_hours is None else timedelta(hours=self.due_after_hours)
-            ),
+            due_after=self._due_after,
             short_below_percent=self.short_below_percent,
             on_missing=self.on_missing,
             bad_rows=self.bad_rows,
@@ -312,9 +313,31 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
         )
 
     @property
+    def _due_after(self) -> timedelta | None:
+        if self.due_after_hours is None:
+            return None
+        try:
+            return timedelta(hours=self.due_after_hours)
+        except (OverflowError, ValueError):
+            reason = f"due_after_hours {self.due_after_hours} is not 0 to 672"
+            raise FeedDefinitionError(
+                f"feed {self.name}: {reason}", attribute="due_after_hours"
+            ) from None
+
+    @property
+    def _schedule(self) -> ScheduleTime | None:
+        at = self.schedule
+        if at is None:
+            return END_OF_WINDOW
+        if not at.enabled:
+            return None
+        return ScheduleTime(hour=at.hour, minute=at.minute, day_of_month=at.day_of_month)
+
+    @property
     def _format(self) -> Format:
         if self.format in ("json_lines", "parquet") and self.csv != CsvDialect():
-            raise FeedDefinitionError(f"feed {self.name}: csv says nothing of {self.format} files")
+            reason = f"feed {self.name}: csv says nothing of {self.format} files"
+            raise FeedDefinitionError(reason, attribute="csv")
         if self.format == "json_lines":
             return JsonLinesFormat()
         if self.format == "parquet":
@@ -326,49 +349,26 @@ class FileFeed(dg.Component, dg.Resolvable, dg.Model):
     @cached_property
     def pipeline(self) -> FeedPipeline:
         """The feed's pipeline."""
-        at = self.schedule
         return build_pipeline(
             self.feed,
             partitions_def=build_partitions_def(
                 self.feed,
                 start=self.start,
                 end=self.end,
-                timezone=self.timezone,
                 keys=self.keys,
                 dynamic_name=self.dynamic_name,
             ),
             import_asset=self.import_asset,
             load_asset=self.load_asset,
             sensor=self.sensor,
-            schedule=ScheduleTime(hour=at.hour, minute=at.minute, day_of_month=at.day_of_month)
-            if at.enabled
-            else None,
+            schedule=self._schedule,
             owners=self.owners,
             tags=self.tags,
         )
 
 
-_SPOKEN_OF: Mapping[str, str] = {
-    "rule": "row_rules",
-    "column": "columns",
-    "CSV": "csv",
-    "zone": "timezone",
-}
-"""Words in a feed's error messages that stand for an attribute of another name."""
-
-
-def _name_attribute(model: BaseModel, sentence: str) -> tuple[str, ...]:
-    """Return which given attribute an error concerns, by the value it quotes or by its name."""
-    given = {name: getattr(model, name) for name in model.model_fields_set}
-    quoted = re.findall(r"""['"](.+?)['"]""", sentence)
-    words = re.findall(r"\w+", re.sub(r"^feed .*?: ", "", sentence))
-    by_value = (
-        name
-        for name, value in given.items()
-        if any(one in quoted for one in (value if isinstance(value, (list, tuple)) else [value]))
-    )
-    by_name = (_SPOKEN_OF.get(word, word) for word in words)
-    return tuple(name for name in (*by_value, *by_name) if name in given)[:1]
+_IN_YAML = {"due_after": "due_after_hours", "column_descriptions": "columns"}
+"""The name of an attribute here, where `Feed` has another one."""
 
 
 def _find_line(context: dg.ResolutionContext, attribute: tuple[Any, ...]) -> str:

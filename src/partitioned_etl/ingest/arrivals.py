@@ -13,6 +13,7 @@ from enum import StrEnum
 from statistics import median
 
 from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.ingest.file_names import Partitioning
 from partitioned_etl.ingest.landing import Listing
 from partitioned_etl.ingest.ledger import LedgerRow, LoadStatus
 
@@ -54,7 +55,12 @@ class Arrival:
 def due_at(feed: Feed, partition_key: str) -> datetime | None:
     """Return when a partition's file is due, UTC; None if the feed does not specify it."""
     window = feed.window_of(partition_key)
-    return window[1] + feed.due_after if window and feed.due_after is not None else None
+    if window is None or feed.due_after is None:
+        return None
+    if feed.partitioning is Partitioning.HOURLY:
+        return window[1] + feed.due_after
+    # By the clock on the wall: seven hours after midnight is 07:00 also when clocks are set.
+    return (window[1].astimezone(feed.zone) + feed.due_after).astimezone(UTC)
 
 
 def list_arrivals(
@@ -94,32 +100,34 @@ def list_arrivals(
         if key := entry.partition_key:
             reason = f"{entry.name}: {entry.reason}"
             arrivals[key] = Arrival(key, _day_of(feed, key, now), ArrivalStatus.REFUSED, reason)
-    for key, reason in list_missing(feed, [*arrivals, *listing.files], expected, now).items():
+    waited_for = [key for key in expected if key not in arrivals]
+    for key, reason in list_missing(feed, listing, waited_for, now).items():
         day = _day_of(feed, key, now)
         arrivals[key] = Arrival(key, day, ArrivalStatus.MISSING, reason)
     return [arrivals[key] for key in sorted(arrivals)]
 
 
 def list_missing(
-    feed: Feed, there: Iterable[str], expected: Iterable[str], now: datetime
+    feed: Feed, listing: Listing, expected: Iterable[str], now: datetime
 ) -> dict[str, str]:
-    """Return the partitions whose file is due and has not arrived.
+    """Return the partitions whose file is due and has not arrived, or arrived without its marker.
 
     Args:
         feed: The feed.
-        there: Partition keys that have a file or rows.
-        expected: The partition keys that should eventually have a file.
+        listing: The feed's folder, as scanned.
+        expected: The partition keys without rows that should eventually have a file.
         now: The time to compare with, UTC.
 
     Returns:
         One sentence per partition key.
     """
     missing = {}
-    has_file = set(there)
     for key in expected:
-        due = due_at(feed, key)
-        if due and due < now and key not in has_file:
-            missing[key] = f"no file has come; it was due at {_minute(due)}"
+        due, file = due_at(feed, key), listing.files.get(key)
+        if due is None or due >= now or (file and not file.lacks_marker):
+            continue
+        what = f"{file.name}: its marker file has not landed" if file else "no file has come"
+        missing[key] = f"{what}; it was due at {_minute(due)}"
     return missing
 
 
@@ -131,6 +139,9 @@ def list_unpunctual(
     now: datetime,
 ) -> dict[str, str]:
     """Return the recently due partitions whose file arrived late or has not arrived.
+
+    Nor has one come where several stand for one partition, and none was loaded. A file that broke
+    the contract has come: its run fails, and says why.
 
     Args:
         feed: The feed.
@@ -144,10 +155,14 @@ def list_unpunctual(
     """
     recent = [key for key in expected if _is_recent(feed, key, now)]
     rows = {key: ledger[key] for key in recent if key in ledger}
+    passed_over = {entry.partition_key for entry in listing.refused}
+    loaded = {key for key, row in rows.items() if row.loaded_at}
+    unloaded = passed_over.intersection(recent) - loaded
     return {
         arrival.partition_key: arrival.reason
         for arrival in list_arrivals(feed, rows, listing, recent, now)
         if arrival.status in (ArrivalStatus.LATE, ArrivalStatus.MISSING)
+        or arrival.partition_key in unloaded
     }
 
 
@@ -192,7 +207,7 @@ def _why_late(feed: Feed, partition_key: str, came: datetime) -> str:
 
 def _day_of(feed: Feed, partition_key: str, moment: datetime) -> date:
     window = feed.window_of(partition_key)
-    return window[0].date() if window else moment.date()
+    return window[0].astimezone(feed.zone).date() if window else moment.date()
 
 
 def _minute(moment: datetime) -> str:

@@ -89,7 +89,9 @@ def columns_of(feed: Feed, *, is_plain: bool = False) -> list[Column]:
 
 def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
     if not _TYPE_NAME.fullmatch(type_name):
-        raise FeedDefinitionError(f"feed {feed.name}, column {name}: no DuckDB type: {type_name}")
+        raise FeedDefinitionError(
+            f"feed {feed.name}, column {name}: no DuckDB type: {type_name}", attribute="columns"
+        )
     text = quote_identifier(name)
     if type_name in _TEXTS:
         return Column(name, type_name, text, "")
@@ -107,7 +109,8 @@ def _column(feed: Feed, name: str, type_name: str, is_plain: bool) -> Column:
     if guard is None:
         raise FeedDefinitionError(
             f"feed {feed.name}, column {name}: no file can be read into a column of type "
-            f"{type_name}"
+            f"{type_name}",
+            attribute="columns",
         )
     if not feed.format.is_text:
         may_be_infinite = type_name in _WITH_INFINITY and not any_number

@@ -9,7 +9,16 @@ class PartitionedEtlError(Exception):
 
 
 class FeedDefinitionError(PartitionedEtlError):
-    """A feed is declared in a way that cannot work."""
+    """A feed is declared in a way that cannot work.
+
+    Attributes:
+        attribute: The attribute that is to blame, as `Feed` or `build_pipeline` calls it; empty if
+            no single one is.
+    """
+
+    def __init__(self, reason: str, *, attribute: str = "") -> None:
+        super().__init__(reason)
+        self.attribute = attribute
 
 
 class SettingError(PartitionedEtlError):

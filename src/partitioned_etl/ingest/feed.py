@@ -7,10 +7,12 @@ Takes a declaration; returns the partition key of a file name, and the period of
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
+from posixpath import normpath
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.ingest.file_names import (
@@ -86,6 +88,7 @@ class Feed:
             implies. A date with a day may also be declared weekdays (Monday to Friday) or weekly
             (the week's Monday), a `{key}` static. With a folder it applies to the date; whether the
             names are dynamic or static depends on the partitions given to the feed.
+        timezone: IANA name of the time zone of the dates in the file names.
         format: The file format: CSV in a dialect, JSON lines or Parquet.
         row_rules: Conditions for every row.
         key_pattern: Regular expression for the names accepted for `{key}`.
@@ -100,9 +103,9 @@ class Feed:
         bad_rows: What happens to a file with rows that break the contract.
         max_rejected_rows: With quarantine, a file with more bad rows than this is refused.
         max_rejected_percent: With quarantine, so is one with a larger share, 0 to 100.
-        due_after: How long after the end of a partition's hour, day, week or month, in UTC, its
-            file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may arrive at any
-            time.
+        due_after: How long after the end of a partition's hour, day, week or month, in `timezone`,
+            its file is due: `timedelta(hours=7)` is 07:00 of the next day. None if it may arrive at
+            any time.
         short_below_percent: A partition with fewer rows than this share of the usual number is
             flagged; 0 for never. The usual number is the median of the preceding partitions.
         description: What the files are and who sends them, in plain words.
@@ -118,6 +121,7 @@ class Feed:
     columns: Mapping[str, str]
     table: str
     partitioning: Partitioning | str | None = None
+    timezone: str = "UTC"
     format: Format = CSV
     row_rules: tuple[RowRule, ...] = ()
     key_pattern: str = _DEFAULT_KEY_PATTERN
@@ -136,67 +140,99 @@ class Feed:
 
     def __post_init__(self) -> None:
         try:
-            partitioning = Partitioning(self.partitioning or self.file_names.partitioning)
-            object.__setattr__(self, "on_missing", OnMissing(self.on_missing))
-            object.__setattr__(self, "bad_rows", BadRows(self.bad_rows))
+            self._choose("partitioning", Partitioning, self.file_names.partitioning)
+            self._choose("on_missing", OnMissing)
+            self._choose("bad_rows", BadRows)
             re.compile(self.key_pattern)
         except re.error as error:
-            raise self._wrong(f"key_pattern {self.key_pattern!r}: {error}") from None
-        except (FeedDefinitionError, ValueError) as error:
-            raise self._wrong(str(error)) from None
-        if partitioning not in self.file_names.allowed_partitionings:
+            reason = f"key_pattern {self.key_pattern!r}: {error}"
+            raise self._wrong("key_pattern", reason) from None
+        except FeedDefinitionError as error:
+            raise self._wrong(error.attribute, str(error)) from None
+        if self.partitioning not in self.file_names.allowed_partitionings:
             raise self._wrong(
+                "partitioning",
                 f"pattern {self.pattern!r} makes {self.file_names.partitioning} keys, "
-                f"but its partitioning is {partitioning}"
+                f"but its partitioning is {self.partitioning}",
             )
-        object.__setattr__(self, "partitioning", partitioning)
+        self._check_timezone()
         self._check_columns()
         if self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
-            raise self._wrong(f"table {self.table} is one of this package's own")
+            raise self._wrong("table", f"table {self.table} is one of this package's own")
         if not self.format.is_text and self.pattern.endswith(COMPRESSED_SUFFIXES):
-            raise self._wrong(f"pattern {self.pattern!r}: a Parquet file is compressed within")
+            raise self._wrong(
+                "pattern", f"pattern {self.pattern!r}: a Parquet file is compressed within"
+            )
         endings = (self.pattern, *COMPRESSED_SUFFIXES)
         if self.done_suffix and any(ending.endswith(self.done_suffix) for ending in endings):
-            raise self._wrong(f"done_suffix {self.done_suffix!r} is how landed files end, too")
-        if self.max_rejected_rows < 0 or not 0 <= self.max_rejected_percent <= 100:
-            raise self._wrong("max_rejected_rows and max_rejected_percent are limits of 0 or more")
+            reason = f"done_suffix {self.done_suffix!r} is how landed files end, too"
+            raise self._wrong("done_suffix", reason)
+        if self.max_uncompressed_bytes < 1:
+            raise self._wrong("max_uncompressed_bytes", "max_uncompressed_bytes must be 1 or more")
+        if self.max_rejected_rows < 0:
+            raise self._wrong("max_rejected_rows", "max_rejected_rows must be 0 or more")
+        if not 0 <= self.max_rejected_percent <= 100:
+            raise self._wrong("max_rejected_percent", "max_rejected_percent must be 0 to 100")
         if self.due_after is not None:
             if not self.is_series:
-                raise self._wrong("due_after: only a file of which one comes a period can be due")
+                reason = "due_after: only a file of which one comes a period can be due"
+                raise self._wrong("due_after", reason)
             if not timedelta() <= self.due_after < timedelta(days=28):
-                raise self._wrong("due_after is a time of 0 to 28 days after a period ends")
+                reason = "due_after is a time of 0 to 28 days after a period ends"
+                raise self._wrong("due_after", reason)
         if not 0 <= self.short_below_percent <= 100:
-            raise self._wrong("short_below_percent is a share of 0 to 100")
+            raise self._wrong("short_below_percent", "short_below_percent is a share of 0 to 100")
+
+    def _choose(self, attribute: str, kind: type[StrEnum], default: str = "") -> None:
+        value = getattr(self, attribute) or default
+        if value not in list(kind):
+            reason = f"{attribute} {value!r} is not one of {', '.join(kind)}"
+            raise FeedDefinitionError(reason, attribute=attribute)
+        object.__setattr__(self, attribute, kind(value))
+
+    def _check_timezone(self) -> None:
+        try:
+            assert self.zone
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            reason = f"timezone {self.timezone!r} is not the IANA name of a time zone"
+            raise self._wrong("timezone", reason) from None
+        if self.timezone != "UTC" and not self._partitioning.is_dated:
+            raise self._wrong("timezone", "timezone: only a file with a date is in a time zone")
 
     def _check_columns(self) -> None:
         names = [name.casefold() for name in self.columns]
         if not names or len(set(names)) != len(names):
-            raise self._wrong("needs columns, each name once")
+            raise self._wrong("columns", "needs columns, each name once")
         for name in names:
             if not name or name.startswith(INTERNAL_PREFIX):
-                raise self._wrong(f"column {name!r}: no column may be named so")
+                raise self._wrong("columns", f"column {name!r}: no column may be named so")
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             if reserved in names:
-                raise self._wrong(f"column {reserved} is added by a load")
+                raise self._wrong("columns", f"column {reserved} is added by a load")
         if not self.format.is_text and "file_row_number" in names:
-            raise self._wrong("column file_row_number is what DuckDB calls the number of a row")
+            reason = "column file_row_number is what DuckDB calls the number of a row"
+            raise self._wrong("columns", reason)
         for name in self.column_descriptions:
             if name not in self.columns:
-                raise self._wrong(f"column_descriptions: there is no column {name}")
+                reason = f"column_descriptions: there is no column {name}"
+                raise self._wrong("column_descriptions", reason)
         for name in self.non_finite_columns:
             if self.columns.get(name, "").upper() not in ("DOUBLE", "FLOAT", "REAL"):
-                raise self._wrong(f"non_finite_columns: {name} is no DOUBLE or FLOAT column")
+                reason = f"non_finite_columns: {name} is no DOUBLE or FLOAT column"
+                raise self._wrong("non_finite_columns", reason)
         rule_names = [rule.name for rule in self.row_rules]
         if len(set(rule_names)) != len(rule_names) or CONTRACT in rule_names:
-            raise self._wrong(f"each rule needs a name of its own, other than {CONTRACT}")
+            reason = f"each rule needs a name of its own, other than {CONTRACT}"
+            raise self._wrong("row_rules", reason)
         for rule in self.row_rules:
             if rule.column not in self.columns:
-                raise self._wrong(
+                reason = (
                     f"rule {rule.name} is about column {rule.column}, which the feed does not have"
                 )
+                raise self._wrong("row_rules", reason)
 
-    def _wrong(self, reason: str) -> FeedDefinitionError:
-        return FeedDefinitionError(f"feed {self.name}: {reason}")
+    def _wrong(self, attribute: str, reason: str) -> FeedDefinitionError:
+        return FeedDefinitionError(f"feed {self.name}: {reason}", attribute=attribute)
 
     @cached_property
     def file_names(self) -> FileNamePattern:
@@ -211,6 +247,11 @@ class Feed:
     @cached_property
     def _key_regex(self) -> re.Pattern[str]:
         return re.compile(self.key_pattern)
+
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The time zone of the dates in the file names."""
+        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
 
     @property
     def is_series(self) -> bool:
@@ -227,7 +268,7 @@ class Feed:
         date_key = partition_key.rpartition(KEY_SEPARATOR)[2]
         if not partitioning.is_dated or not is_date_key(date_key, partitioning):
             return None
-        return window_of(date_key, partitioning)
+        return window_of(date_key, partitioning, self.zone)
 
     @cached_property
     def contract_fingerprint(self) -> str:
@@ -319,11 +360,15 @@ def check_feeds_are_apart(feeds: Sequence[Feed]) -> None:
     Raises:
         FeedDefinitionError: Two feeds share one.
     """
-    for what, values in {
-        "name": [feed.name for feed in feeds],
-        "table": [feed.table.casefold() for feed in feeds],
-        "folder and pattern": [(feed.folder, feed.pattern) for feed in feeds],
-    }.items():
-        shared = {str(value) for value in values if values.count(value) > 1}
-        if shared:
-            raise FeedDefinitionError(f"two feeds share a {what}: {', '.join(sorted(shared))}")
+    owners: dict[tuple[str, str], Feed] = {}
+    for feed in feeds:
+        for what, value in {
+            "name": feed.name,
+            "table": feed.table.casefold(),
+            "folder and pattern": normpath(f"{feed.folder}/{feed.pattern}"),
+        }.items():
+            owner = owners.setdefault((what, value), feed)
+            if owner is not feed:
+                raise FeedDefinitionError(
+                    f"feed {owner.name} and feed {feed.name} share the {what} {value}"
+                )

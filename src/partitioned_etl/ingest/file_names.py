@@ -6,7 +6,7 @@ The names in a folder are listed in `landing.py`.
 
 import re
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
@@ -95,18 +95,29 @@ def is_date_key(text: str, partitioning: Partitioning) -> bool:
     return moment.strftime(date_format) == text and moment.year < MAXYEAR
 
 
-def window_of(date_key: str, partitioning: Partitioning) -> tuple[datetime, datetime]:
-    """Return start and end, in UTC, of the period of a dated partitioning's key."""
-    begin = datetime.strptime(date_key, _KEY_DATE_FORMATS[partitioning]).replace(tzinfo=UTC)
+def window_of(
+    date_key: str, partitioning: Partitioning, zone: tzinfo = UTC
+) -> tuple[datetime, datetime]:
+    """Return start and end, in UTC, of the period of a dated partitioning's key.
+
+    Args:
+        date_key: The key, or the date in a two-dimensional one.
+        partitioning: The partitioning.
+        zone: The time zone of the key. A day ends at its next midnight, also if clocks are set
+            meanwhile; an hour that occurs twice is the first of the two.
+    """
+    begin = datetime.strptime(date_key, _KEY_DATE_FORMATS[partitioning]).replace(tzinfo=zone)
     match partitioning:
         case Partitioning.HOURLY:
-            return begin, begin + timedelta(hours=1)
+            # Not by the clock on the wall, which may be set within the hour.
+            return begin.astimezone(UTC), begin.astimezone(UTC) + timedelta(hours=1)
         case Partitioning.WEEKLY:
-            return begin, begin + timedelta(weeks=1)
+            end = begin + timedelta(weeks=1)
         case Partitioning.MONTHLY:
-            return begin, (begin + timedelta(days=31)).replace(day=1)
+            end = (begin + timedelta(days=31)).replace(day=1)
         case _:
-            return begin, begin + timedelta(days=1)
+            end = begin + timedelta(days=1)
+    return begin.astimezone(UTC), end.astimezone(UTC)
 
 
 @lru_cache(_DATES_KEPT)
@@ -156,12 +167,14 @@ class FileNamePattern:
             raise FeedDefinitionError(
                 f"pattern {self.text!r} needs exactly one placeholder, {{key}} or "
                 "{date:%Y-%m-%d}, and no folder; or both, one of them for a folder, as in "
-                "{key}/{date:%Y-%m-%d}.csv"
+                "{key}/{date:%Y-%m-%d}.csv",
+                attribute="pattern",
             )
         if self._date_format and self._directives not in _BY_DIRECTIVES:
             raise FeedDefinitionError(
                 "a date in a file name is made of %Y, %m and, if daily, %d and, if hourly, %H; "
-                f"or of %G and %V, if weekly: {self._date_format!r}"
+                f"or of %G and %V, if weekly: {self._date_format!r}",
+                attribute="pattern",
             )
 
     @cached_property

@@ -43,15 +43,14 @@ class CsvFormat:
         for name in ("delimiter", "quote", "escape"):
             value = getattr(self, name)
             if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-                raise FeedDefinitionError(f"CSV {name} must be one ASCII character: {value!r}")
+                raise _wrong(f"CSV {name} must be one ASCII character: {value!r}")
         if self.delimiter in (self.quote, self.escape):
-            raise FeedDefinitionError("CSV delimiter must differ from quote and escape")
+            raise _wrong("CSV delimiter must differ from quote and escape")
         if self.any_column_order and not self.header:
-            raise FeedDefinitionError("any_column_order needs a header, which names the columns")
+            reason = "any_column_order needs a header, which names the columns"
+            raise FeedDefinitionError(reason, attribute="any_column_order")
         if self.normal_encoding not in ("utf-8", "iso8859-1", "utf-16"):
-            raise FeedDefinitionError(
-                f"CSV encoding {self.encoding!r} is not one of utf-8, utf-16, latin-1"
-            )
+            raise _wrong(f"CSV encoding {self.encoding!r} is not one of utf-8, utf-16, latin-1")
 
     @property
     def normal_encoding(self) -> str:
@@ -60,6 +59,10 @@ class CsvFormat:
             return codecs.lookup(self.encoding).name
         except LookupError:
             return self.encoding
+
+
+def _wrong(reason: str) -> FeedDefinitionError:
+    return FeedDefinitionError(reason, attribute="csv")
 
 
 @dataclass(frozen=True, kw_only=True)
