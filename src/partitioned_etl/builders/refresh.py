@@ -190,7 +190,7 @@ def build_refresh_sensor(
         runs = [record.dagster_run for record in instance.get_run_records(filters)]
         refreshing = {key for run in runs for key in keys_of_run(run.tags, known)}
         # A load that is under way tells of its partitions one by one; one run is to take them all.
-        busy = refreshing | list_keys_in_flight(instance, feed, known)
+        busy = refreshing | list_keys_in_flight(instance, feed, load_key, known)
         found = list_stale_keys(instance, load_key, made, cursor.until)
         stale = {key: found[key] for key in known if key in found}
         cursor.until = min(stale.values()) - 1 if stale else latest[0].storage_id
