@@ -5,8 +5,10 @@ can mend, removes partitions whose files are gone where the feed's policy says s
 what the table holds. Files and tables are compared in `ingest/repair.py`, Dagster's records here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -27,6 +29,9 @@ from partitioned_etl.ingest.repair import Repair, State, examine_feed, repair_fe
 
 REPAIR_TAG = "partitioned_etl/reconciles"
 """Run tag that names the feed which a run reconciles."""
+RemoveGone: TypeAlias = Callable[[Collection[str]], Sequence[Path]]
+"""Removes what was made of partitions that are not among these keys, and returns what it removed.
+"""
 _MOST_NAMED = 50
 
 
@@ -132,7 +137,11 @@ def compare_with_dagster(
 
 
 def build_reconciliation(
-    feed: Feed, *, load_asset: str, partitions_def: dg.PartitionsDefinition
+    feed: Feed,
+    *,
+    load_asset: str,
+    partitions_def: dg.PartitionsDefinition,
+    remove_gone: RemoveGone | None = None,
 ) -> Reconciliation:
     """Build a feed's reconciliation check, job and schedule.
 
@@ -140,8 +149,9 @@ def build_reconciliation(
         feed: The feed.
         load_asset: Key of its load asset.
         partitions_def: Its partitions.
+        remove_gone: Removes what was made of removed partitions and outlasts them.
     """
-    job = _build_job(feed, load_asset, partitions_def)
+    job = _build_job(feed, load_asset, partitions_def, remove_gone)
     schedule = dg.ScheduleDefinition(
         name=f"{feed.name}_reconcile_schedule",
         job=job,
@@ -184,7 +194,10 @@ def _build_check(
 
 
 def _build_job(
-    feed: Feed, load_asset: str, partitions_def: dg.PartitionsDefinition
+    feed: Feed,
+    load_asset: str,
+    partitions_def: dg.PartitionsDefinition,
+    remove_gone: RemoveGone | None,
 ) -> dg.JobDefinition:
     load_key, dynamic = dg.AssetKey(load_asset), find_dynamic(partitions_def)
 
@@ -208,7 +221,12 @@ def _build_job(
                 run_id=context.run_id,
                 log=context.log,
             )
-        ledger = repair.left.ledger
+            ledger = repair.left.ledger
+            # While the database is open, nobody loads or copies. An empty ledger of which nothing
+            # was removed is that of a database that was lost.
+            if remove_gone and (ledger or repair.removed):
+                for path in remove_gone({*ledger, *listing.files}):
+                    context.log.info(f"removed {path.name}: its partition is gone")
         view = compare_with_dagster(context.instance, load_key, partitions_def, known, repair.left)
         again = [
             outcome.file.partition_key

@@ -17,6 +17,7 @@ from partitioned_etl.builders.attempts import count_attempts, note_attempt, pars
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, range_tags
+from partitioned_etl.builders.reconciliation import RemoveGone
 from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
 from partitioned_etl.builders.sensors import MAX_RUNS_PER_TICK, read_tick_interval
 from partitioned_etl.ingest.feed import Feed
@@ -32,11 +33,13 @@ class Refresh:
         asset: The asset, with the partitions of the feed.
         job: Makes one partition key or a range again.
         sensor: Starts that when a partition was loaded again.
+        remove_gone: Removes what was made of removed partitions, if it outlasts them.
     """
 
     asset: dg.AssetsDefinition
     job: AssetJob
     sensor: dg.SensorDefinition
+    remove_gone: RemoveGone | None = None
 
 
 @dataclass
@@ -115,6 +118,7 @@ def build_refresh(
     job_description: str,
     sensor: str,
     sensor_description: str,
+    remove_gone: RemoveGone | None = None,
 ) -> Refresh:
     """Build what lets an asset follow a feed's table.
 
@@ -127,6 +131,7 @@ def build_refresh(
         job_description: What it does, in one sentence.
         sensor: Name of the sensor.
         sensor_description: What it does, in one sentence.
+        remove_gone: Removes what was made of removed partitions, if it outlasts them.
     """
     refresh_job = dg.define_asset_job(
         job,
@@ -143,7 +148,7 @@ def build_refresh(
         name=sensor,
         description=sensor_description,
     )
-    return Refresh(asset, refresh_job, refresh_sensor)
+    return Refresh(asset, refresh_job, refresh_sensor, remove_gone)
 
 
 def build_refresh_sensor(
