@@ -188,12 +188,19 @@ def build_refresh_sensor(
     def refresh_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         instance, cursor = context.instance, Cursor.parse(context.cursor)
         latest = instance.fetch_materializations(load_key, limit=1).records
+        if not instance.fetch_materializations(made, limit=1).records:
+            # Nothing was refreshed yet, or a person wiped all of it.
+            cursor.until = 0
         if not latest or latest[0].storage_id == cursor.until:
             return dg.SkipReason(f"feed {feed.name}: nothing was loaded since the last refresh")
         known = list_partition_keys(partitions_def, instance)
-        filters = dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)
-        runs = [record.dagster_run for record in instance.get_run_records(filters)]
-        refreshing = {key for run in runs for key in keys_of_run(run.tags, known)}
+        records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+        refreshing = {
+            key
+            for run in (record.dagster_run for record in records)
+            if run.job_name == job.name or made in (run.asset_selection or ())
+            for key in keys_of_run(run.tags, known)
+        }
         # A load that is under way tells of its partitions one by one; one run is to take them all.
         busy = refreshing | list_keys_in_flight(instance, feed, load_key, known)
         found = list_stale_keys(instance, load_key, made, cursor.until)
