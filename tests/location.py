@@ -81,6 +81,15 @@ class Location:
             raise_on_error=False,
         )
 
+    def materialize(self, key: str) -> dg.ExecuteInProcessResult:
+        """Load a partition as a person does at the asset in the web UI."""
+        return self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=self.instance,
+            partition_key=key,
+            asset_selection=[self.load_key],
+            raise_on_error=False,
+        )
+
     def reconcile(self, *, allow_most: bool = False) -> dg.ExecuteInProcessResult:
         """Execute the reconcile job as a person does in the web UI."""
         op = f"reconcile_{self.pipeline.feed.name}"

@@ -17,6 +17,7 @@ import pytest
 from conftest import price_rows
 from partitioned_etl.builders.alerts import build_alerts
 from partitioned_etl.builders.arrivals import build_arrivals
+from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.definitions import pipelines
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES, DAILY_PRICES_PIPELINE
@@ -109,6 +110,18 @@ def define() -> dg.Definitions:
     )
 
 
+def alert_of(result: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> None:
+    """Let the sensor that alerts see a run that failed."""
+    [sensor] = [one for one in build_alerts(pipelines).sensors or [] if "failure" in one.name]
+    context = dg.build_run_status_sensor_context(
+        sensor_name=sensor.name,
+        dagster_event=result.get_run_failure_event(),
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+    ).for_run_failure()
+    sensor(context)
+
+
 def test_without_a_setting_there_is_no_sensor_that_alerts() -> None:
     assert not list(build_alerts(pipelines).sensors or [])
 
@@ -126,14 +139,7 @@ def test_a_failed_run_is_told_with_feed_partition_reason_and_address(
     result = location.resolve_job_def(CUSTOMER_PRICES_PIPELINE.job.name).execute_in_process(
         instance=instance, partition_key="acme", raise_on_error=False
     )
-    [sensor] = [one for one in build_alerts(pipelines).sensors or [] if "failure" in one.name]
-    context = dg.build_run_status_sensor_context(
-        sensor_name=sensor.name,
-        dagster_event=result.get_run_failure_event(),
-        dagster_instance=instance,
-        dagster_run=result.dagster_run,
-    ).for_run_failure()
-    sensor(context)
+    alert_of(result, instance)
 
     [posted] = webhook.posted
     assert posted["feed"] == "customer_prices"
@@ -145,6 +151,74 @@ def test_a_failed_run_is_told_with_feed_partition_reason_and_address(
     [mail] = mailbox.mails
     assert "To: someone@example.com" in mail
     assert "Subject: partitioned-etl: customer_prices" in mail
+
+
+@pytest.mark.parametrize(
+    ("job", "assets", "feed"),
+    [
+        ("", ["duckdb_dynamic_partition_table"], "customer_prices"),
+        ("", ["import_dynamic_partition_file", "archived_file"], "customer_prices"),
+        ("", ["archived_file"], "customer_prices"),
+        ("customer_prices_archive_job", [], "customer_prices"),
+        ("own_job", [], ""),
+    ],
+)
+def test_an_alert_names_feed_and_partitions_of_a_run_without_a_tag_of_the_feed(
+    job: str,
+    assets: list[str],
+    feed: str,
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    webhook: WebhookServer,
+) -> None:
+    """Runs that a person starts at an asset, and those that refresh what is made from a table."""
+
+    @dg.asset(partitions_def=CUSTOMER_PRICES_PIPELINE.partitions_def)
+    def own_asset() -> None:
+        raise ValueError
+
+    own = dg.Definitions(
+        assets=[own_asset],
+        jobs=[dg.define_asset_job("own_job", [own_asset])],
+        resources=resources,
+    )
+    location = dg.Definitions.merge(define(), own)
+    instance.add_dynamic_partitions("customers", ["acme"])
+    chosen = (
+        location.resolve_job_def(job) if job else location.resolve_implicit_global_asset_job_def()
+    )
+    result = chosen.execute_in_process(
+        instance=instance,
+        partition_key="acme",
+        asset_selection=[dg.AssetKey(name) for name in assets] or None,
+        raise_on_error=False,
+    )
+    alert_of(result, instance)
+    [posted] = webhook.posted
+    assert (posted["feed"], posted["partitions"]) == (feed, ["acme"])
+
+
+def test_an_alert_names_the_ends_of_a_range_of_which_the_feed_is_not_known(
+    instance: dg.DagsterInstance, webhook: WebhookServer
+) -> None:
+    @dg.asset(
+        partitions_def=DAILY_PRICES_PIPELINE.partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def own_asset() -> None:
+        raise ValueError
+
+    result = dg.materialize(
+        [own_asset],
+        instance=instance,
+        tags=range_tags(["2018-01-21", "2018-01-22", "2018-01-23"]),
+        raise_on_error=False,
+    )
+    alert_of(result, instance)
+    [posted] = webhook.posted
+    assert (posted["feed"], posted["partitions"]) == ("", ["2018-01-21 to 2018-01-23"])
+    assert str(posted["text"]).startswith("a run, partition 2018-01-21 to 2018-01-23: ")
 
 
 def test_a_file_that_is_due_and_has_not_come_is_told_once(

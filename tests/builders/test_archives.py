@@ -8,16 +8,18 @@ import duckdb
 import pytest
 
 from conftest import price_rows
-from location import tick_refresh
+from location import KilledError, Location, tick_refresh
 from partitioned_etl.builders import archives
 from partitioned_etl.builders.archives import build_archive
 from partitioned_etl.builders.arrivals import build_arrivals
+from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.builders.refresh import list_stale_keys
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE, customer_archive
 from partitioned_etl.ingest.archive import ArchivedFile, write_archive
-from partitioned_etl.ingest.landing import Listing, list_landed_files
+from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_location import PIPELINES
+from removing_location import define
 
 ASSETS = [CUSTOMER_PRICES_PIPELINE.assets, customer_archive.asset]
 ARCHIVED = dg.AssetKey("archived_file")
@@ -89,7 +91,7 @@ def test_what_is_loaded_while_copies_are_told_of_is_copied_again(
     acme.write_text(price_rows(1))
     (landing_dir / "customers" / "globex.csv").write_text(price_rows(9))
     dg.materialize(ASSETS[:1], instance=instance, tags=range_tags(KEYS), resources=resources)
-    corrections = [price_rows(2), price_rows(3)]
+    corrections, describe = [price_rows(2), price_rows(3)], archives._describe
 
     def correct_after(*arguments: Any) -> dict[str, ArchivedFile]:
         written = write_archive(*arguments)
@@ -98,15 +100,15 @@ def test_what_is_loaded_while_copies_are_told_of_is_copied_again(
             loaded.append(True)
         return written
 
-    def list_landed_after(*arguments: Any) -> Listing:
+    def describe_after(archived: ArchivedFile) -> dict[str, dg.MetadataValue]:
         if loaded and loaded.pop():
             load = {"instance": instance, "partition_key": "acme", "resources": resources}
             assert dg.materialize(ASSETS[:1], **load).success
-        return list_landed_files(*arguments)
+        return describe(archived)
 
     loaded: list[bool] = []
     monkeypatch.setattr(archives, "write_archive", correct_after)
-    monkeypatch.setattr(archives, "list_landed_files", list_landed_after)
+    monkeypatch.setattr(archives, "_describe", describe_after)
     result = dg.materialize(
         ASSETS, selection=[ARCHIVED], instance=instance, tags=range_tags(KEYS), resources=resources
     )
@@ -130,6 +132,85 @@ def test_the_sensor_asks_for_the_copy_of_what_was_loaded_again(
     dg.materialize(ASSETS[:1], instance=instance, partition_key="globex", resources=resources)
     asked, _ = tick_refresh(CUSTOMER_PRICES_PIPELINE, instance, cursor)
     assert asked == [["globex"]]
+
+
+@pytest.fixture
+def notes(
+    landing_dir: Path, database: Path, archive: Path, instance_on_disk: dg.DagsterInstance
+) -> Location:
+    """A feed whose names go with their files: three of them, loaded and copied."""
+    partitions_def = dg.DynamicPartitionsDefinition(name="notes")
+    feed = Feed(
+        name="notes",
+        folder="notes",
+        pattern="{key}.csv",
+        columns={"number": "BIGINT"},
+        table="notes",
+        on_missing=OnMissing.REMOVE,
+    )
+    copies = build_archive(
+        feed,
+        name="copy_of_notes",
+        folder="notes",
+        load_asset="notes",
+        partitions_def=partitions_def,
+    )
+    pipeline = build_pipeline(feed, partitions_def=partitions_def, refresh=copies)
+    (landing_dir / "notes").mkdir()
+    for key in "abc":
+        (landing_dir / "notes" / f"{key}.csv").write_text("number\n1\n")
+    location = Location(define(pipeline), pipeline, instance_on_disk)
+    location.settle()
+    location.execute(dg.RunRequest(job_name=copies.job.name, tags=range_tags(["a", "b", "c"])))
+    assert list_names(archive.parent / "notes") == ["a.parquet", "b.parquet", "c.parquet"]
+    return location
+
+
+def list_names(folder: Path) -> list[str]:
+    """List what lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_copy_of_what_is_removed_goes_with_it(
+    notes: Location, landing_dir: Path, archive: Path
+) -> None:
+    """Nothing can be run for a name that Dagster does not know any more."""
+    (landing_dir / "notes" / "a.csv").unlink()
+    notes.settle()
+    assert notes.instance.get_dynamic_partitions("notes") == ["b", "c"]
+    assert list_names(archive.parent / "notes") == ["b.parquet", "c.parquet"]
+    for key in "bc":
+        (landing_dir / "notes" / f"{key}.csv").unlink()
+    assert notes.reconcile().success
+    assert list_names(archive.parent / "notes") == ["b.parquet", "c.parquet"]
+    notes.reconcile(allow_most=True)
+    assert list_names(archive.parent / "notes") == []
+
+
+def test_the_copy_goes_also_if_the_removal_is_ended_before_it(
+    notes: Location, landing_dir: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> None:
+        raise KilledError
+
+    (landing_dir / "notes" / "a.csv").unlink()
+    [request] = notes.tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "remove_archived_files", end)
+        assert not notes.execute(request).success
+    assert list_names(archive.parent / "notes") == ["a.parquet", "b.parquet", "c.parquet"]
+    notes.settle()
+    assert list_names(archive.parent / "notes") == ["b.parquet", "c.parquet"]
+
+
+def test_copies_stay_if_database_and_files_are_lost(
+    notes: Location, landing_dir: Path, archive: Path, database: Path
+) -> None:
+    database.unlink()
+    for path in (landing_dir / "notes").iterdir():
+        path.unlink()
+    notes.reconcile(allow_most=True)
+    assert list_names(archive.parent / "notes") == ["a.parquet", "b.parquet", "c.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -313,6 +313,33 @@ def test_checks_that_are_executed_by_themselves_judge_what_is_loaded(
     assert all(verdicts.values()), verdicts
 
 
+@pytest.mark.parametrize("assets", [[], [IMPORT]], ids=["alone", "with_import"])
+def test_checks_without_the_load_asset_judge_what_is_loaded_and_load_nothing(
+    assets: list[dg.AssetKey],
+    customers: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    query: Query,
+) -> None:
+    """Otherwise the table would hold rows of which the load asset shows nothing."""
+    (customers / "a.csv").write_text(price_rows(-1))
+    load_all(instance, resources)
+    (customers / "b.csv").write_text(price_rows(7))
+    before = query("SELECT * FROM file_loads ORDER BY ALL")
+    selection = dg.AssetSelection.assets(*assets).without_checks()
+    result = load_all(
+        instance,
+        resources,
+        selection=selection | dg.AssetSelection.checks(*customer_assets.check_keys),
+    )
+    assert result.success
+    assert set(materializations(result, IMPORT)) == (set(KEYS) if assets else set())
+    assert query("SELECT * FROM file_loads ORDER BY ALL") == before
+    verdicts = {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
+    assert len(verdicts) == len(customer_assets.check_keys)
+    assert verdicts["share_price_is_positive"] is False
+
+
 def test_a_run_without_a_partition_is_refused(
     customers: Path, resources: dict[str, object], instance: dg.DagsterInstance
 ) -> None:

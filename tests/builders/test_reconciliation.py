@@ -17,6 +17,7 @@ from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES, CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES, DAILY_PRICES_PIPELINE
+from partitioned_etl.ingest.errors import WarehouseLockedError
 from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
 from partitioned_etl.ingest.repair import DifferenceKind
 from partitioned_etl.ingest.sync import sync_feed
@@ -143,6 +144,44 @@ def test_what_was_loaded_without_dagster_is_named_and_told(
     assert {location.status(key) for key in "abcde"} == {"MATERIALIZED"}
     assert location.check() == (True, [])
     assert location.tick() == []
+
+
+def test_what_a_run_failed_to_load_and_is_level_again_is_named_and_told(
+    kept: Location, customers: Path
+) -> None:
+    """A delivery is cut off, taken away before its run, and comes again with the bytes it had."""
+    delivered = (customers / "a.csv").read_bytes()
+    (customers / "a.csv").write_bytes(delivered[:-5])
+    [request] = kept.tick()
+    (customers / "a.csv").unlink()
+    kept.execute(request)
+    assert told(kept.reconcile()) == {}
+    assert kept.status("a") == "FAILED"
+    (customers / "a.csv").write_bytes(delivered)
+    assert kept.tick() == []
+    assert kept.status("a") == "FAILED"
+    named = ["partition a: loaded, and Dagster shows it as failed"]
+    assert kept.check() == (False, named)
+    assert told(kept.reconcile()) == {"a": 1}
+    assert kept.status("a") == "MATERIALIZED"
+    assert kept.check() == (True, [])
+
+
+def test_what_could_not_be_loaded_again_is_named_and_told(
+    kept: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person materializes a loaded partition while another process has the database open."""
+
+    def lock(_: Warehouse) -> None:
+        raise WarehouseLockedError("in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Warehouse, "get_connection", lock)
+        assert not kept.materialize("b").success
+    assert kept.status("b") == "FAILED"
+    assert kept.check() == (False, ["partition b: loaded, and Dagster shows it as failed"])
+    assert told(kept.reconcile()) == {"b": 1}
+    assert kept.status("b") == "MATERIALIZED"
 
 
 def test_what_dagster_shows_and_is_gone_is_named_and_told(

@@ -13,6 +13,7 @@ from partitioned_etl.definitions import defs
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 
 KEYS = ["a", "b", "c", "d", "e"]
+MADE = dg.AssetKey("archived_file")
 
 
 @pytest.fixture
@@ -50,6 +51,32 @@ def test_all_that_was_loaded_is_one_run_and_then_nothing(customers: dg.DagsterIn
         assert asked == []
     load(customers, "c")
     assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [["c"]]
+
+
+def test_what_was_wiped_is_refreshed_again(customers: dg.DagsterInstance) -> None:
+    load(customers, *KEYS)
+    refresh(customers, *KEYS)
+    asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers)
+    assert asked == []
+    customers.wipe_assets([MADE])
+    asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)
+    assert asked == [KEYS]
+    refresh(customers, *KEYS)
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == []
+
+
+def test_what_a_person_refreshes_at_the_asset_is_waited_for(customers: dg.DagsterInstance) -> None:
+    load(customers, *KEYS)
+    run = customers.create_run_for_job(
+        defs.resolve_implicit_global_asset_job_def(),
+        tags=range_tags(KEYS[1:]),
+        asset_selection=frozenset([MADE]),
+    )
+    asked, cursor = tick_refresh(CUSTOMER_PRICES_PIPELINE, customers)
+    assert asked == [["a"]]
+    customers.report_run_failed(run)
+    refresh(customers, "a")
+    assert tick_refresh(CUSTOMER_PRICES_PIPELINE, customers, cursor)[0] == [KEYS[1:]]
 
 
 def test_partitions_that_a_run_is_loading_or_refreshing_are_waited_for(

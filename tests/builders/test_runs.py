@@ -16,8 +16,10 @@ from partitioned_etl.builders.runs import (
     list_keys_in_flight,
 )
 from partitioned_etl.definitions import defs
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
+from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES, CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES
+
+LOAD_KEY = CUSTOMER_PRICES_PIPELINE.reconciliation.load_key
 
 
 @pytest.fixture
@@ -100,10 +102,28 @@ def test_a_run_that_nobody_put_into_the_queue_is_failed_after_a_while(
 
     run = make_run(instance, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "acme"})
     assert fail_runs_without_worker(instance) == []
-    assert list_keys_in_flight(instance, CUSTOMER_PRICES, ["acme"]) == {"acme"}
+    assert list_keys_in_flight(instance, CUSTOMER_PRICES, LOAD_KEY, ["acme"]) == {"acme"}
     monkeypatch.setattr(runs, "_LAUNCH_SECONDS", -1.0)
     assert fail_runs_without_worker(instance) == [run.run_id]
-    assert list_keys_in_flight(instance, CUSTOMER_PRICES, ["acme"]) == set()
+    assert list_keys_in_flight(instance, CUSTOMER_PRICES, LOAD_KEY, ["acme"]) == set()
+
+
+def test_what_a_person_loads_at_the_asset_is_in_flight(instance: dg.DagsterInstance) -> None:
+    """Such a run has no tag of the feed; one that only imports loads nothing."""
+    imported, copied = map(dg.AssetKey, ("import_dynamic_partition_file", "archived_file"))
+    for key, selection in {
+        "a": [imported],
+        "b": [LOAD_KEY],
+        "c": [imported, LOAD_KEY, copied],
+        "d": [copied],
+        "2018-01-22": [dg.AssetKey("duckdb_partition_table")],
+    }.items():
+        instance.create_run_for_job(
+            defs.resolve_implicit_global_asset_job_def(),
+            tags={"dagster/partition": key},
+            asset_selection=frozenset(selection),
+        )
+    assert list_keys_in_flight(instance, CUSTOMER_PRICES, LOAD_KEY, list("abcd")) == {"b", "c"}
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])

@@ -88,6 +88,34 @@ def test_a_month_is_rolled_up_by_status(
     ]
 
 
+def test_months_are_counted_as_none_before_the_first_load_and_by_themselves_after_it(
+    landing_dir: Path, resources: dict[str, object], query: Query, instance: dg.DagsterInstance
+) -> None:
+    months = ["2018-01-01", "2018-02-01"]
+
+    def count(*keys: str) -> dict[str | None, object]:
+        result = dg.materialize(
+            [monthly_orders],
+            instance=instance,
+            partition_key=None if keys[1:] else keys[0],
+            tags=range_tags(keys),
+            resources=resources,
+        )
+        events = result.asset_materializations_for_node("monthly_orders")
+        return {event.partition: event.metadata["row_count"].value for event in events}
+
+    assert count(*months) == dict.fromkeys(months, 0)
+    assert query("SELECT * FROM monthly_orders") == []
+    for month in ("2018-01", "2018-02"):
+        (landing_dir / "monthly" / f"{month}.csv").write_text(order_rows(month, "placed", "back"))
+    dg.materialize(
+        [monthly_assets], instance=instance, tags=range_tags(months), resources=resources
+    )
+    assert count(months[1]) == {months[1]: 2}
+    assert count(*months) == dict.fromkeys(months, 2)
+    assert len(query("SELECT * FROM monthly_orders")) == 4
+
+
 def test_an_order_of_another_month_refuses_the_file(
     landing_dir: Path, resources: dict[str, object], query: Query, instance: dg.DagsterInstance
 ) -> None:

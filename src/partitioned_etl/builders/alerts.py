@@ -14,7 +14,7 @@ import dagster as dg
 from partitioned_etl.builders.jobs import FEED_TAG
 from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.ranges import keys_of_run
+from partitioned_etl.builders.ranges import RANGE_END_TAG, RANGE_START_TAG, keys_of_run
 from partitioned_etl.builders.reconciliation import REPAIR_TAG
 from partitioned_etl.builders.resources import LandingDirectory
 from partitioned_etl.builders.runs import describe_failure
@@ -43,27 +43,46 @@ def build_alerts(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
 
 
 def _build_failure_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinition:
-    by_name = {pipeline.feed.name: pipeline for pipeline in pipelines}
-
     @dg.run_failure_sensor(
         name="failure_alert_sensor",
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells people of a run that failed: feed, partitions, reason and address.",
     )
     def failure_alert_sensor(context: dg.RunFailureSensorContext) -> None:
-        run = context.dagster_run
-        name = run.tags.get(FEED_TAG) or run.tags.get(REPAIR_TAG, "")
-        keys: list[str] = []
-        if pipeline := by_name.get(name):
+        run, known = context.dagster_run, list[str]()
+        pipeline = _find_pipeline(run, pipelines)
+        if pipeline:
             known = list_partition_keys(pipeline.partitions_def, context.instance)
-            keys = keys_of_run(run.tags, known)
+        keys = keys_of_run(run.tags, known) or _name_range(run)
         settings = read_settings()
         url = f"{settings.web_ui_url.rstrip('/')}/runs/{run.run_id}"
         reason = describe_failure(context.get_step_failure_events())
         reason = reason or context.failure_event.message or "the run failed"
+        name = pipeline.feed.name if pipeline else ""
         send_alert(Alert(name, keys, reason, url), settings, context.log)
 
     return failure_alert_sensor
+
+
+def _find_pipeline(run: dg.DagsterRun, pipelines: Sequence[FeedPipeline]) -> FeedPipeline | None:
+    """Return the pipeline that a run is of, by its tags, its job or the assets that it is for."""
+    name = run.tags.get(FEED_TAG) or run.tags.get(REPAIR_TAG)
+    checked = {check.asset_key for check in run.asset_check_selection or ()}
+    selected = checked | (run.asset_selection or set())
+    for pipeline in pipelines:
+        keys, jobs = set(pipeline.assets.keys), set[str]()
+        if made := pipeline.refresh:
+            keys.add(made.asset.key)
+            jobs.add(made.job.name)
+        if pipeline.feed.name == name or run.job_name in jobs or keys & selected:
+            return pipeline
+    return None
+
+
+def _name_range(run: dg.DagsterRun) -> list[str]:
+    """Name the range that a run takes by its ends, where it is not known what lies between."""
+    first, last = (run.tags.get(tag) for tag in (RANGE_START_TAG, RANGE_END_TAG))
+    return [f"{first} to {last}"] if first and last else []
 
 
 def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinition:

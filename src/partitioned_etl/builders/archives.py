@@ -5,18 +5,18 @@ loaded again. Writing belongs in `ingest/archive.py`. This is how to declare the
 chain.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 import dagster as dg
 
 from partitioned_etl.builders.imports import feed_tags
 from partitioned_etl.builders.loads import table_schema
 from partitioned_etl.builders.refresh import Refresh, build_refresh, list_latest_events
-from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.builders.runs import PROCESS_TAG
 from partitioned_etl.ingest.archive import ArchivedFile, remove_archived_files, write_archive
 from partitioned_etl.ingest.feed import Feed, OnMissing
-from partitioned_etl.ingest.landing import list_landed_files
 from partitioned_etl.ingest.ledger import LedgerRow, read_ledger
 from partitioned_etl.ingest.settings import read_settings
 
@@ -40,7 +40,7 @@ def build_archive(
 
     A partition that is not loaded has nothing to copy. Under the policy `keep`, it fails the run
     once the others are copied, and copies stay. Under the policy `remove`, it is reported with no
-    rows, and the next run of this asset removes the copies of removed partitions.
+    rows, and the reconcile job removes the copies of removed partitions.
 
     Args:
         feed: The feed.
@@ -81,7 +81,7 @@ def build_archive(
         },
     )
     def archived_file(
-        context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
+        context: dg.AssetExecutionContext, warehouse: Warehouse
     ) -> Iterator[dg.AssetMaterialization]:
         keys, missing = list(context.partition_keys), list[str]()
         archive_dir = read_settings().archive_dir
@@ -94,9 +94,6 @@ def build_archive(
                 ledger = read_ledger(connection, feed)
                 loaded = [key for key in keys if _is_loaded(ledger.get(key))]
                 written = write_archive(connection, feed, loaded, feed_dir)
-            landed = list_landed_files(feed, landing.directory).files
-            for path in remove_archived_files(feed, feed_dir, {*ledger, *landed}):
-                context.log.info(f"feed {feed.name}: removed {path.name}: its partition is gone")
             metadata = {key: _describe(archived) for key, archived in written.items()}
             if feed.on_missing is OnMissing.REMOVE:
                 no_rows = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
@@ -114,6 +111,9 @@ def build_archive(
                 allow_retries=False,
             )
 
+    def remove_copies(kept: Collection[str]) -> list[Path]:
+        return remove_archived_files(feed, read_settings().archive_dir / folder, kept)
+
     return build_refresh(
         feed,
         archived_file,
@@ -123,6 +123,7 @@ def build_archive(
         job_description=f"Write the copies of {feed.name} again: one partition or a range.",
         sensor=f"{feed.name}_archive_sensor",
         sensor_description="Writes the copy of a partition when the partition was loaded again.",
+        remove_gone=remove_copies,
     )
 
 

@@ -96,10 +96,16 @@ def build_feed_assets(
     def feed_assets(
         context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
     ) -> Iterator[FeedEvent]:
-        if not (context.has_partition_key or context.has_partition_key_range):
-            yield from _judge_without_load(context, feed, partitions_def, landing, warehouse)
+        checks = context.selected_asset_check_keys
+        expected = _list_expected_keys(context, feed, partitions_def)
+        if not context.selected_asset_keys:
+            # The web UI executes checks by themselves, also without a partition.
+            listing = list_landed_files(feed, landing.directory)
+            ledger = _read_ledger(feed, warehouse)
+            yield from judge_checks(feed, checks, ledger, listing, expected)
             return
-        keys = context.partition_keys
+        has_keys = context.has_partition_key or context.has_partition_key_range
+        keys = context.partition_keys if has_keys else []
         if not keys:
             raise dg.Failure(
                 f"feed {feed.name}: the run has no partition keys; is its range reversed?",
@@ -107,22 +113,23 @@ def build_feed_assets(
             )
         listing = _list_settled_files(feed, landing, keys)
         files, reasons = _find_files(feed, landing, listing, keys)
-        checks = context.selected_asset_check_keys
-        expected = _list_expected_keys(context, feed, partitions_def)
-        loads = load_key in context.selected_asset_keys or bool(checks)
-        batch = _load(context, feed, files, warehouse) if loads else _survey(feed, files)
+        loads = load_key in context.selected_asset_keys
+        if loads:
+            batch = _load(context, feed, files, warehouse)
+        else:
+            batch = _survey(feed, files, _read_ledger(feed, warehouse) if checks else {})
         imported = set()
         for outcome in batch.outcomes:
             if outcome.reason:
                 reasons[outcome.file.partition_key] = outcome.reason
             # A run of the load asset alone, such as the feed's job, includes the import.
-            if outcome.survey and context.selected_asset_keys:
+            if outcome.survey:
                 imported.add(outcome.file.partition_key)
                 yield materialize_import(feed, import_key, outcome.file, outcome.survey)
         for asset_key in context.selected_asset_keys:
             for key in reasons.keys() - (imported if asset_key == import_key else set()):
                 yield observe_refusal(asset_key, key, reasons[key], batch.ledger.get(key))
-        if load_key in context.selected_asset_keys:
+        if loads:
             is_alone = _is_alone(context, feed, {import_key, load_key})
             goes_on = not reasons and (len(keys) == 1 or not is_alone)
             yield from _report_load(context, load_key, batch, goes_on=goes_on)
@@ -142,21 +149,10 @@ class _Batch:
     ledger: Mapping[str, LedgerRow] = field(default_factory=dict)
 
 
-def _judge_without_load(
-    context: dg.AssetExecutionContext,
-    feed: Feed,
-    partitions_def: dg.PartitionsDefinition,
-    landing: LandingDirectory,
-    warehouse: Warehouse,
-) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate the checks from earlier loads: the web UI executes them without a partition."""
-    if context.selected_asset_keys:
-        raise dg.Failure(f"feed {feed.name}: the run has no partition keys", allow_retries=False)
-    listing = list_landed_files(feed, landing.directory)
-    expected = _list_expected_keys(context, feed, partitions_def)
+def _read_ledger(feed: Feed, warehouse: Warehouse) -> Mapping[str, LedgerRow]:
+    """Return the earlier loads, from which checks are evaluated that run without a load."""
     with warehouse.get_connection() as connection:
-        ledger = read_ledger(connection, feed)
-    yield from judge_checks(feed, context.selected_asset_check_keys, ledger, listing, expected)
+        return read_ledger(connection, feed)
 
 
 def _list_expected_keys(
@@ -199,7 +195,7 @@ def _find_files(
     return files, reasons
 
 
-def _survey(feed: Feed, files: Sequence[LandedFile]) -> _Batch:
+def _survey(feed: Feed, files: Sequence[LandedFile], ledger: Mapping[str, LedgerRow]) -> _Batch:
     outcomes = []
     for file in files:
         try:
@@ -208,7 +204,7 @@ def _survey(feed: Feed, files: Sequence[LandedFile]) -> _Batch:
             outcomes.append(Outcome.changed(file, str(error)))
         else:
             outcomes.append(Outcome(file, OutcomeStatus.LOADED, survey=survey))
-    return _Batch(outcomes)
+    return _Batch(outcomes, ledger=ledger)
 
 
 def _load(

@@ -127,7 +127,10 @@ def build_pipeline(
         assets = assets.map_asset_specs(lambda spec: spec.merge_attributes(tags=tags))
     job = build_feed_job(feed, assets, load_asset)
     reconciliation = build_reconciliation(
-        feed, load_asset=load_asset, partitions_def=partitions_def
+        feed,
+        load_asset=load_asset,
+        partitions_def=partitions_def,
+        remove_gone=refresh.remove_gone if refresh else None,
     )
     return FeedPipeline(
         feed=feed,

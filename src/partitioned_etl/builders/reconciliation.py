@@ -6,8 +6,10 @@ Dagster what the table holds. `ingest/repair.py` compares files and tables; this
 records.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import dagster as dg
 
@@ -23,10 +25,13 @@ from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.ledger import LedgerRow
 from partitioned_etl.ingest.outcomes import OutcomeStatus
-from partitioned_etl.ingest.repair import Repair, examine_feed, repair_feed
+from partitioned_etl.ingest.reconcile import Action
+from partitioned_etl.ingest.repair import Repair, State, examine_feed, repair_feed
 
 REPAIR_TAG = "partitioned_etl/reconciles"
 """Run tag with the name of the feed that a run reconciles."""
+RemoveGone: TypeAlias = Callable[[Collection[str]], Sequence[Path]]
+"""Removes what was made of partitions other than these keys, and returns what it removed."""
 _MOST_NAMED = 50
 
 
@@ -70,11 +75,13 @@ class DagsterView:
 
     Attributes:
         unreported: Partition keys that are loaded but that Dagster does not show as materialized.
+        failed: Keys whose file is loaded as it is but that Dagster shows as failed.
         outdated: Keys that Dagster shows with rows but that are not loaded.
         gone: Keys that are not loaded but that Dagster shows as materialized, even without rows.
     """
 
     unreported: list[str]
+    failed: list[str]
     outdated: list[str]
     gone: list[str]
 
@@ -83,6 +90,7 @@ class DagsterView:
         """One sentence per partition."""
         return [
             *(f"partition {key}: loaded, and Dagster does not know it" for key in self.unreported),
+            *(f"partition {key}: loaded, and Dagster shows it as failed" for key in self.failed),
             *(f"partition {key}: Dagster shows rows that are gone" for key in self.outdated),
         ]
 
@@ -90,19 +98,24 @@ class DagsterView:
 def compare_with_dagster(
     instance: dg.DagsterInstance,
     load_key: dg.AssetKey,
+    partitions_def: dg.PartitionsDefinition,
     known: Sequence[str],
-    ledger: dict[str, LedgerRow],
+    state: State,
 ) -> DagsterView:
-    """Compare the ledger with the partitions that Dagster shows as materialized.
+    """Compare the ledger with the partitions that Dagster shows as materialized or failed.
 
     Args:
         instance: The Dagster instance.
         load_key: The feed's load asset.
+        partitions_def: Its partitions.
         known: All partition keys that Dagster knows.
-        ledger: The feed's ledger.
+        state: Folder and ledger of the feed.
     """
-    loaded = {key for key, row in ledger.items() if row.loaded_at}
+    loaded = {key for key, row in state.ledger.items() if row.loaded_at}
+    # To Dagster, what was materialized once stays so, also when a later run failed.
     materialized = instance.get_materialized_partitions(load_key) & set(known)
+    level = sorted(materialized.intersection(state.plan.keys(Action.IDENTICAL)))
+    shown = instance.get_status_by_partition(load_key, level, partitions_def) or {}
     strange = sorted(materialized - loaded)
     with_rows: dict[str, bool] = {}
     if strange:
@@ -117,13 +130,18 @@ def compare_with_dagster(
                 with_rows[event.partition or ""] = rows is None or rows.value != 0
     return DagsterView(
         unreported=sorted((loaded & set(known)) - materialized),
+        failed=[key for key, status in shown.items() if status and status.value == "FAILED"],
         outdated=[key for key in strange if with_rows.get(key, True)],
         gone=strange,
     )
 
 
 def build_reconciliation(
-    feed: Feed, *, load_asset: str, partitions_def: dg.PartitionsDefinition
+    feed: Feed,
+    *,
+    load_asset: str,
+    partitions_def: dg.PartitionsDefinition,
+    remove_gone: RemoveGone | None = None,
 ) -> Reconciliation:
     """Build a feed's reconciliation check, job and schedule.
 
@@ -131,8 +149,9 @@ def build_reconciliation(
         feed: The feed.
         load_asset: Key of its load asset.
         partitions_def: Its partitions.
+        remove_gone: Removes what was made of removed partitions and outlasts them.
     """
-    job = _build_job(feed, load_asset, partitions_def)
+    job = _build_job(feed, load_asset, partitions_def, remove_gone)
     schedule = dg.ScheduleDefinition(
         name=f"{feed.name}_reconcile_schedule",
         job=job,
@@ -147,6 +166,7 @@ def build_reconciliation(
 def _build_check(
     feed: Feed, load_asset: str, partitions_def: dg.PartitionsDefinition
 ) -> dg.AssetChecksDefinition:
+    load_key = dg.AssetKey(load_asset)
 
     @dg.asset_check(
         name=reconciliation_check_name(feed),
@@ -164,7 +184,7 @@ def _build_check(
         with warehouse.get_connection() as connection:
             listing = list_files_in_window(feed, landing.directory, partitions_def)
             state = examine_feed(connection, feed, listing, settle_seconds=landing.settle_time)
-        view = compare_with_dagster(context.instance, dg.AssetKey(load_asset), known, state.ledger)
+        view = compare_with_dagster(context.instance, load_key, partitions_def, known, state)
         differences = [*map(str, state.differences), *view.sentences]
         return dg.AssetCheckResult(
             passed=not differences, metadata=_describe(differences, state.brake)
@@ -174,7 +194,10 @@ def _build_check(
 
 
 def _build_job(
-    feed: Feed, load_asset: str, partitions_def: dg.PartitionsDefinition
+    feed: Feed,
+    load_asset: str,
+    partitions_def: dg.PartitionsDefinition,
+    remove_gone: RemoveGone | None,
 ) -> dg.JobDefinition:
     load_key, dynamic = dg.AssetKey(load_asset), find_dynamic(partitions_def)
 
@@ -198,14 +221,20 @@ def _build_job(
                 run_id=context.run_id,
                 log=context.log,
             )
-        ledger = repair.left.ledger
-        view = compare_with_dagster(context.instance, load_key, known, ledger)
+            ledger = repair.left.ledger
+            # While the database is open, nobody loads or copies. An empty ledger of which nothing
+            # was removed is that of a database that was lost.
+            if remove_gone and (ledger or repair.removed):
+                for path in remove_gone({*ledger, *listing.files}):
+                    context.log.info(f"removed {path.name}: its partition is gone")
+        view = compare_with_dagster(context.instance, load_key, partitions_def, known, repair.left)
         again = [
             outcome.file.partition_key
             for outcome in repair.outcomes
             if outcome.status is OutcomeStatus.LOADED
         ]
-        for key in sorted({*view.unreported, *view.outdated, *again, *repair.removed} & {*known}):
+        untold = {*view.unreported, *view.failed, *view.outdated}
+        for key in sorted({*untold, *again, *repair.removed} & {*known}):
             yield _materialization(load_key, key, ledger.get(key))
         if dynamic and dynamic.name:
             registered = list_names(partitions_def, known)
@@ -291,7 +320,7 @@ def _summary(feed: Feed, repair: Repair, view: DagsterView) -> str:
     loaded = sum(outcome.status is OutcomeStatus.LOADED for outcome in repair.outcomes)
     return (
         f"feed {feed.name}: loaded {loaded} again, removed {len(repair.removed)}, "
-        f"told Dagster of {len(view.unreported) + len(view.outdated)}; "
+        f"told Dagster of {len(view.unreported) + len(view.failed) + len(view.outdated)}; "
         f"{len(repair.left.differences)} left"
     )
 

@@ -17,6 +17,7 @@ from partitioned_etl.builders.attempts import count_attempts, note_attempt, pars
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import list_partition_keys
 from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, range_tags
+from partitioned_etl.builders.reconciliation import RemoveGone
 from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
 from partitioned_etl.builders.sensors import MAX_RUNS_PER_TICK, read_tick_interval
 from partitioned_etl.ingest.feed import Feed
@@ -32,11 +33,13 @@ class Refresh:
         asset: The asset, with the partitions of the feed.
         job: Refreshes one partition key or a range.
         sensor: Starts the job when a partition was loaded again.
+        remove_gone: Removes what was made of removed partitions, if it outlasts them.
     """
 
     asset: dg.AssetsDefinition
     job: AssetJob
     sensor: dg.SensorDefinition
+    remove_gone: RemoveGone | None = None
 
     def to_definitions(self) -> dg.Definitions:
         """Return all of it for Dagster."""
@@ -119,6 +122,7 @@ def build_refresh(
     job_description: str,
     sensor: str,
     sensor_description: str,
+    remove_gone: RemoveGone | None = None,
 ) -> Refresh:
     """Build what keeps an asset up to date with a feed's table.
 
@@ -131,6 +135,7 @@ def build_refresh(
         job_description: What it does, in one sentence.
         sensor: Name of the sensor.
         sensor_description: What it does, in one sentence.
+        remove_gone: Removes what was made of removed partitions, if it outlasts them.
     """
     refresh_job = dg.define_asset_job(
         job,
@@ -147,7 +152,7 @@ def build_refresh(
         name=sensor,
         description=sensor_description,
     )
-    return Refresh(asset, refresh_job, refresh_sensor)
+    return Refresh(asset, refresh_job, refresh_sensor, remove_gone)
 
 
 def build_refresh_sensor(
@@ -187,14 +192,21 @@ def build_refresh_sensor(
     def refresh_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         instance, cursor = context.instance, Cursor.parse(context.cursor)
         latest = instance.fetch_materializations(load_key, limit=1).records
+        if not instance.fetch_materializations(made, limit=1).records:
+            # Nothing was refreshed yet, or a person wiped all of it.
+            cursor.until = 0
         if not latest or latest[0].storage_id == cursor.until:
             return dg.SkipReason(f"feed {feed.name}: nothing was loaded since the last refresh")
         known = list_partition_keys(partitions_def, instance)
-        filters = dg.RunsFilter(job_name=job.name, statuses=UNFINISHED)
-        runs = [record.dagster_run for record in instance.get_run_records(filters)]
-        refreshing = {key for run in runs for key in keys_of_run(run.tags, known)}
+        records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+        refreshing = {
+            key
+            for run in (record.dagster_run for record in records)
+            if run.job_name == job.name or made in (run.asset_selection or ())
+            for key in keys_of_run(run.tags, known)
+        }
         # A load in progress reports its partitions one by one; one run should take them all.
-        busy = refreshing | list_keys_in_flight(instance, feed, known)
+        busy = refreshing | list_keys_in_flight(instance, feed, load_key, known)
         found = list_stale_keys(instance, load_key, made, cursor.until)
         stale = {key: found[key] for key in known if key in found}
         cursor.until = min(stale.values()) - 1 if stale else latest[0].storage_id

@@ -39,18 +39,26 @@ _RUNS_PER_QUERY = 500
 
 
 def list_keys_in_flight(
-    instance: dg.DagsterInstance, feed: Feed, ordered: Sequence[str]
+    instance: dg.DagsterInstance, feed: Feed, load_key: dg.AssetKey, ordered: Sequence[str]
 ) -> set[str]:
     """Return the partition keys of a feed that a queued or running run is going to load.
+
+    A run of the feed's job has the feed's tag. One that a person starts at the asset in the web UI
+    has none, but names the assets.
 
     Args:
         instance: The Dagster instance.
         feed: The feed.
+        load_key: The feed's load asset.
         ordered: All partition keys, in the order used by ranges.
     """
-    filters = dg.RunsFilter(tags={FEED_TAG: feed.name}, statuses=UNFINISHED)
-    runs = (record.dagster_run for record in instance.get_run_records(filters))
-    return {key for run in runs for key in keys_of_run(run.tags, ordered)}
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
+    return {
+        key
+        for run in (record.dagster_run for record in records)
+        if run.tags.get(FEED_TAG) == feed.name or load_key in (run.asset_selection or ())
+        for key in keys_of_run(run.tags, ordered)
+    }
 
 
 def list_unreported_keys(

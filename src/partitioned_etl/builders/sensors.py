@@ -172,7 +172,7 @@ def build_landing_sensor(
             # Dagster is queried first: the plan then includes what a run has loaded meanwhile. The
             # plan also reuses the memory that the query for the keys needed.
             known = list_partition_keys(partitions_def, context.instance)
-            in_flight = list_keys_in_flight(context.instance, feed, known)
+            in_flight = list_keys_in_flight(context.instance, feed, reconciliation.load_key, known)
             plan = plan_feed(
                 feed,
                 list_files_in_window(feed, landing.directory, partitions_def),

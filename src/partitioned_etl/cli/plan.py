@@ -94,10 +94,9 @@ def _plan(
     feed, most = pipeline.feed, settings.max_files_per_run
     plan = plan_pipeline(pipeline, settings, read_only=True)
     known = list_partition_keys(pipeline.partitions_def, instance)
-    in_flight = list_keys_in_flight(instance, feed, known)
-    unreported, _ = list_unreported_keys(
-        instance, pipeline.reconciliation.load_key, plan.ledger_rows
-    )
+    load_key = pipeline.reconciliation.load_key
+    in_flight = list_keys_in_flight(instance, feed, load_key, known)
+    unreported, _ = list_unreported_keys(instance, load_key, plan.ledger_rows)
     cursor = _read_cursor(instance, pipeline.sensor)
     cursor.hold_against(feed, plan)
     choice = choose_files(

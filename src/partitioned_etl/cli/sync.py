@@ -101,6 +101,7 @@ def bring_level(
         pipeline: The feed's pipeline.
         settings: The settings.
     """
+    load_key = pipeline.reconciliation.load_key
     attempts: Counter[str] = Counter()
     run_ids: list[str] = []
     reasons: dict[str, str] = {}
@@ -112,10 +113,8 @@ def bring_level(
         loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
         in_flight: set[str] = set()
         if time.monotonic() < deadline:
-            in_flight = list_keys_in_flight(instance, pipeline.feed, known)
-        unreported, _ = list_unreported_keys(
-            instance, pipeline.reconciliation.load_key, plan.ledger_rows
-        )
+            in_flight = list_keys_in_flight(instance, pipeline.feed, load_key, known)
+        unreported, _ = list_unreported_keys(instance, load_key, plan.ledger_rows)
         choice = choose_files(
             plan.candidates(unreported),
             lambda file: attempts[file.partition_key],
@@ -143,8 +142,7 @@ def bring_level(
         known = list_partition_keys(pipeline.partitions_def, instance)
         plan = plan_pipeline(pipeline, settings)
     if made := pipeline.refresh:
-        loaded_from = pipeline.reconciliation.load_key
-        stale = list_stale_keys(instance, loaded_from, made.asset.key).keys() & {*known}
+        stale = list_stale_keys(instance, load_key, made.asset.key).keys() & {*known}
         for _, run in _execute(instance, pipeline, made.job, stale, known, settings):
             later_runs[run.run_id] = f"not refreshed: what is made from {name}"
     failures = [

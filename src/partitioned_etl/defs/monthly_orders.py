@@ -1,5 +1,7 @@
 """Monthly orders: one file per month, `monthly/2018-01.csv`, and the order counts per status."""
 
+from collections import Counter
+
 import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
@@ -8,6 +10,7 @@ from partitioned_etl.builders.pipelines import build_pipeline
 from partitioned_etl.builders.refresh import build_refresh
 from partitioned_etl.builders.resources import Warehouse
 from partitioned_etl.defs.partitions import monthly_partitions
+from partitioned_etl.ingest.database import has_table, transaction
 from partitioned_etl.ingest.feed import Feed, RowRule
 
 MONTHLY_ORDERS = Feed(
@@ -64,8 +67,8 @@ MONTHLY_ORDERS = Feed(
 def monthly_orders(context: dg.AssetExecutionContext, warehouse: Warehouse) -> None:
     """Number of orders per month and status, counted again whenever a month's file was loaded."""
     months = {key: key[:7] for key in context.partition_keys}
-    with warehouse.get_connection() as connection:
-        connection.execute("BEGIN")
+    inserted: list[tuple[str]] = []
+    with warehouse.get_connection() as connection, transaction(connection):
         connection.execute(
             "CREATE TABLE IF NOT EXISTS monthly_orders "
             "(partition_date VARCHAR, status VARCHAR, order_num BIGINT)"
@@ -74,20 +77,18 @@ def monthly_orders(context: dg.AssetExecutionContext, warehouse: Warehouse) -> N
             "DELETE FROM monthly_orders WHERE partition_date IN (SELECT unnest(?::VARCHAR[]))",
             [list(months.values())],
         )
-        connection.execute(
-            "INSERT INTO monthly_orders "
-            "SELECT partition_key[:7], status, count(*) FROM stg_orders "
-            "WHERE partition_key IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL ORDER BY ALL",
-            [list(months)],
-        )
-        counted = dict(
-            connection.execute(
-                "SELECT partition_date, count(*) FROM monthly_orders GROUP BY ALL"
+        # The first load makes the table.
+        if has_table(connection, MONTHLY_ORDERS.table):
+            inserted = connection.execute(
+                "INSERT INTO monthly_orders "
+                "SELECT partition_key[:7], status, count(*) FROM stg_orders "
+                "WHERE partition_key IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL ORDER BY ALL "
+                "RETURNING partition_date",
+                [list(months)],
             ).fetchall()
-        )
-        connection.execute("COMMIT")
+    counted = Counter(month for (month,) in inserted)
     for key, month in months.items():
-        row_count = dg.MetadataValue.int(counted.get(month, 0))
+        row_count = dg.MetadataValue.int(counted[month])
         context.add_asset_metadata(
             {"row_count": row_count, "dagster/partition_row_count": row_count}, partition_key=key
         )

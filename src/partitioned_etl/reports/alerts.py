@@ -24,7 +24,7 @@ class Alert:
 
     Attributes:
         feed: Name of the feed; empty if it concerns none.
-        partitions: The partition keys that it concerns.
+        partitions: The partition keys that it concerns; a range may be one text, `a to c`.
         reason: What is wrong, in plain words.
         url: Where to read more; empty if nowhere.
     """
