@@ -164,7 +164,7 @@ def test_a_file_that_was_tried_in_vain_is_told_as_given_up(
     monkeypatch.setattr("partitioned_etl.cli.plan._read_cursor", lambda *_: cursor)
     state, step, reason = read_plan(call("plan", "--json"))["acme.csv"]
     assert (state, step) == ("new", "nothing")
-    assert "acme.csv was asked for 3 times" in reason
+    assert "acme.csv was requested 3 times" in reason
     assert reason.endswith("sync tries it again.")
 
 

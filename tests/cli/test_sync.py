@@ -76,6 +76,18 @@ from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE as pip
 feed = replace(pipeline.feed, done_suffix=".done")
 location.pipelines = [replace(pipeline, feed=feed)]
 {MAIN}"""
+OVERTAKEN = f"""
+from partitioned_etl.cli import sync
+from partitioned_etl.ingest.settings import read_settings
+from partitioned_etl.ingest.sync import sync_feed
+
+def end_load(_, feed, *__):
+    settings = read_settings()
+    sync_feed(feed, settings.landing_dir, settings.database, settle_seconds=0)
+    return set()
+
+sync.list_keys_in_flight = end_load
+{MAIN}"""
 FAILING_REMOVAL = f"""{FAIL}
 from partitioned_etl.builders import reconciliation
 reconciliation.repair_feed = fail
@@ -321,13 +333,22 @@ def test_a_call_that_refuses_all_does_not_say_that_it_had_nothing_to_do(
     assert "Nothing to load" in run().stdout
 
 
+def test_what_a_run_loads_while_it_is_asked_for_is_not_loaded_again(
+    landed: Path, run: Run, query: Query
+) -> None:
+    result = run(OVERTAKEN)
+    assert result.returncode == 0, result.stderr
+    assert "prices_job" not in result.stdout
+    assert query("SELECT count(*) FROM file_loads WHERE status = 'loaded'") == [(3,)]
+
+
 def test_a_roll_up_that_fails_is_a_failure(landed: Path, run: Run, query: Query) -> None:
     run()
     query("ALTER TABLE monthly_orders ADD COLUMN added INT")
     (landed / "monthly" / "2018-02.csv").write_text(order_rows("2018-02", "returned"))
     result = run()
     assert result.returncode == 1
-    assert "not refreshed: what is made from monthly_orders" in result.stderr
+    assert "not refreshed: the assets downstream of monthly_orders" in result.stderr
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def _build_failure_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefinit
     @dg.run_failure_sensor(
         name="failure_alert_sensor",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells people of a run that failed: feed, partitions, reason and address.",
+        description="Sends an alert for each failed run: feed, partitions, reason and address.",
     )
     def failure_alert_sensor(context: dg.RunFailureSensorContext) -> None:
         run, known = context.dagster_run, list[str]()
@@ -93,9 +93,9 @@ def _build_late_file_sensor(pipelines: Sequence[FeedPipeline]) -> dg.SensorDefin
         minimum_interval_seconds=LATE_CHECK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Tells people, once, of each file that is due and has not come, or without its marker, "
-            "or together with another for its partition; what could not be delivered is "
-            f"sent again by the next ticks, {_MOST_TRIES} times in all."
+            "Sends one alert for each due file that is missing, lacks its marker, or shares its "
+            "partition with another file; what could not be delivered is sent again by the next "
+            f"ticks, {_MOST_TRIES} times in all."
         ),
     )
     def late_file_alert_sensor(

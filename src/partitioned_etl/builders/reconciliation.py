@@ -157,7 +157,7 @@ def build_reconciliation(
         job=job,
         cron_schedule="0 4 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Holds folder, ledger, table and Dagster against each other every night.",
+        description="Compares folder, ledger, table and Dagster every night, and repairs them.",
     )
     check = _build_check(feed, load_asset, partitions_def)
     return Reconciliation(dg.AssetKey(load_asset), check, job, schedule)
@@ -320,7 +320,7 @@ def _summary(feed: Feed, repair: Repair, view: DagsterView) -> str:
     loaded = sum(outcome.status is OutcomeStatus.LOADED for outcome in repair.outcomes)
     return (
         f"feed {feed.name}: loaded {loaded} again, removed {len(repair.removed)}, "
-        f"told Dagster of {len(view.unreported) + len(view.failed) + len(view.outdated)}; "
+        f"reported {len(view.unreported) + len(view.failed) + len(view.outdated)}; "
         f"{len(repair.left.differences)} left"
     )
 

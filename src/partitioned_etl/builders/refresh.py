@@ -227,7 +227,7 @@ def build_refresh_sensor(
             dg.RunRequest(partition_key=keys[0] if len(keys) == 1 else None, tags=range_tags(keys))
             for keys in ranges
         ]
-        context.log.info(f"feed {feed.name}: asked for {len(requests)} run(s) of {job.name}")
+        context.log.info(f"feed {feed.name}: requested {len(requests)} run(s) of {job.name}")
         return dg.SensorResult(run_requests=requests, cursor=str(cursor))
 
     return refresh_sensor
@@ -237,7 +237,7 @@ def _tell(feed: Feed, given_up: Sequence[str], busy: Collection[str]) -> str:
     """Return why no run is requested."""
     if shown := ", ".join(map(ascii, given_up[:20])):
         return (
-            f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it; asked for once "
+            f"feed {feed.name}: not refreshed, {MAX_ATTEMPTS} runs did not do it; requested once "
             f"an hour: {shown}"
         )
     if busy:

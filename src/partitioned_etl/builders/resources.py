@@ -26,7 +26,7 @@ class LandingDirectory(dg.ConfigurableResource):
     )
     settle_seconds: float | None = Field(
         default=None,
-        description="How long a file must have been left alone; by default SETTLE_SECONDS.",
+        description="Seconds that a file must have been left alone; by default SETTLE_SECONDS.",
     )
 
     @property
@@ -54,11 +54,11 @@ class Warehouse(DuckDBResource):
     )
     lock_wait_seconds: float | None = Field(
         default=None,
-        description="How long to wait for another process; by default LOCK_WAIT_SECONDS.",
+        description="Seconds to wait for another process; by default LOCK_WAIT_SECONDS.",
     )
     memory_limit: str | None = Field(
         default=None,
-        description="How much memory DuckDB may take, such as 1GB; by default DUCKDB_MEMORY_LIMIT.",
+        description="Memory that DuckDB may use, such as 1GB; by default DUCKDB_MEMORY_LIMIT.",
     )
     landing: dg.ResourceDependency[LandingDirectory]
 
@@ -88,7 +88,7 @@ class Warehouse(DuckDBResource):
         Args:
             directory: The one directory that statements may access; by default the landing
                 directory.
-            lock_wait_seconds: How long to wait for another process; by default as configured.
+            lock_wait_seconds: Seconds to wait for another process; by default as configured.
 
         Raises:
             WarehouseLockedError: Another process held the file for longer than the wait.

@@ -157,7 +157,7 @@ def build_landing_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             f"Compares folder `{feed.folder}/` with the ledger, registers new partition keys and "
-            "asks for one run for all files that are new or changed."
+            "requests one run for all files that are new or changed."
         ),
     )
     def landing_sensor(
@@ -194,7 +194,7 @@ def build_landing_sensor(
                 time.sleep(landing.settle_time)
                 known, in_flight, plan = look()
         except (WarehouseLockedError, LandedFileError) as error:
-            return dg.SkipReason(f"feed {feed.name}: {error}; the next tick looks again")
+            return dg.SkipReason(f"feed {feed.name}: {error}; the next tick tries again")
         _say_what_is_passed_over(context, feed, plan, cursor)
         unreported, cursor.reported_until = list_unreported_keys(
             context.instance, reconciliation.load_key, plan.ledger_rows, cursor.reported_until
@@ -231,8 +231,8 @@ def build_landing_sensor(
 def describe_given_up(file: LandedFile) -> str:
     """Return a message that a file has reached `MAX_ATTEMPTS`."""
     return (
-        f"{file.name} was asked for {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
-        "asked for once an hour, and when it changes. See the failed runs for the reason."
+        f"{file.name} was requested {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
+        "requested once an hour, and when it changes. See the failed runs for the reason."
     )
 
 
@@ -360,7 +360,7 @@ def _describe(
     counts = {str(action): of_action[action] for action in Action}
     counts |= {"being loaded": len(in_flight), "not loadable": len(plan.refused)}
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
-    asked = f"asked for {len(requests)} run(s)" if requests else "nothing to ask for"
+    asked = f"requested {len(requests)} run(s)" if requests else "nothing to request"
     return f"feed {feed.name}: {asked}; files: {told or 'none'}{f'; {brake}' if brake else ''}"
 
 

@@ -19,9 +19,9 @@ from partitioned_etl.ingest.errors import PartitionedEtlError
 EXIT_CODES = {
     0: "done, and nothing is wrong",
     1: "sync: a file was refused or something failed; query: the statement was refused",
-    2: "it could not be tried: settings, arguments, landing directory, database",
+    2: "the command could not run: settings, arguments, landing directory, database",
     130: "interrupted by Ctrl-C; what was not loaded whole is not loaded",
-    141: "whoever read the output has stopped reading",
+    141: "the reader of the output closed the pipe",
 }
 
 
@@ -90,10 +90,9 @@ def commands() -> None:
 @_takes_feed
 @_takes_json
 def plan(feed: str | None, as_json: bool) -> int:
-    """Tell what would happen to every file, and why.
+    """Show what would happen to every file, and why.
 
-    It changes nothing. What it tells is what the feed's sensor does at its next tick, and `sync`
-    at once.
+    It changes nothing. The feed's sensor does what it shows at its next tick, and `sync` at once.
     """
     from partitioned_etl.cli.plan import show_plan
 
@@ -106,8 +105,8 @@ def plan(feed: str | None, as_json: bool) -> int:
 def sync(feed: str | None, as_json: bool) -> int:
     """Load every landed file that is new or changed.
 
-    Then it prints what the tables hold. It loads through Dagster, in this process: the web UI
-    tells of it.
+    Then it prints what the tables hold. It loads through Dagster, in this process, so that the web
+    UI shows the runs.
     """
     from partitioned_etl.cli.sync import sync_feeds
 
@@ -118,7 +117,7 @@ def sync(feed: str | None, as_json: bool) -> int:
 @_takes_feed
 @_takes_json
 def status(feed: str | None, as_json: bool) -> int:
-    """Tell what the tables hold, what waits, what is refused.
+    """Show what the tables hold, what waits, what is refused.
 
     Waiting is what has landed and is not loaded. It changes nothing.
     """

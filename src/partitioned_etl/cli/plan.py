@@ -92,10 +92,11 @@ def _plan(
     instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
 ) -> Iterator[PlannedFile]:
     feed, most = pipeline.feed, settings.max_files_per_run
-    plan = plan_pipeline(pipeline, settings, read_only=True)
-    known = list_partition_keys(pipeline.partitions_def, instance)
     load_key = pipeline.reconciliation.load_key
+    # Dagster is queried first: the plan then shows what a run loaded in the meantime.
+    known = list_partition_keys(pipeline.partitions_def, instance)
     in_flight = list_keys_in_flight(instance, feed, load_key, known)
+    plan = plan_pipeline(pipeline, settings, read_only=True)
     unreported, _ = list_unreported_keys(instance, load_key, plan.ledger_rows)
     cursor = _read_cursor(instance, pipeline.sensor)
     cursor.hold_against(feed, plan)
@@ -111,7 +112,7 @@ def _plan(
         for file in (*choice.wanted, *choice.later)
     }
     nexts |= dict.fromkeys(run_of, ("load", ""))
-    untold = ("load", "a run loaded it and was ended before it told Dagster")
+    untold = ("load", "a run loaded it and ended before it reported so to Dagster")
     nexts |= dict.fromkeys(unreported & run_of.keys(), untold)
     nexts |= {file.partition_key: ("wait", "a run is loading it") for file in choice.in_flight}
     nexts |= {

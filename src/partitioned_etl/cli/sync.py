@@ -108,12 +108,13 @@ def bring_level(
     loaded: set[str] = set()
     deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
     while True:
-        plan = plan_pipeline(pipeline, settings)
+        # Dagster is queried first: the plan then shows what a run loaded in the meantime.
         known = list_partition_keys(pipeline.partitions_def, instance)
-        loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
         in_flight: set[str] = set()
         if time.monotonic() < deadline:
             in_flight = list_keys_in_flight(instance, pipeline.feed, load_key, known)
+        plan = plan_pipeline(pipeline, settings)
+        loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
         unreported, _ = list_unreported_keys(instance, load_key, plan.ledger_rows)
         choice = choose_files(
             plan.candidates(unreported),
@@ -144,7 +145,7 @@ def bring_level(
     if made := pipeline.refresh:
         stale = list_stale_keys(instance, load_key, made.asset.key).keys() & {*known}
         for _, run in _execute(instance, pipeline, made.job, stale, known, settings):
-            later_runs[run.run_id] = f"not refreshed: what is made from {name}"
+            later_runs[run.run_id] = f"not refreshed: the assets downstream of {name}"
     failures = [
         f"{what}: run {run_id} failed"
         for run_id, what in later_runs.items()

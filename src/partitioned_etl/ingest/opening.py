@@ -64,7 +64,7 @@ def open_landed_file(file: LandedFile) -> Iterator[BinaryIO]:
 
 def changed_while_read(file: LandedFile) -> LandedFileError:
     """Return the error for a file whose bytes are no longer those read before."""
-    return LandedFileError(f"{file.name}: changed while it was read; it will be looked at again")
+    return LandedFileError(f"{file.name}: changed while it was read; it will be read again")
 
 
 def list_changed_while_read(files: Iterable[LandedFile]) -> list[LandedFile]:

@@ -53,5 +53,5 @@ class Outcome:
     @classmethod
     def changed(cls, file: LandedFile, reason: str = "") -> "Outcome":
         """Return the outcome for a file that changed while it was read, or cannot be opened."""
-        reason = reason or f"{file.name}: changed while it was read; it will be looked at again"
+        reason = reason or f"{file.name}: changed while it was read; it will be read again"
         return cls(file, OutcomeStatus.CHANGED, reason=reason)
