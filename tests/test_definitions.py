@@ -1,6 +1,8 @@
 """The names of everything that the code location holds; a change here is a change for its users."""
 
 import itertools
+import subprocess
+import sys
 
 import dagster as dg
 
@@ -114,3 +116,12 @@ def test_the_daily_window_is_the_samples() -> None:
         "2018-01-22",
         "2018-01-23",
     ]
+
+
+def test_loading_them_imports_nothing_that_is_slow_to_import() -> None:
+    """Every run worker and code server begins with it; what only some need, these import."""
+    code = "import sys, partitioned_etl.definitions\nprint(*sys.modules)"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    modules = set(subprocess.check_output(command, text=True).split())
+    assert "dagster" in modules
+    assert not modules & {"matplotlib", "numpy", "pandas", "psutil", "sqlalchemy", "tabulate"}

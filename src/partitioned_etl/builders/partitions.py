@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 
 import dagster as dg
-from sqlalchemy.exc import IntegrityError
 
 from partitioned_etl.ingest.collection import no_garbage_collection
 from partitioned_etl.ingest.errors import FeedDefinitionError, PartitionKeyError
@@ -247,6 +246,9 @@ def register_names(instance: dg.DagsterInstance, dynamic_name: str, names: Seque
         dynamic_name: Name under which Dagster keeps them.
         names: The names; already registered ones stay as they are.
     """
+    # Every process of the code location imports this module, and only the command line registers.
+    from sqlalchemy.exc import IntegrityError
+
     try:
         instance.add_dynamic_partitions(dynamic_name, names)
     except IntegrityError:
