@@ -2,11 +2,12 @@
 
 `imports` (1), `checks` (2) and `loads` (3) define what each asset is and reports; `assets` runs the
 three as one Dagster step; `jobs` (4) defines what runs together, `sensors` (5) what starts it, and
-`reconciliation` (6) verifies the result. `pipelines` combines them for one feed. They build on
-`resources` (folder and database), `partitions` and `ranges` (keys, and how they are grouped into
-runs) and `runs` (which are in progress); sensors count `attempts`. Optional for a feed:
-`freshness`, `archives` and, for downstream assets, `refresh`. For all feeds: `arrivals` and
-`alerts`. All behaviour is in `ingest`.
+`reconciliation` (6, with `dagster_view`) verifies the result. `pipelines` combines them for one
+feed. They build on `resources` (folder and database), `partitions` and `ranges` (keys, and how they
+are grouped into runs) and `runs` (which are in progress); sensors count `attempts`. Optional for a
+feed: `freshness`, `archives` and, for downstream assets, `refresh`. For all feeds: `arrivals` and
+`alerts`; `modules` finds what `defs/` declares, and `clashes` refuses what cannot be loaded
+together. All behaviour is in `ingest`.
 """
 
 import warnings

@@ -203,7 +203,7 @@ def _survey(feed: Feed, files: Sequence[LandedFile], ledger: Mapping[str, Ledger
         except LandedFileError as error:
             outcomes.append(Outcome.changed(file, str(error)))
         else:
-            outcomes.append(Outcome(file, OutcomeStatus.LOADED, survey=survey))
+            outcomes.append(Outcome(file, OutcomeStatus.SURVEYED, survey=survey))
     return _Batch(outcomes, ledger=ledger)
 
 

@@ -2,8 +2,8 @@
 
 Takes a feed; returns a check that reports the differences, and a job that reloads what the files
 can repair, removes partitions whose files are gone if the feed's policy says so, and reports to
-Dagster what the table holds. `ingest/repair.py` compares files and tables; this module, Dagster's
-records.
+Dagster what the table holds. `ingest/repair.py` compares files and tables, `dagster_view.py`
+Dagster's records.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,6 +15,7 @@ import dagster as dg
 
 from partitioned_etl.builders.assets import DUCKDB_POOL
 from partitioned_etl.builders.checks import feed_check_specs, judge_checks
+from partitioned_etl.builders.dagster_view import DagsterView, compare_with_dagster
 from partitioned_etl.builders.partitions import (
     find_dynamic,
     list_files_in_window,
@@ -25,8 +26,7 @@ from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.ingest.feed import Feed, OnMissing
 from partitioned_etl.ingest.ledger import LedgerRow
 from partitioned_etl.ingest.outcomes import OutcomeStatus
-from partitioned_etl.ingest.reconcile import Action
-from partitioned_etl.ingest.repair import Repair, State, examine_feed, repair_feed
+from partitioned_etl.ingest.repair import Repair, examine_feed, repair_feed
 
 REPAIR_TAG = "partitioned_etl/reconciles"
 """Run tag with the name of the feed that a run reconciles."""
@@ -67,73 +67,6 @@ class Reconciliation:
     check: dg.AssetChecksDefinition
     job: dg.JobDefinition
     schedule: dg.ScheduleDefinition
-
-
-@dataclass(frozen=True)
-class DagsterView:
-    """Where Dagster's records differ from the ledger.
-
-    Attributes:
-        unreported: Partition keys that are loaded but that Dagster does not show as materialized.
-        failed: Keys whose file is loaded as it is but that Dagster shows as failed.
-        outdated: Keys that Dagster shows with rows but that are not loaded.
-        gone: Keys that are not loaded but that Dagster shows as materialized, even without rows.
-    """
-
-    unreported: list[str]
-    failed: list[str]
-    outdated: list[str]
-    gone: list[str]
-
-    @property
-    def sentences(self) -> list[str]:
-        """One sentence per partition."""
-        return [
-            *(f"partition {key}: loaded, and Dagster does not know it" for key in self.unreported),
-            *(f"partition {key}: loaded, and Dagster shows it as failed" for key in self.failed),
-            *(f"partition {key}: Dagster shows rows that are gone" for key in self.outdated),
-        ]
-
-
-def compare_with_dagster(
-    instance: dg.DagsterInstance,
-    load_key: dg.AssetKey,
-    partitions_def: dg.PartitionsDefinition,
-    known: Sequence[str],
-    state: State,
-) -> DagsterView:
-    """Compare the ledger with the partitions that Dagster shows as materialized or failed.
-
-    Args:
-        instance: The Dagster instance.
-        load_key: The feed's load asset.
-        partitions_def: Its partitions.
-        known: All partition keys that Dagster knows.
-        state: Folder and ledger of the feed.
-    """
-    loaded = {key for key, row in state.ledger.items() if row.loaded_at}
-    # To Dagster, what was materialized once stays so, also when a later run failed.
-    materialized = instance.get_materialized_partitions(load_key) & set(known)
-    level = sorted(materialized.intersection(state.plan.keys(Action.IDENTICAL)))
-    shown = instance.get_status_by_partition(load_key, level, partitions_def) or {}
-    strange = sorted(materialized - loaded)
-    with_rows: dict[str, bool] = {}
-    if strange:
-        latest = instance.get_latest_storage_id_by_partition(
-            load_key, dg.DagsterEventType.ASSET_MATERIALIZATION
-        )
-        wanted = dg.AssetRecordsFilter(load_key, storage_ids=[latest[key] for key in strange])
-        for record in instance.fetch_materializations(wanted, limit=len(strange)).records:
-            event = record.asset_materialization
-            if event:
-                rows = event.metadata.get("row_count")
-                with_rows[event.partition or ""] = rows is None or rows.value != 0
-    return DagsterView(
-        unreported=sorted((loaded & set(known)) - materialized),
-        failed=[key for key, status in shown.items() if status and status.value == "FAILED"],
-        outdated=[key for key in strange if with_rows.get(key, True)],
-        gone=strange,
-    )
 
 
 def build_reconciliation(

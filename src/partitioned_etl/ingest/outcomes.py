@@ -15,6 +15,7 @@ class OutcomeStatus(StrEnum):
     """What happened to one file of a batch."""
 
     LOADED = "loaded"
+    SURVEYED = "surveyed, not loaded"
     REJECTED = "rejected"
     CHANGED = "changed while it was read"
 
@@ -25,8 +26,8 @@ class Outcome:
 
     Attributes:
         file: The landed file.
-        status: Loaded, rejected or changed. A file that changed while it was read is not validated;
-            it is checked again later.
+        status: Loaded, only surveyed, rejected or changed. A file that changed while it was read,
+            or cannot be opened, is not validated; it is checked again later.
         row_count: Rows loaded.
         rejected_count: Rows that went to table `rejected_rows` instead.
         reason: Why it was not loaded, one sentence; empty if it was.
