@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from dev_server import default_interrupt
+
 Call = Callable[..., Result]
 Query = Callable[..., list[tuple[object, ...]]]
 
@@ -179,9 +181,10 @@ def test_nested_values_are_json_in_csv(table: None, call: Call) -> None:
 @pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.4, 0.8])
 def test_an_interrupt_ends_a_query_with_one_line(table: None, seconds: float) -> None:
     code = INTERRUPTED.format(seconds=seconds)
-    process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    with default_interrupt():
+        process = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
     assert (process.returncode, process.stderr) == (130, "interrupted\n")
 
 

@@ -238,11 +238,12 @@ def test_memory_does_not_grow_with_the_file(
     feed = replace(NOTES, format=JsonLinesFormat(), pattern="{key}.jsonl")
     row = f'{{"id": 1, "note": "{"x" * characters}"}}\n'
     few, many = 100_000 // len(row), 1_000_000 // len(row)
-    peaks = []
-    for rows in (few, few, many):
+    peaks: dict[int, list[int]] = {few: [], many: []}
+    # The least of several: a thread that an earlier test left may allocate meanwhile.
+    for rows in (few, few, many, few, many):
         bench.land(feed, "a.jsonl", row * rows)
         tracemalloc.start()
         assert bench.load(feed)["a"].row_count == rows
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        peaks[rows].append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < 2 * peaks[1]
+    assert min(peaks[many]) < 2 * min(peaks[few])
