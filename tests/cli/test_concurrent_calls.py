@@ -16,8 +16,8 @@ from conftest import order_rows, price_rows
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
-PROCESSES = 4
-ROUNDS = 5
+PROCESSES = 3
+ROUNDS = 3
 DEADLINE_S = 60
 BARRIER = """
 import os, sys, time
