@@ -575,7 +575,8 @@ def play(
 HAPPENED = {
     "locked",
     "changed while it was read",
-    *(str(status) for status in OutcomeStatus),
+    # Only a run of the import asset alone surveys a file without loading it.
+    *(str(status) for status in OutcomeStatus if status is not OutcomeStatus.SURVEYED),
     f"crashed {failpoints.MID_INSERT}",
     f"crashed {failpoints.AFTER_COMMIT}",
 }
