@@ -21,6 +21,7 @@ from partitioned_etl.builders.ranges import range_tags
 from partitioned_etl.definitions import pipelines
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
 from partitioned_etl.defs.daily_prices import DAILY_PRICES, DAILY_PRICES_PIPELINE
+from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.settings import read_settings
 from partitioned_etl.reports.alerts import Alert, send_alert
 
@@ -221,16 +222,22 @@ def test_an_alert_names_the_ends_of_a_range_of_which_the_feed_is_not_known(
     assert str(posted["text"]).startswith("a run, partition 2018-01-21 to 2018-01-23: ")
 
 
+def build_late_sensor(feed: Feed) -> tuple[list[str], dg.SensorDefinition]:
+    """Give the days of a window that began three days ago, and the sensor of their late files."""
+    days = dg.DailyPartitionsDefinition(f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}")
+    open_window = replace(DAILY_PRICES_PIPELINE, feed=feed, partitions_def=days)
+    [sensor] = [one for one in build_alerts([open_window]).sensors or [] if "late" in one.name]
+    return list(days.get_partition_keys()), sensor
+
+
 def test_a_file_that_is_due_and_has_not_come_is_told_once(
     landing_dir: Path,
     resources: dict[str, object],
     instance: dg.DagsterInstance,
     webhook: WebhookServer,
 ) -> None:
-    days = dg.DailyPartitionsDefinition(f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}")
-    open_window = replace(DAILY_PRICES_PIPELINE, partitions_def=days)
-    [sensor] = [one for one in build_alerts([open_window]).sensors or [] if "late" in one.name]
-    cursor, day = None, days.get_partition_keys()[0]
+    [day, *_], sensor = build_late_sensor(DAILY_PRICES)
+    cursor = None
     for _ in range(2):
         with dg.build_sensor_context(
             instance=instance, cursor=cursor, resources=resources
@@ -249,13 +256,9 @@ def test_a_due_file_that_cannot_be_loaded_is_told(
     webhook: WebhookServer,
 ) -> None:
     """Two files of one day, and one without its marker, are asked for by nobody."""
-    days = dg.DailyPartitionsDefinition(f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}")
-    feed = replace(DAILY_PRICES, done_suffix=".done")
-    open_window = replace(DAILY_PRICES_PIPELINE, feed=feed, partitions_def=days)
-    twice, unmarked = days.get_partition_keys()[:2]
+    [twice, unmarked, *_], sensor = build_late_sensor(replace(DAILY_PRICES, done_suffix=".done"))
     for name in (f"{twice}.csv", f"{twice}.csv.gz", f"{unmarked}.csv"):
         (landing_dir / "daily" / name).write_text(price_rows(1))
-    [sensor] = [one for one in build_alerts([open_window]).sensors or [] if "late" in one.name]
     with dg.build_sensor_context(instance=instance, resources=resources) as context:
         sensor.evaluate_tick(context)
     told = {str(post["partitions"]): str(post["reason"]) for post in webhook.posted}
@@ -269,10 +272,7 @@ def test_a_late_file_that_nobody_could_be_told_of_is_told_again_but_not_for_ever
     instance: dg.DagsterInstance,
     webhook: WebhookServer,
 ) -> None:
-    days = dg.DailyPartitionsDefinition(f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}")
-    open_window = replace(DAILY_PRICES_PIPELINE, partitions_def=days)
-    [sensor] = [one for one in build_alerts([open_window]).sensors or [] if "late" in one.name]
-    day = days.get_partition_keys()[0]
+    [day, *_], sensor = build_late_sensor(DAILY_PRICES)
 
     def tick(cursor: str | None) -> str | None:
         with dg.build_sensor_context(

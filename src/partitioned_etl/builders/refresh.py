@@ -16,9 +16,9 @@ import dagster as dg
 from partitioned_etl.builders.attempts import count_attempts, note_attempt, parse_attempts
 from partitioned_etl.builders.jobs import AssetJob
 from partitioned_etl.builders.partitions import list_partition_keys
-from partitioned_etl.builders.ranges import group_into_ranges, keys_of_run, range_tags
+from partitioned_etl.builders.ranges import group_into_ranges, range_tags
 from partitioned_etl.builders.reconciliation import RemoveGone
-from partitioned_etl.builders.runs import UNFINISHED, list_keys_in_flight
+from partitioned_etl.builders.runs import list_keys_in_flight, list_keys_of_unfinished_runs
 from partitioned_etl.builders.sensors import MAX_RUNS_PER_TICK, read_tick_interval
 from partitioned_etl.ingest.feed import Feed
 from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
@@ -198,13 +198,11 @@ def build_refresh_sensor(
         if not latest or latest[0].storage_id == cursor.until:
             return dg.SkipReason(f"feed {feed.name}: nothing was loaded since the last refresh")
         known = list_partition_keys(partitions_def, instance)
-        records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
-        refreshing = {
-            key
-            for run in (record.dagster_run for record in records)
-            if run.job_name == job.name or made in (run.asset_selection or ())
-            for key in keys_of_run(run.tags, known)
-        }
+        refreshing = list_keys_of_unfinished_runs(
+            instance,
+            known,
+            lambda run: run.job_name == job.name or made in (run.asset_selection or ()),
+        )
         # A load in progress reports its partitions one by one; one run should take them all.
         busy = refreshing | list_keys_in_flight(instance, feed, load_key, known)
         found = list_stale_keys(instance, load_key, made, cursor.until)

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import dagster as dg
 
@@ -52,13 +52,28 @@ def list_keys_in_flight(
         load_key: The feed's load asset.
         ordered: All partition keys, in the order used by ranges.
     """
+    return list_keys_of_unfinished_runs(
+        instance,
+        ordered,
+        lambda run: run.tags.get(FEED_TAG) == feed.name or load_key in (run.asset_selection or ()),
+    )
+
+
+def list_keys_of_unfinished_runs(
+    instance: dg.DagsterInstance,
+    ordered: Sequence[str],
+    is_wanted: Callable[[dg.DagsterRun], bool],
+) -> set[str]:
+    """Return the partition keys of queued and running runs.
+
+    Args:
+        instance: The Dagster instance.
+        ordered: All partition keys, in the order used by ranges.
+        is_wanted: Whether a run counts.
+    """
     records = instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED))
-    return {
-        key
-        for run in (record.dagster_run for record in records)
-        if run.tags.get(FEED_TAG) == feed.name or load_key in (run.asset_selection or ())
-        for key in keys_of_run(run.tags, ordered)
-    }
+    runs = (record.dagster_run for record in records)
+    return {key for run in runs if is_wanted(run) for key in keys_of_run(run.tags, ordered)}
 
 
 def list_unreported_keys(

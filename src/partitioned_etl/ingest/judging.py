@@ -86,10 +86,11 @@ def explain(
             return {}
         at_fault = _find_at_fault(connection, feed, candidates, log)
         if not at_fault:
-            clashing = _find_clashing(connection, feed, candidates, log)
-            if clashing is None:
+            # None fails alone: the table does not take one of them beside the others.
+            failing = _find_failing(connection, feed, candidates, log)
+            if failing is None:
                 raise error
-            return {clashing.key: _refuse_by_duckdb(clashing, error)}
+            return {failing.key: _refuse_by_duckdb(failing, error)}
         outcomes: dict[str, Outcome] = {}
         for candidate in at_fault:
             if candidate.is_judged:
@@ -132,24 +133,16 @@ def _find_at_fault(
 def _fails_alone(
     connection: duckdb.DuckDBPyConnection, feed: Feed, candidate: Candidate, log: logging.Logger
 ) -> bool:
-    try:
-        with transaction(connection):
-            connection.execute(delete_sql(feed), [[candidate.key]])
-            insert(connection, feed, [candidate], Progress(log, feed, [candidate.file]))
-            raise _UndoError
-    except (*FILE_FAULTS, FileAtFaultError):
-        return True
-    except _UndoError:
-        return False
+    return _find_failing(connection, feed, [candidate], log) is not None
 
 
-def _find_clashing(
+def _find_failing(
     connection: duckdb.DuckDBPyConnection,
     feed: Feed,
     candidates: Sequence[Candidate],
     log: logging.Logger,
 ) -> Candidate | None:
-    """Find the first candidate that the table does not take beside those before it."""
+    """Find the first candidate that cannot be loaded after those before it; nothing is kept."""
     candidate = None
     try:
         with transaction(connection):
