@@ -1,0 +1,148 @@
+"""Contract: what a feed's file must look like: format, columns, types and row rules.
+
+A file that breaks it is refused or, where the policy allows it, loaded without its bad rows. Names
+of files and tables belong in `feed.py`.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+from typing import Annotated
+
+from pydantic import BaseModel, Field, SerializeAsAny
+
+from partitioned_etl.engine.formats.csv import CsvFormat
+from partitioned_etl.engine.formats.registry import AnyFormat
+
+
+class BadRows(StrEnum):
+    """What happens to a file with rows that break the contract."""
+
+    FAIL = "fail"
+    """The file is refused; the partition's rows stay as they were."""
+    QUARANTINE = "quarantine"
+    """Good rows are loaded; bad ones go to table `rejected_rows`, up to the contract's limits."""
+
+
+class Declared(BaseModel, frozen=True, extra="forbid"):
+    """A part of a declaration: it never changes, and takes no attribute that it does not have."""
+
+
+class Column(Declared, frozen=True):
+    """A column of a file, and of the table that it is loaded into."""
+
+    type: Annotated[str, Field(description="Its DuckDB type.")]
+    description: Annotated[str, Field(description="What it holds, in plain words.")] = ""
+
+
+class RowRule(Declared, frozen=True):
+    """A condition for every row of a file, beyond its columns' types."""
+
+    name: Annotated[
+        str,
+        Field(description="States what holds when the rule is kept, such as `amount_is_positive`."),
+    ]
+    column: Annotated[str, Field(description="The column for which a broken rule is reported.")]
+    expression: Annotated[
+        str,
+        Field(
+            description="A DuckDB condition over the feed's columns, `partition_key` and "
+            "`source_file`. A row for which it is false or NULL breaks the rule. Its time zone is "
+            "UTC."
+        ),
+    ]
+    reason: Annotated[
+        str, Field(description="The explanation for the sender of a row that breaks it.")
+    ]
+
+
+class Contract(Declared, frozen=True):
+    """What a file must look like, and what happens to rows that do not."""
+
+    columns: Annotated[
+        Mapping[str, str | Column],
+        Field(
+            description="Column name to DuckDB type, in the order of the file; or to `type` and "
+            "`description`."
+        ),
+    ]
+    format: Annotated[
+        SerializeAsAny[AnyFormat],
+        Field(
+            description="What the files are: the name of a [format](#formats), or its `type` and "
+            'options, as in `{type: csv, delimiter: ";"}`. Default: csv.'
+        ),
+    ] = CsvFormat()
+    row_rules: Annotated[
+        tuple[RowRule, ...],
+        Field(
+            description="What must hold for every row, each an asset check: `name`, `column` it is "
+            "reported under, `expression` (a DuckDB condition), `reason` for the sender."
+        ),
+    ] = ()
+    bad_rows: Annotated[
+        BadRows,
+        Field(
+            description="`fail` refuses a file with bad rows; `quarantine` loads the good ones and "
+            "puts the others into `rejected_rows`."
+        ),
+    ] = BadRows.FAIL
+    max_rejected_rows: Annotated[
+        int,
+        Field(description="With quarantine: a file with more bad rows than this is refused.", ge=0),
+    ] = 10_000
+    max_rejected_percent: Annotated[
+        float,
+        Field(
+            description="With quarantine: so is one with a larger share of bad rows, 0 to 100.",
+            ge=0,
+            le=100,
+        ),
+    ] = 10.0
+    allow_empty: Annotated[
+        bool,
+        Field(description="Whether a file with a header and no rows is an empty partition."),
+    ] = True
+    non_finite_columns: Annotated[
+        tuple[str, ...],
+        Field(
+            description="DOUBLE and FLOAT columns in which NaN and infinity are values, as is a "
+            "number too large for the type, which becomes infinity."
+        ),
+    ] = ()
+    max_uncompressed_bytes: Annotated[
+        int,
+        Field(
+            description="How large a `.gz` or `.zst` file may be when decompressed, in bytes.", ge=1
+        ),
+    ] = 10 << 30
+
+    @cached_property
+    def contract_fingerprint(self) -> str:
+        """A short digest of everything that determines whether a file is refused.
+
+        A file that was refused under another contract is checked again.
+        """
+        # A rule may look at the partition key, which comes from the file name.
+        names = {*Contract.model_fields, "pattern", "partitioning"} - {"columns"}
+        declared = self.model_dump(mode="json", include=names)
+        types = list(self.column_types.items())
+        return sha256(repr((types, sorted(declared.items()))).encode()).hexdigest()[:16]
+
+    @cached_property
+    def column_types(self) -> dict[str, str]:
+        """DuckDB type of each column, in the order of the file."""
+        return {
+            name: column.type if isinstance(column, Column) else column
+            for name, column in self.columns.items()
+        }
+
+    @cached_property
+    def column_descriptions(self) -> dict[str, str]:
+        """Description of each column that has one."""
+        return {
+            name: column.description
+            for name, column in self.columns.items()
+            if isinstance(column, Column) and column.description
+        }

@@ -1,0 +1,49 @@
+"""The exceptions of this package. Each message is one actionable sentence.
+
+No message contains a cell value: cells may be personal data, and messages end up in logs.
+"""
+
+
+class PartitionedEtlError(Exception):
+    """Base class of every error that this package raises deliberately."""
+
+
+class FeedDefinitionError(PartitionedEtlError):
+    """A feed is declared in a way that cannot work.
+
+    Attributes:
+        attribute: The attribute that is to blame, or a path to a part of it, such as
+            `format.delimiter`; empty if no single one is.
+    """
+
+    def __init__(self, reason: str, *, attribute: str = "") -> None:
+        super().__init__(reason)
+        self.attribute = attribute
+
+
+class SettingError(PartitionedEtlError):
+    """A setting from the environment cannot be used."""
+
+
+class PartitionKeyError(PartitionedEtlError):
+    """The feed does not accept a name or a partition key."""
+
+
+class LandedFileError(PartitionedEtlError):
+    """A landed file is missing, is not a regular file, or changed while it was read."""
+
+
+class ContractError(PartitionedEtlError):
+    """A landed file does not match its feed's contract."""
+
+
+class WarehouseError(PartitionedEtlError):
+    """The warehouse cannot be used as requested."""
+
+
+class NoWarehouseError(WarehouseError):
+    """There is no warehouse to read: nothing has ever been loaded."""
+
+
+class WarehouseLockedError(WarehouseError):
+    """Another process held the warehouse for longer than the lock wait."""

@@ -1,0 +1,409 @@
+"""Feed: one kind of file that keeps landing, fully declared.
+
+Takes a declaration; returns the partition key of a file name, and the period of a key. Next: a
+landing lists the feed's files. Reading files, SQL and Dagster do not belong here.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from enum import StrEnum
+from functools import cached_property
+from posixpath import normpath
+from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from partitioned_etl.engine.contract import Contract
+from partitioned_etl.engine.errors import FeedDefinitionError, PartitionKeyError
+from partitioned_etl.engine.file_names import (
+    COMPRESSED_SUFFIXES,
+    KEY_SEPARATOR,
+    FileNamePattern,
+    Partitioning,
+    is_date_key,
+    window_of,
+)
+from partitioned_etl.engine.formats.format import CONTRACT, explain_first
+from partitioned_etl.engine.formats.types import columns_sql, is_float_type
+from partitioned_etl.engine.sql import (
+    INTERNAL_PREFIX,
+    LEDGER_TABLE,
+    PARTITION_KEY_COLUMN,
+    REJECTED_ROWS_TABLE,
+    SOURCE_FILE_COLUMN,
+)
+
+_MOST_DUE_HOURS = 28 * 24
+
+
+class OnMissing(StrEnum):
+    """What happens to a partition whose file is deleted."""
+
+    KEEP = "keep"
+    """Its rows stay."""
+    REMOVE = "remove"
+    """Its rows, its ledger row and, if dynamic, its partition key are removed."""
+
+
+def _to_moment(value: Any) -> Any:
+    if value is None or isinstance(value, str | date):
+        return value
+    raise ValueError("a day such as 2018-01-21 is needed")
+
+
+Moment = Annotated[datetime | None, BeforeValidator(_to_moment)]
+"""A moment on the wall clock of a time zone that is given elsewhere."""
+
+
+class Feed(Contract, frozen=True):
+    """One kind of file that keeps landing, and the table that is kept equal to it.
+
+    Raises:
+        FeedDefinitionError: The declaration contradicts itself.
+    """
+
+    name: Annotated[
+        str,
+        Field(description="Identifies the feed; ledger, job and checks are named after it."),
+    ]
+    pattern: Annotated[
+        str,
+        Field(
+            description="The file name, with a placeholder: `{date:%Y-%m-%d}.csv` for a file a "
+            "day, `{key}.csv` for one a name, `{key}/{date:%Y-%m}.csv` for a folder a name."
+        ),
+    ]
+    description: Annotated[
+        str, Field(description="What the files are and who sends them, in plain words.")
+    ] = ""
+    folder: Annotated[
+        str, Field(description="Folder of the files in the landing directory. Default: the name.")
+    ] = ""
+    table: Annotated[
+        str,
+        Field(
+            description="The table: the columns, then `partition_key` and `source_file`. "
+            "Default: the name."
+        ),
+    ] = ""
+    partitioning: Annotated[
+        Partitioning | None,
+        Field(
+            description="`weekdays` (Monday to Friday) or `weekly` for files with a day, `static` "
+            "for files with a name. Default: what the pattern implies."
+        ),
+    ] = None
+    keys: Annotated[
+        tuple[str, ...],
+        Field(
+            description="The names that a static feed takes; needed for it, and possible for a "
+            "folder a name. Default: none, new names are registered as they land."
+        ),
+    ] = ()
+    start: Annotated[
+        Moment,
+        Field(
+            description="First day of files with a date, such as `2018-01-21`; needed for these."
+        ),
+    ] = None
+    end: Annotated[
+        Moment, Field(description="First day that has no partition any more. Default: no end.")
+    ] = None
+    timezone: Annotated[
+        str,
+        Field(description="IANA name of the time zone of the dates in the file names."),
+    ] = "UTC"
+    on_missing: Annotated[
+        OnMissing,
+        Field(
+            description="What becomes of a partition whose file is deleted: `keep` its rows, or "
+            "`remove` rows, ledger row and, if it is dynamic, its key."
+        ),
+    ] = OnMissing.KEEP
+    done_suffix: Annotated[
+        str,
+        Field(
+            description="With `.done`, `x.csv` is loaded only when `x.csv.done` lies beside it. "
+            "Default: none."
+        ),
+    ] = ""
+    due_after_hours: Annotated[
+        float | None,
+        Field(
+            description="How long after its hour, day, week or month, in `timezone`, a file is "
+            "due: 7 for 07:00 of the next day; less than 672. Default: at no time."
+        ),
+    ] = None
+    short_below_percent: Annotated[
+        float,
+        Field(
+            description="A partition with fewer rows than this share of the median of those before "
+            "it is warned of by a check, 0 for none.",
+            ge=0,
+            le=100,
+        ),
+    ] = 50.0
+    key_pattern: Annotated[
+        str,
+        Field(
+            description="Regular expression of the keys of `{key}` files. Default: letters, "
+            "digits, `-`, `_` and `.`, no leading dot, at most 128 characters."
+        ),
+    ] = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        implied = {
+            "folder": self.folder or self.name,
+            "table": self.table or self.name,
+            "partitioning": self.partitioning or self.file_names.partitioning,
+        }
+        for attribute, value in implied.items():
+            object.__setattr__(self, attribute, value)
+        for check in (
+            *(self._check_pattern, self._check_partitions, self._check_columns),
+            *(self._check_rules, self._check_policies),
+        ):
+            check()
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _tell_mistakes(cls, values: Any, handler: Callable[[Any], Self]) -> Self:
+        """Say what is wrong in one sentence, with the feed's name.
+
+        It must come last, to be around the other validator.
+        """
+        name = values.get("name") if isinstance(values, dict) else ""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            path, reason = explain_first(error)
+            about = f"feed {name}: {path}" if isinstance(name, str) else f"feed: {path}"
+            raise FeedDefinitionError(f"{about}: {reason}", attribute=path) from None
+        except FeedDefinitionError as error:
+            reason = f"feed {name}: {error}"
+            raise FeedDefinitionError(reason, attribute=error.attribute) from None
+
+    def _check_pattern(self) -> None:
+        _require(
+            self.partitioning in self.file_names.allowed_partitionings,
+            "partitioning",
+            f"pattern {self.pattern!r} makes {self.file_names.partitioning} keys, but its "
+            f"partitioning is {self.partitioning}",
+        )
+        _require(
+            self.format.may_be_compressed or not self.pattern.endswith(COMPRESSED_SUFFIXES),
+            "pattern",
+            f"pattern {self.pattern!r}: a {self.format.type} file is compressed within",
+        )
+        endings = (self.pattern, *COMPRESSED_SUFFIXES)
+        _require(
+            not self.done_suffix or not any(one.endswith(self.done_suffix) for one in endings),
+            "done_suffix",
+            f"done_suffix {self.done_suffix!r} is how landed files end, too",
+        )
+        try:
+            re.compile(self.key_pattern)
+        except re.error as error:
+            reason = f"key_pattern {self.key_pattern!r}: {error}"
+            raise FeedDefinitionError(reason, attribute="key_pattern") from None
+
+    def _check_partitions(self) -> None:
+        partitioning, is_dated = self._partitioning, self._partitioning.is_dated
+        try:
+            zone = self.zone
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            reason = f"timezone {self.timezone!r} is not the IANA name of a time zone"
+            raise FeedDefinitionError(reason, attribute="timezone") from None
+        _require(
+            is_dated or self.timezone == "UTC",
+            "timezone",
+            "timezone: only a file with a date is in a time zone",
+        )
+        for attribute, moment in {"start": self.start, "end": self.end}.items():
+            reason = f"{partitioning} partitions have no start or end"
+            _require(is_dated or moment is None, attribute, reason)
+        if self.start and self.end:
+            start, end = (
+                moment if moment.tzinfo else moment.replace(tzinfo=zone)
+                for moment in (self.start, self.end)
+            )
+            reason = f"end {_say(self.end)} is not after start {_say(self.start)}"
+            _require(start < end, "end", reason)
+        may_have_keys = partitioning is Partitioning.STATIC or self.file_names.has_folder
+        _require(may_have_keys or not self.keys, "keys", f"{partitioning} partitions have no keys")
+        reason = "the keys of static partitions are there once each"
+        _require(len(set(self.keys)) == len(self.keys), "keys", reason)
+        try:
+            for key in self.keys:
+                self.check_name(key)
+        except PartitionKeyError as error:
+            raise FeedDefinitionError(str(error), attribute="keys") from None
+
+    def _check_columns(self) -> None:
+        names = [name.casefold() for name in self.columns]
+        is_unique = bool(names) and len(set(names)) == len(names)
+        _require(is_unique, "columns", "needs columns, each name once")
+        for name in names:
+            is_free = bool(name) and not name.startswith(INTERNAL_PREFIX)
+            _require(is_free, "columns", f"column {name!r}: no column may be named so")
+        for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
+            is_free = reserved not in names
+            _require(is_free, "columns", f"column {reserved} is added by a load")
+        reason = self.format.check_columns(names)
+        _require(not reason, "columns", reason)
+        columns_sql(self)
+        for name in self.non_finite_columns:
+            is_float = is_float_type(self.column_types.get(name, ""))
+            reason = f"non_finite_columns: {name} is no DOUBLE or FLOAT column"
+            _require(is_float, "non_finite_columns", reason)
+        is_own = self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE)
+        _require(not is_own, "table", f"table {self.table} is one of this package's own")
+
+    def _check_rules(self) -> None:
+        names = [rule.name for rule in self.row_rules]
+        is_unique = len(set(names)) == len(names) and CONTRACT not in names
+        reason = f"each rule needs a name of its own, other than {CONTRACT}"
+        _require(is_unique, "row_rules", reason)
+        for rule in self.row_rules:
+            reason = f"rule {rule.name} is about column {rule.column}, which the feed does not have"
+            _require(rule.column in self.columns, "row_rules", reason)
+
+    def _check_policies(self) -> None:
+        if self.due_after_hours is None:
+            return
+        reason = "due_after_hours: only a file of which one comes a period can be due"
+        _require(self.is_series, "due_after_hours", reason)
+        reason = f"due_after_hours is a time of 0 to {_MOST_DUE_HOURS} hours after a period ends"
+        _require(0 <= self.due_after_hours < _MOST_DUE_HOURS, "due_after_hours", reason)
+
+    @cached_property
+    def file_names(self) -> FileNamePattern:
+        """The pattern of the file names."""
+        suffixes = COMPRESSED_SUFFIXES if self.format.may_be_compressed else ()
+        return FileNamePattern(self.pattern, suffixes)
+
+    @property
+    def _partitioning(self) -> Partitioning:
+        return self.partitioning or self.file_names.partitioning
+
+    @cached_property
+    def _key_regex(self) -> re.Pattern[str]:
+        return re.compile(self.key_pattern)
+
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The time zone of the dates in the file names."""
+        return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
+
+    @property
+    def due_after(self) -> timedelta | None:
+        """How long after the end of a partition's period its file is due; None for at no time."""
+        return None if self.due_after_hours is None else timedelta(hours=self.due_after_hours)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether there is one partition for each hour, day, week or month, and no other."""
+        return self._partitioning.is_dated and not self.file_names.has_folder
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """What the feed needs for itself alone, by what it is.
+
+        Two feeds sharing a table would delete each other's partitions of the same key.
+        """
+        return {
+            "name": self.name,
+            "table": self.table.casefold(),
+            "folder and pattern": normpath(f"{self.folder}/{self.pattern}"),
+        }
+
+    def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
+        """Return start and end, in UTC, of a partition key's period; None if it has none.
+
+        Nor has a key that no file name maps to: one from an earlier partitioning of the feed, or
+        the second of the two hours that Dagster has when clocks are set back.
+        """
+        partitioning = self._partitioning
+        date_key = partition_key.rpartition(KEY_SEPARATOR)[2]
+        if not partitioning.is_dated or not is_date_key(date_key, partitioning):
+            return None
+        return window_of(date_key, partitioning, self.zone)
+
+    def partition_key_of(self, file_name: str) -> str:
+        """Derive the partition key from a file name.
+
+        Args:
+            file_name: A name relative to the feed's folder, such as `2018-01-22.csv`,
+                `2018-01-22.csv.gz` or `acme/2018-01-22.csv`.
+
+        Returns:
+            The partition key, such as `2018-01-22`.
+
+        Raises:
+            PartitionKeyError: The name does not match the pattern, holds an impossible date, or
+                stands for a key that the feed does not accept.
+        """
+        match = self.file_names.match(file_name)
+        if match is None:
+            raise PartitionKeyError(f"the name does not match the pattern {self.pattern!r}")
+        key = self.file_names.key_of(match)
+        self.check_partition_key(key)
+        return key
+
+    def check_partition_key(self, partition_key: str) -> None:
+        """Validate a partition key, wherever it came from, against this feed.
+
+        Args:
+            partition_key: A key as given by a person, an API or a file name.
+
+        Raises:
+            PartitionKeyError: The feed does not accept it.
+        """
+        partitioning, has_folder = self._partitioning, self.file_names.has_folder
+        name, _, date = partition_key.rpartition(KEY_SEPARATOR)
+        if not has_folder:
+            name = date = partition_key
+        if partitioning.is_dated and not is_date_key(date, partitioning):
+            days = {
+                Partitioning.WEEKDAYS: ", a day from Monday to Friday",
+                Partitioning.WEEKLY: ", a Monday",
+            }
+            raise PartitionKeyError(
+                f"partition key {partition_key[:200]!a} is not a {partitioning} key"
+                f"{days.get(partitioning, '')}"
+            )
+        if has_folder or not partitioning.is_dated:
+            self.check_name(name)
+
+    def check_name(self, name: str) -> None:
+        """Validate a text for `{key}` against this feed.
+
+        Args:
+            name: A partition key, or the name in a two-dimensional one.
+
+        Raises:
+            PartitionKeyError: The feed does not accept it.
+        """
+        if not self._key_regex.fullmatch(name):
+            raise PartitionKeyError(
+                f"partition key {name[:200]!a} is not made of the characters that "
+                f"feed {self.name} allows ({self.key_pattern})"
+            )
+        if self.file_names.has_folder and KEY_SEPARATOR in name:
+            raise PartitionKeyError(
+                f"name {name[:200]!a} has a {KEY_SEPARATOR}, which parts name and date in a key"
+            )
+
+
+def _say(moment: datetime) -> str:
+    """Return a moment as it was declared: a day as a day."""
+    return str(moment).removesuffix(" 00:00:00")
+
+
+def _require(is_sound: object, attribute: str, reason: str) -> None:
+    if not is_sound:
+        raise FeedDefinitionError(reason, attribute=attribute)

@@ -1,0 +1,327 @@
+"""Format: what every kind of file must be able to do, and what it says of a file.
+
+A format is declared in a feed and never sniffed. It surveys a file's bytes, gives DuckDB a relation
+of its rows or, where that is not exact, its rows one by one, and proposes itself for a sample. Each
+format is a module here; `registry.py` lists them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import duckdb
+from pydantic import BaseModel, ValidationError
+
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.sql import Query, internal_identifier
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.contract import Contract
+
+CONTRACT = "contract"
+"""Reported as the broken rule if a refusal has another cause: header, width, encoding, types."""
+MAX_PROBLEMS = 10
+"""The most problems to look for in one file; a sender rarely reads more."""
+MAX_RECORD_CHARS = 500_000
+"""Longest record, in characters of up to 4 bytes; DuckDB stops at 2,000,000 bytes per line."""
+
+LINE = internal_identifier("line in the file")
+"""Column for the line, or the number, of a row that is read one by one."""
+TEXT = internal_identifier("text of the row")
+"""Column for the text of such a row, if DuckDB itself has read it."""
+
+_KINDS_OF_COLUMN = ("str", "Column")
+
+Watch: TypeAlias = Callable[[Callable[[], float]], AbstractContextManager[None]]
+"""Reports progress while something is read: takes a function that returns the bytes read so far."""
+
+
+def unwatched(read_bytes: Callable[[], float]) -> AbstractContextManager[None]:  # noqa: ARG001
+    """Report no progress."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One way in which a file does not match its contract.
+
+    Attributes:
+        line: Line in the file, starting at 1; 0 for the whole file.
+        column: The column's name; empty for the whole line.
+        reason: What is wrong, without the cell's contents.
+        rule: Name of the broken row rule, if it is one.
+        is_of_file: Whether it invalidates the whole file and not only its row.
+        place: What `line` counts, if the file has no lines.
+    """
+
+    line: int
+    column: str
+    reason: str
+    rule: str = ""
+    is_of_file: bool = field(default=False, compare=False)
+    place: str = "line"
+
+    @property
+    def what(self) -> str:
+        """Column and reason, for use where the line is known."""
+        return f"column {self.column}: {self.full_reason}" if self.column else self.full_reason
+
+    @property
+    def full_reason(self) -> str:
+        """The reason, with the rule's name if there is one."""
+        return f"{self.reason} ({self.rule})" if self.rule else self.reason
+
+    def __str__(self) -> str:
+        """Return the problem as part of a sentence: line, column, reason."""
+        if not self.line:
+            return self.what
+        return f"{self.place} {self.line}{', ' if self.column else ': '}{self.what}"
+
+
+def problem_of_file(reason: str, line: int = 0) -> Problem:
+    """Return a problem that invalidates the whole file."""
+    return Problem(line, "", reason, is_of_file=True)
+
+
+def describe_problems(file_name: str, problems: Sequence[Problem]) -> str:
+    """Return one readable sentence for a refused file: the first problem of each rule, then others.
+
+    Args:
+        file_name: The file's name, without folder.
+        problems: What is wrong with it, at least one.
+    """
+    firsts = {problem.rule: problem for problem in reversed(problems)}
+    shown = sorted(firsts.values(), key=problems.index)
+    shown += [problem for problem in problems if problem not in shown][: max(0, 3 - len(shown))]
+    more = f"; and at least {len(problems) - len(shown)} more" if shown != [*problems] else ""
+    return f"{file_name}: " + "; ".join(str(problem) for problem in shown) + more
+
+
+def list_broken_rules(problems: Sequence[Problem]) -> list[str]:
+    """Return the names of the row rules that were broken, and `contract` for all other problems."""
+    return sorted({problem.rule or CONTRACT for problem in problems})
+
+
+def compare_names(expected: Sequence[str], given: Sequence[str], *, any_order: bool) -> list[str]:
+    """Return how a file's column names differ from the feed's; empty if they do not.
+
+    Args:
+        expected: The feed's names, in order.
+        given: The file's names, in order.
+        any_order: Whether the order may differ.
+    """
+    repeated = sorted({name for name in given if given.count(name) > 1})
+    missing = [name for name in expected if name not in given]
+    extra = len([name for name in given if name not in expected])
+    reasons = [f"column {name} is there more than once" for name in repeated if name in expected]
+    reasons += [f"column {name} is missing" for name in missing]
+    if extra:
+        reasons.append(f"{extra} column name(s) that the feed does not have")
+    if not reasons and list(given) != list(expected) and not any_order:
+        reasons = [f"the columns are not in the order {', '.join(expected)}"]
+    return reasons
+
+
+@dataclass
+class Survey:
+    """What one pass over a file's bytes finds.
+
+    Attributes:
+        content_hash: sha256 of the bytes, hexadecimal.
+        row_count: Records in the file, without the header.
+        header: The column names in the file.
+        is_plain: Whether the text has no quotes, no underscores and no white space other than line
+            ends. Without these DuckDB's conversion is less lenient.
+        problems: Why it does not match its contract; empty if the text is sound.
+    """
+
+    content_hash: str = ""
+    row_count: int = 0
+    header: list[str] = field(default_factory=list)
+    is_plain: bool = True
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a file, or one row if the file has no lines.
+
+    Attributes:
+        line: The line on which it starts, or the row number.
+        text: Its text, with the line end.
+        problem: What is wrong with its form, if anything.
+    """
+
+    line: int
+    text: str
+    problem: Problem | None
+
+    @property
+    def line_text(self) -> str:
+        """The record's text without its line end."""
+        return self.text.removesuffix("\n").removesuffix("\r")
+
+    def fields(self) -> Sequence[str | None]:
+        """Return the values of a valid record as texts, in the order of the file's header."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Some rows of a file, each with its line.
+
+    Attributes:
+        row_count: How many there are.
+        malformed: Those with a problem of form.
+        well_formed: The others, by line; empty where DuckDB itself has read the rows.
+        rows: A relation of the others with the feed's columns, `LINE` and, where DuckDB has read
+            them, `TEXT`; None if there are none.
+        place: What the lines count.
+    """
+
+    row_count: int
+    malformed: Sequence[Record] = ()
+    well_formed: Mapping[int, Record] = field(default_factory=dict)
+    rows: Query | None = None
+    place: str = "line"
+
+
+class Format(BaseModel, ABC, frozen=True, extra="forbid"):
+    """How one kind of file is read. Its fields are its options, as a feed declares them.
+
+    Attributes:
+        type: Its name in a feed.
+    """
+
+    kind: ClassVar[str]
+    """What it is called on an asset in the web UI."""
+    endings: ClassVar[tuple[str, ...]]
+    """Endings of file names that suggest it."""
+    may_be_compressed: ClassVar[bool] = True
+    """Whether a file may be compressed as a whole, as in `.csv.gz`."""
+    has_texts: ClassVar[bool] = True
+    """Whether its values are texts, which are validated before they are converted."""
+    is_read_at_once: ClassVar[bool] = True
+    """Whether DuckDB reads whole files in one statement."""
+
+    type: str = ""
+
+    def check_columns(self, names: Sequence[str]) -> str:  # noqa: ARG002
+        """Return why a feed in this format cannot have columns of these names; empty if it can."""
+        return ""
+
+    @abstractmethod
+    def survey(self, contract: "Contract", file: LandedFile, watch: Watch = unwatched) -> Survey:
+        """Read a file once, and validate whatever can be told without its values.
+
+        Returns:
+            The survey; it lists the problems of a file that breaks the contract.
+
+        Raises:
+            LandedFileError: The file is gone, or changed since it was listed.
+        """
+
+    def survey_start(self, contract: "Contract", file: LandedFile) -> Survey | None:  # noqa: ARG002
+        """Validate only the start of a large file, whose rest is surveyed while DuckDB reads it.
+
+        Returns:
+            A survey without hash and row count; None if the file must be surveyed as a whole first.
+        """
+        return None
+
+    def reader_sql(
+        self, header: Sequence[str], types: Mapping[str, str], compression: str, path_column: str
+    ) -> str:
+        """Return a relation of all rows of files that DuckDB reads at once; it binds their paths.
+
+        A format whose `is_read_at_once` is false needs none.
+
+        Args:
+            header: The feed's columns in the order of the files.
+            types: The type to read a column as, if not as text.
+            compression: How the files are compressed: `gzip`, `zstd` or `none`.
+            path_column: Name of the column for the path of a row's file.
+        """
+        raise NotImplementedError(f"{self.type} files are read row by row")
+
+    @abstractmethod
+    def read_rows(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        header: Sequence[str],
+        duck: duckdb.DuckDBPyConnection,
+        watch: Watch = unwatched,
+    ) -> Iterator[RowBatch]:
+        """Read a file row by row, each with its line.
+
+        Args:
+            contract: The contract.
+            file: The landed file.
+            header: The feed's columns in the order of the file.
+            duck: A connection that reads files.
+            watch: Reports progress.
+
+        Raises:
+            LandedFileError: The file is gone, or changed since it was listed.
+            duckdb.Error: DuckDB cannot read it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> "FormatProposal":
+        """Propose the format's options and columns for a sample.
+
+        Args:
+            duck: A connection that reads the sample.
+            sample: The file.
+
+        Raises:
+            duckdb.Error: DuckDB cannot read it.
+        """
+
+
+@dataclass
+class FormatProposal:
+    """What a format proposes for a sample.
+
+    Attributes:
+        type: The name of the format, if it is another one than was asked.
+        options: Its options, without those at their default.
+        columns: Maps column name to DuckDB type, in file order.
+        doubts: What was guessed and needs checking, per attribute, such as `format.header`.
+    """
+
+    type: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
+
+
+def explain_first(error: ValidationError) -> tuple[str, str]:
+    """Return the path of the first attribute that a declaration has wrong, and the reason.
+
+    A misspelled attribute is named before the one that it was meant to be.
+    """
+    mistakes = error.errors()
+    unknown = [mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"]
+    wrong = [*unknown, *mistakes][0]
+    # Within an attribute's value, pydantic also names which kind of value it tried.
+    parts = [
+        str(part)
+        for depth, part in enumerate(wrong["loc"])
+        if depth < 2 or part not in _KINDS_OF_COLUMN
+    ]
+    path = ".".join(parts)
+    match wrong["type"]:
+        case "missing":
+            return path, "is needed"
+        case "extra_forbidden":
+            return path, "there is no such attribute"
+        case "value_error":
+            return path, f"{wrong.get('ctx', {}).get('error')}, not {wrong['input']!r}"
+        case _:
+            return path, f"{wrong['msg']}, not {wrong['input']!r}"

@@ -1,0 +1,184 @@
+"""Parquet, for trusted senders: DuckDB's own reader parses the bytes.
+
+A file's columns have exactly the contract's names and types. DuckDB reads every value once, in a
+separate database, before a load: what breaks the reader breaks nothing else, and the load meets
+only readable values. Parquet is compressed within, so a `.gz` file is never accepted as Parquet.
+"""
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal
+
+import duckdb
+from pydantic import Field
+
+from partitioned_etl.engine.errors import ContractError
+from partitioned_etl.engine.formats.format import (
+    LINE,
+    TEXT,
+    Format,
+    FormatProposal,
+    Problem,
+    RowBatch,
+    Survey,
+    Watch,
+    compare_names,
+    problem_of_file,
+    unwatched,
+)
+from partitioned_etl.engine.formats.rows import list_paths
+from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
+from partitioned_etl.engine.sandbox import connect_in_memory, read_share
+from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.contract import Contract
+
+_MARK, _MARK_OF_ENCRYPTED = b"PAR1", b"PARE"
+_BATCH_ROWS = 10_000
+
+
+class ParquetFormat(Format, frozen=True):
+    """Parquet, for trusted senders: DuckDB's own reader parses the bytes."""
+
+    kind: ClassVar[str] = "parquet"
+    endings: ClassVar[tuple[str, ...]] = (".parquet",)
+    may_be_compressed: ClassVar[bool] = False
+    has_texts: ClassVar[bool] = False
+
+    type: Literal["parquet"] = "parquet"
+    any_column_order: Annotated[
+        bool, Field(description="Whether a file may have its columns in another order.")
+    ] = False
+
+    def check_columns(self, names: Sequence[str]) -> str:
+        """Refuse the name that DuckDB gives to the number of a row."""
+        if "file_row_number" in names:
+            return "column file_row_number is what DuckDB calls the number of a row"
+        return ""
+
+    def survey(self, contract: "Contract", file: LandedFile, watch: Watch = unwatched) -> Survey:
+        """Compare the file's columns with the contract's, and read every value once."""
+        survey = Survey()
+        with file.open() as handle:
+            try:
+                _check_marks(handle)
+                self._survey_values(contract, file, survey, watch)
+            except ContractError as error:
+                survey.problems.append(problem_of_file(str(error)))
+        survey.content_hash = hash_content(file)
+        if survey.problems and file.has_changed:
+            raise changed_while_read(file)
+        return survey
+
+    def _survey_values(
+        self, contract: "Contract", file: LandedFile, survey: Survey, watch: Watch
+    ) -> None:
+        paths = list_paths([file])
+        with connect_in_memory(file.path.parent.resolve()) as duck:
+            try:
+                (survey.row_count,) = duck.execute(
+                    "SELECT CAST(sum(num_rows) AS BIGINT) FROM parquet_file_metadata(?)", [paths]
+                ).fetchall()[0]
+                described = duck.execute(
+                    "DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning = false)", [paths]
+                ).fetchall()
+                given = {name: type_name for name, type_name, *_ in described}
+                survey.header = list(given)
+                survey.problems = self._compare(given, _list_types(duck, contract))
+                if not survey.problems:
+                    with watch(lambda: file.size_bytes * read_share(duck)):
+                        duck.execute(
+                            "SELECT bit_xor(hash(COLUMNS(*))) "
+                            "FROM read_parquet(?, hive_partitioning = false)",
+                            [paths],
+                        ).fetchall()
+            except duckdb.Error as error:
+                reason = f"the file cannot be read as Parquet ({type(error).__name__})"
+                raise ContractError(reason) from None
+        if not (survey.row_count or survey.problems or contract.allow_empty):
+            survey.problems.append(problem_of_file("the file has no rows"))
+
+    def _compare(self, given: Mapping[str, str], wanted: Mapping[str, str]) -> list[Problem]:
+        reasons = compare_names(list(wanted), list(given), any_order=self.any_column_order)
+        problems = [problem_of_file(reason) for reason in reasons]
+        return problems + [
+            Problem(0, name, f"{given[name]} in the file, {type_name} in the feed", is_of_file=True)
+            for name, type_name in wanted.items()
+            if given.get(name, type_name) != type_name
+        ]
+
+    def reader_sql(
+        self,
+        header: Sequence[str],  # noqa: ARG002
+        types: Mapping[str, str],  # noqa: ARG002
+        compression: str,  # noqa: ARG002
+        path_column: str,
+    ) -> str:
+        """Return DuckDB's `read_parquet`."""
+        return f"read_parquet(?, hive_partitioning = false, filename = {quote_text(path_column)})"
+
+    def read_rows(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        header: Sequence[str],  # noqa: ARG002
+        duck: duckdb.DuckDBPyConnection,
+        watch: Watch = unwatched,  # noqa: ARG002
+    ) -> Iterator[RowBatch]:
+        """Let DuckDB read the rows by number."""
+        names = ", ".join(quote_identifier(name) for name in contract.columns)
+        values = ", ".join(
+            f"{quote_text(name)}: {quote_identifier(name)}" for name in contract.columns
+        )
+        rows = (
+            f"(SELECT {names}, CAST({{{values}}} AS VARCHAR) AS {TEXT}, "
+            f"file_row_number + 1 AS {LINE} "
+            "FROM read_parquet(?, hive_partitioning = false, file_row_number = true) "
+            "WHERE file_row_number + 1 BETWEEN ? AND ?)"
+        )
+        first = 1
+        while True:
+            query = Query(rows, [list_paths([file]), first, first + _BATCH_ROWS - 1])
+            ((count,),) = duck.execute(f"SELECT count(*) FROM {query.sql}", query.bound).fetchall()
+            if not count:
+                return
+            yield RowBatch(count, rows=query, place="row")
+            first += _BATCH_ROWS
+
+    @classmethod
+    def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
+        """Propose the columns that the file declares."""
+        described = duck.execute(
+            "DESCRIBE SELECT * FROM read_parquet(?)", [glob.escape(str(sample))]
+        ).fetchall()
+        return FormatProposal(columns={name: type_name for name, type_name, *_ in described})
+
+
+def _check_marks(handle: BinaryIO) -> None:
+    """Reject, by first and last bytes, a file that is not Parquet, cut off, or encrypted."""
+    size_bytes = handle.seek(0, os.SEEK_END)
+    if not size_bytes:
+        raise ContractError("the file is empty")
+    handle.seek(0)
+    start = handle.read(4)
+    handle.seek(max(0, size_bytes - 4))
+    end = handle.read(4)
+    if _MARK_OF_ENCRYPTED in (start, end):
+        raise ContractError("the Parquet file is encrypted")
+    if start != _MARK:
+        raise ContractError("the file is no Parquet file")
+    if end != _MARK or size_bytes < 12:
+        raise ContractError("no Parquet mark at the end: cut off?")
+
+
+def _list_types(duck: duckdb.DuckDBPyConnection, contract: "Contract") -> dict[str, str]:
+    """Return the contract's types as DuckDB spells them."""
+    columns = ", ".join(
+        f"CAST(NULL AS {type_name}) AS {quote_identifier(name)}"
+        for name, type_name in contract.column_types.items()
+    )
+    described = duck.execute(f"DESCRIBE SELECT {columns}").fetchall()
+    return {name: type_name for name, type_name, *_ in described}

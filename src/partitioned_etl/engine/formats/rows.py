@@ -1,0 +1,200 @@
+"""Rows: SELECT statements over the rows of files, converted and validated by a contract.
+
+Takes a contract and landed files; returns queries. Next: `load.py` inserts what they give, and
+`diagnose.py` asks which rows are at fault. Partition keys and paths are always bound.
+"""
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from partitioned_etl.engine.formats.compression import compression_of
+from partitioned_etl.engine.formats.types import ColumnSql, columns_sql
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.sql import (
+    INTERNAL_PREFIX,
+    PARTITION_KEY_COLUMN,
+    SOURCE_FILE_COLUMN,
+    Query,
+    internal_identifier,
+    quote_identifier,
+    quote_text,
+)
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.contract import Contract
+
+VALID = internal_identifier("which values are valid")
+"""Column of a validated row: one truth value per column of the contract, in their order."""
+KEPT = internal_identifier("which rules are kept")
+"""Column of a validated row: one truth value per row rule, in their order."""
+IS_BAD_SQL = f"(list_contains({VALID}, false) OR list_contains({KEPT}, false))"
+"""The condition for a bad row in the relation of `validate_rows`."""
+_KEY_AND_NAME = (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN)
+_PATH = INTERNAL_PREFIX + "path as DuckDB gives it"
+_LANDED_PATH = internal_identifier("path as it was listed")
+
+FILE_FAULTS = (
+    duckdb.DataError,
+    duckdb.InvalidInputException,
+    duckdb.IntegrityError,  # a constraint that an operator added to the table
+    duckdb.NotSupportedError,  # the last two: a row rule that uses a cell as more than a value
+    duckdb.SyntaxException,
+)
+"""DuckDB errors caused by a file's contents, not by the database or the machine."""
+
+
+def select_rows(
+    contract: "Contract",
+    files: Sequence[LandedFile],
+    header: Sequence[str],
+    *,
+    is_plain: bool = False,
+) -> Query:
+    """Return the query for the rows of files: the contract's columns, key and file name.
+
+    It fails on the first text that its column does not accept, or the first row that breaks a rule.
+
+    Args:
+        contract: The contract.
+        files: Landed files, at least one, compressed alike.
+        header: The columns in the order common to all these files.
+        is_plain: Whether none of them has quotes, underscores or white space other than line ends.
+    """
+    columns = columns_sql(contract, is_plain=is_plain)
+    types = {column.name: column.read_type for column in columns}
+    rows = _read_rows_of(contract, files, header, types)
+    values = [
+        f"CASE WHEN {column.is_generous} THEN error({quote_text(f'column {column.name}')}) "
+        f"ELSE {quote_identifier(column.name)} END AS {quote_identifier(column.name)}"
+        if column.is_generous
+        else quote_identifier(column.name)
+        for column in columns
+    ]
+    converted = ", ".join([*values, *_KEY_AND_NAME])
+    where = ""
+    if contract.row_rules:
+        rules = " AND ".join(f"({rule.expression})" for rule in contract.row_rules)
+        where = f" WHERE CASE WHEN {rules} THEN true ELSE error('a row rule is broken') END"
+    return Query(
+        f"SELECT {list_columns(contract)} FROM "
+        f"(SELECT {converted} FROM {_cast(columns, 'CAST', _KEY_AND_NAME, rows.sql)}){where}",
+        rows.bound,
+    )
+
+
+def list_columns(contract: "Contract") -> str:
+    """Return the columns of the contract's table, quoted: its own, then key and file name."""
+    return ", ".join([*map(quote_identifier, contract.columns), *_KEY_AND_NAME])
+
+
+def validate_rows(contract: "Contract", rows: Query, others: Sequence[str] = ()) -> Query:
+    """Return a relation of rows that shows which values are valid and which rules are kept.
+
+    Args:
+        contract: The contract.
+        rows: A relation with the contract's columns as texts, key, file name, and any others.
+        others: Those others, as SQL.
+
+    Returns:
+        The relation with the columns converted where they are valid and NULL where not, `VALID` and
+        `KEPT`.
+    """
+    passed_on = [*_KEY_AND_NAME, *others]
+    columns, flags, values = columns_sql(contract), [], []
+    for column in columns:
+        name = quote_identifier(column.name)
+        is_value = f"({column.text_name} IS NULL OR {name} IS NOT NULL)"
+        guard = f"coalesce({column.is_generous or 'false'}, false)"
+        flags.append(f"({is_value} AND NOT {guard})")
+        values.append(f"CASE WHEN NOT {guard} THEN {name} END AS {name}")
+    validated = (
+        f"(SELECT {', '.join([*values, *passed_on])}, [{', '.join(flags)}] AS {VALID} "
+        f"FROM {_cast(columns, 'TRY_CAST', passed_on, rows.sql)})"
+    )
+    rules = ", ".join(f"coalesce({rule.expression}, false)" for rule in contract.row_rules)
+    return Query(f"(SELECT *, CAST([{rules}] AS BOOLEAN[]) AS {KEPT} FROM {validated})", rows.bound)
+
+
+def find_suspects(
+    duck: duckdb.DuckDBPyConnection,
+    contract: "Contract",
+    files: Sequence[LandedFile],
+    header: Sequence[str],
+) -> Sequence[LandedFile]:
+    """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect.
+
+    Args:
+        duck: A connection that reads files.
+        contract: The contract.
+        files: Landed files, at least one, compressed alike.
+        header: The contract's columns in the order that all these files have them in.
+    """
+    validated = validate_rows(contract, _read_rows_of(contract, files, header))
+    try:
+        bad = duck.execute(
+            f"SELECT DISTINCT {SOURCE_FILE_COLUMN} FROM {validated.sql} WHERE {IS_BAD_SQL}",
+            validated.bound,
+        ).fetchall()
+    except (*FILE_FAULTS, duckdb.IOException):  # the latter if it cannot decompress one
+        return files
+    names = {name for (name,) in bad}
+    return [file for file in files if file.name in names] or files
+
+
+def add_key_and_name(rows: Query, file: LandedFile) -> Query:
+    """Return a relation of a file's rows with its partition key and name added."""
+    key, name = _KEY_AND_NAME
+    return Query(
+        f"(SELECT *, ? AS {key}, ? AS {name} FROM {rows.sql})",
+        [file.partition_key, file.name, *rows.bound],
+    )
+
+
+def list_paths(files: Sequence[LandedFile]) -> list[str]:
+    """Return the paths of files such that DuckDB takes none of their characters for a pattern."""
+    return [glob.escape(os.fspath(file.path)) for file in files]
+
+
+def _read_rows_of(
+    contract: "Contract",
+    files: Sequence[LandedFile],
+    header: Sequence[str],
+    types: Mapping[str, str] = MappingProxyType({}),
+) -> Query:
+    """Return a relation of the files' rows, with key and file name.
+
+    Columns with texts are read as such, except those with a type in `types`.
+    """
+    # DuckDB's own guess of the compression, by the name, is another one than the survey's.
+    compression = compression_of(files[0])
+    reader = contract.format.reader_sql(header, types, compression, _PATH)
+    if len(files) == 1:
+        return add_key_and_name(Query(reader, [list_paths(files)]), files[0])
+    key, name = _KEY_AND_NAME
+    return Query(
+        f"(SELECT * FROM {reader} "
+        f"JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS {_LANDED_PATH}, "
+        f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
+        f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
+        [
+            list_paths(files),
+            [os.fspath(file.path) for file in files],
+            [file.partition_key for file in files],
+            [file.name for file in files],
+        ],
+    )
+
+
+def _cast(columns: Sequence[ColumnSql], cast: str, others: Sequence[str], rows: str) -> str:
+    """Return a relation with each column's text, under a name of its own, and its value."""
+    both = [
+        f"{column.text} AS {column.text_name}, "
+        f"{cast}({column.text} AS {column.type}) AS {quote_identifier(column.name)}"
+        for column in columns
+    ]
+    return f"(SELECT {', '.join([*both, *others])} FROM {rows})"

@@ -1,0 +1,182 @@
+"""Types: which texts a column of a DuckDB type accepts, as SQL expressions over the text.
+
+Takes a contract's columns; returns, for each, the condition under which its conversion is too
+lenient. Next: `rows.py` uses them both in the statement that loads and in the one that finds
+problems, so that both validate alike. DuckDB's own conversion is more lenient than a contract may
+be: it turns `1.5` into the integer 2, `1_000` into a thousand, `24-01-02` into a day of the year 24
+and `1e999` into infinity. Of values that were never texts, as in Parquet, NaN and infinity are not
+accepted.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from partitioned_etl.engine.errors import FeedDefinitionError
+from partitioned_etl.engine.sql import internal_identifier, quote_identifier
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.contract import Contract
+
+_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT")
+_UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+_TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_ ]*(?:\(\d+(?:, ?\d+)?\))?")
+_FLOATS = ("DOUBLE", "FLOAT", "REAL")
+_TEXTS = ("VARCHAR", "TEXT", "STRING")
+_ZONED = ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
+_WITH_INFINITY = (*_FLOATS, "DATE", "TIMESTAMP", "DATETIME", *_ZONED)
+_DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)")
+_DAY = r"\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2}"
+_TIME = r"\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+_OFFSET = r"Z|[+-](0\d|1[0-5])(:?[0-5]\d)?"
+
+
+@dataclass(frozen=True)
+class ColumnSql:
+    """A column as SQL over its text.
+
+    Attributes:
+        name: The column's name.
+        type: Its DuckDB type.
+        text: SQL for the column's text in the file, NULL where there is no value; for the value
+            itself where it is not a text.
+        is_generous: SQL condition over `text_name` and the converted value, which goes by the
+            column's own name: whether DuckDB's conversion is more lenient than a contract allows.
+            Empty if it never is.
+        read_type: The type that DuckDB's file reader may give the column directly; `VARCHAR` where
+            its text is needed.
+    """
+
+    name: str
+    type: str
+    text: str
+    is_generous: str
+    read_type: str = "VARCHAR"
+
+    @property
+    def text_name(self) -> str:
+        """The quoted name by which `is_generous` refers to the text."""
+        return internal_identifier(f"text of {self.name}")
+
+
+def columns_sql(contract: "Contract", *, is_plain: bool = False) -> list[ColumnSql]:
+    """Return a contract's columns as SQL over the texts of a file, in order.
+
+    Args:
+        contract: The contract.
+        is_plain: Whether the file has no quotes, no underscores and no white space other than line
+            ends, so that their effects need no guard.
+
+    Raises:
+        FeedDefinitionError: A file cannot be read into a column's type.
+    """
+    return [
+        _column_sql(contract, name, type_name.upper(), is_plain)
+        for name, type_name in contract.column_types.items()
+    ]
+
+
+def _column_sql(contract: "Contract", name: str, type_name: str, is_plain: bool) -> ColumnSql:
+    if not _TYPE_NAME.fullmatch(type_name):
+        reason = f"column {name}: no DuckDB type: {type_name}"
+        raise FeedDefinitionError(reason, attribute="columns")
+    text = quote_identifier(name)
+    if type_name in _TEXTS:
+        return ColumnSql(name, type_name, text, "")
+    if not is_plain:
+        text = f"nullif({text}, '')"
+    bare = ColumnSql(name, type_name, text, "")
+    any_number = name in contract.non_finite_columns
+    guard = _is_generous(
+        type_name,
+        bare.text_name,
+        quote_identifier(name),
+        any_number=any_number,
+        is_plain=is_plain,
+    )
+    if guard is None:
+        reason = f"column {name}: no file can be read into a column of type {type_name}"
+        raise FeedDefinitionError(reason, attribute="columns")
+    if not contract.format.has_texts:
+        may_be_infinite = type_name in _WITH_INFINITY and not any_number
+        value = quote_identifier(name)
+        guard = f"NOT isfinite({value})" if may_be_infinite else ""
+        return ColumnSql(name, type_name, value, guard)
+    # The reader accepts exactly the texts that a cast to a floating-point type accepts.
+    needs_text = not is_plain or type_name not in _FLOATS
+    return replace(bare, is_generous=guard, read_type="VARCHAR" if needs_text else type_name)
+
+
+def is_float_type(type_name: str) -> bool:
+    """Return whether a column of a DuckDB type holds floating-point numbers."""
+    return type_name.upper() in _FLOATS
+
+
+def is_number_type(type_name: str) -> bool:
+    """Return whether a column of a DuckDB type holds numbers."""
+    name = type_name.upper()
+    return name in (*_INTEGERS, *_UNSIGNED, *_FLOATS) or bool(_DECIMAL.fullmatch(name))
+
+
+def is_text_type(type_name: str) -> bool:
+    """Return whether a column of a DuckDB type holds any text."""
+    return type_name.upper() in _TEXTS
+
+
+def _is_generous(
+    type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool
+) -> str | None:
+    """Return the condition for a DuckDB conversion that is more lenient than a contract allows.
+
+    Most texts are spelled as DuckDB itself spells the value. Comparing with that spelling is
+    cheaper than a regular expression, which is evaluated only where the two differ.
+
+    Args:
+        type_name: The DuckDB type.
+        text: SQL for the text, which is not empty.
+        value: SQL for the converted value.
+        any_number: Whether NaN and infinity are values.
+        is_plain: Whether the file has no quotes, no underscores and no white space other than line
+            ends.
+
+    Returns:
+        The condition; empty if it is never more lenient, None if no text can be of the type.
+    """
+    if type_name in _INTEGERS:
+        return _is_spelled_otherwise(text, value, "[+-]?[0-9]+")
+    if type_name in _UNSIGNED:
+        return _is_spelled_otherwise(text, value, "[+]?[0-9]+")
+    if type_name in _FLOATS:
+        guards = [] if any_number else [f"NOT isfinite({value})"]
+        if not is_plain:
+            guards += [f"contains({text}, '_')", f"{text} < '!'", f"{text}[-1] < '!'"]
+        return f"({' OR '.join(guards)})" if guards else ""
+    if decimal := _DECIMAL.fullmatch(type_name):
+        return _is_spelled_otherwise(text, value, rf"[+-]?\d+(\.\d{{0,{decimal[2]}}})?")
+    if type_name == "DATE":
+        return _is_spelled_otherwise(text, value, _DAY, 10, f"year({value}) > 0")
+    if type_name in ("TIMESTAMP", "DATETIME"):
+        pattern = rf"({_DAY})[ T]{_TIME}"
+        return _is_spelled_otherwise(text, value, pattern, 19, f"year({value}) > 0")
+    if type_name in _ZONED:
+        pattern = f"({_DAY})[ T]{_TIME}({_OFFSET})"
+        return f"({text} < '0001' OR NOT regexp_full_match({text}, '{pattern}'))"
+    if type_name == "TIME":
+        return _is_spelled_otherwise(text, value, _TIME, 8)
+    if type_name in ("BOOLEAN", "UUID"):
+        return ""
+    return None
+
+
+def _is_spelled_otherwise(
+    text: str, value: str, pattern: str, length: int | None = None, besides: str = "true"
+) -> str:
+    """Return the condition for a text that is neither DuckDB's own spelling nor matches a pattern.
+
+    DuckDB also spells values that no contract accepts, such as `infinity` and dates BC, but none of
+    them in exactly `length` bytes.
+    """
+    differs = f"CAST({value} AS VARCHAR) <> {text}"
+    if length is not None:
+        differs = f"({differs} OR strlen({text}) <> {length})"
+    return f"({differs} AND NOT (regexp_full_match({text}, '{pattern}') AND {besides}))"

@@ -1,0 +1,204 @@
+"""Infer: what kind of file a sample is, as a feed declaration that a person then checks.
+
+Takes one file; returns a proposal: name, pattern, format, columns with their types, and what was
+guessed about each. Only this module and the formats' proposals sniff; loading relies on
+declarations alone.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+
+from partitioned_etl.engine.errors import (
+    FeedDefinitionError,
+    LandedFileError,
+    PartitionedEtlError,
+    PartitionKeyError,
+)
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.file_names import (
+    COMPRESSED_SUFFIXES,
+    FileNamePattern,
+    Partitioning,
+    window_of,
+)
+from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
+from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from partitioned_etl.engine.warehouse.warehouse import OpenWarehouse
+
+_DATES = {
+    r"\d{4}-\d{2}-\d{2}-\d{2}": "%Y-%m-%d-%H",
+    r"\d{4}-\d{2}-\d{2}_\d{2}": "%Y-%m-%d_%H",
+    r"\d{4}-\d{2}-\d{2}T\d{2}": "%Y-%m-%dT%H",
+    r"\d{10}": "%Y%m%d%H",
+    r"\d{4}-W\d{2}": "%G-W%V",
+    r"\d{4}-\d{2}-\d{2}": "%Y-%m-%d",
+    r"\d{4}_\d{2}_\d{2}": "%Y_%m_%d",
+    r"\d{4}\.\d{2}\.\d{2}": "%Y.%m.%d",
+    r"\d{8}": "%Y%m%d",
+    r"\d{4}-\d{2}": "%Y-%m",
+    r"\d{4}_\d{2}": "%Y_%m",
+    r"\d{6}": "%Y%m",
+}
+
+
+@dataclass
+class Proposal:
+    """A feed as suggested by a sample.
+
+    Attributes:
+        name: The feed's name.
+        pattern: The file name with its placeholder.
+        format: Name of the format.
+        columns: Maps column name to DuckDB type, in file order.
+        options: The format's options, without those at their default.
+        start: The first day of the sample's partition, `2018-01-22`; empty for a dynamic feed.
+        verdict: What happened to the sample when it was loaded with this declaration.
+        doubts: What was guessed and needs checking, per attribute, such as `start` or
+            `columns.amount`.
+    """
+
+    name: str
+    pattern: str
+    format: str = "csv"
+    columns: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+    verdict: str = ""
+    doubts: dict[str, str] = field(default_factory=dict)
+
+    def to_feed(self, folder: str) -> Feed:
+        """Return the feed.
+
+        Args:
+            folder: The feed's folder.
+
+        Raises:
+            FeedDefinitionError: The proposal needs manual correction first.
+        """
+        return Feed(
+            name=self.name,
+            folder=folder,
+            pattern=self.pattern,
+            columns=self.columns,
+            format=parse_format({"type": self.format, **self.options}),
+        )
+
+
+def infer_feed(sample: Path, name: str | None = None) -> Proposal:
+    """Propose a feed from a sample file.
+
+    Args:
+        sample: The file.
+        name: The feed's name; by default the file name without its date, or the folder's name.
+
+    Returns:
+        The proposal, with which the sample was loaded into a temporary database.
+
+    Raises:
+        LandedFileError: The file cannot be read as the format that its name implies.
+    """
+    sample = sample.resolve()
+    if not sample.is_file() or not sample.stat().st_size:
+        raise LandedFileError(f"{sample.name}: nothing can be inferred: it is no file, or empty")
+    proposal = _propose_name_and_pattern(sample, name)
+    with TemporaryDirectory() as folder:
+        try:
+            with connect_warehouse(Path(folder) / "trial.duckdb").open(sample.parent) as opened:
+                _propose_format(opened.duck, sample, proposal)
+                _keep_to_known_types(proposal)
+                proposal.verdict = _load_on_trial(opened, sample, proposal)
+        except duckdb.Error as error:
+            reason = " ".join(str(error).splitlines()[0].split())
+            raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}") from error
+    return proposal
+
+
+def _propose_format(duck: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> None:
+    found = find_format(proposal.format).propose(duck, sample)
+    proposal.format = found.type or proposal.format
+    proposal.options, proposal.columns = found.options, found.columns
+    proposal.doubts |= found.doubts
+
+
+def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
+    file_name = sample.name
+    for suffix in COMPRESSED_SUFFIXES:
+        file_name = file_name.removesuffix(suffix)
+    ending = Path(file_name).suffix
+    stem = file_name.removesuffix(ending)
+    pattern, start, rest = f"{{key}}{ending}", "", ""
+    doubt = "no date in the name: one file for each name, such as a customer's"
+    if found := _find_date(stem):
+        where, date_format, partitioning, day = found
+        before, after = stem[: where.start()], stem[where.end() :]
+        pattern, rest = f"{before}{{date:{date_format}}}{after}{ending}", f"{before} {after}"
+        start = day.strftime("%Y-%m-%d")
+        doubt = f"{partitioning}: one file for each, whose date is in its name"
+    name = name or _to_name(rest) or _to_name(sample.parent.name) or "feed"
+    proposal = Proposal(name, pattern, guess_format(ending), start=start)
+    proposal.doubts["pattern"] = doubt
+    if start:
+        proposal.doubts["start"] = "the sample's; an earlier file is refused"
+    return proposal
+
+
+def _find_date(stem: str) -> tuple[re.Match[str], str, Partitioning, datetime] | None:
+    """Find a possible date in a name: its match, format, partitioning and start."""
+    for digits, date_format in _DATES.items():
+        pattern = FileNamePattern(f"{{date:{date_format}}}")
+        for where in re.finditer(rf"(?<!\d){digits}(?!\d)", stem, re.ASCII):
+            if match := pattern.match(where[0]):
+                with suppress(PartitionKeyError):
+                    begin, _ = window_of(pattern.key_of(match), pattern.partitioning)
+                    return where, date_format, pattern.partitioning, begin
+    return None
+
+
+def _to_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def _keep_to_known_types(proposal: Proposal) -> None:
+    """Turn unsupported column types into texts, and note which numbers are inexact."""
+    for name, type_name in proposal.columns.items():
+        about = f"columns.{name}"
+        try:
+            Feed(name="trial", pattern="{key}", columns={name: type_name})
+        except FeedDefinitionError:
+            proposal.doubts[about] = f"{_shorten(type_name)}, of which no column can be"
+            proposal.columns[name] = "VARCHAR"
+        else:
+            if type_name == "DOUBLE":
+                proposal.doubts.setdefault(about, "inexact; DECIMAL(18, 2) for money")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _load_on_trial(opened: OpenWarehouse, sample: Path, proposal: Proposal) -> str:
+    """Load the sample with the proposal, and return what happened to it."""
+    landing = connect_landing(sample.parent.parent, settle_seconds=0)
+    try:
+        feed = proposal.to_feed(sample.parent.name)
+        listing = landing.list_files(feed)
+        files = [file for file in listing.files.values() if file.name == sample.name]
+        if not files:
+            passed_over = [*listing.refused, *listing.ignored]
+            reasons = [entry.reason for entry in passed_over if entry.name == sample.name]
+            return f"the sample would not be loaded: {''.join(reasons)}"
+        [outcome] = load_files(opened.table(feed), landing, files)
+    except PartitionedEtlError as error:
+        return f"the sample would not be loaded: {error}"
+    if outcome.is_loaded:
+        return f"the sample loads by it: {outcome.row_count:,} rows"
+    return f"the sample would be refused: {outcome.reason}"

@@ -1,0 +1,246 @@
+"""Landing: what every place where files land must be able to do, and what it says of a file.
+
+A landing lists a feed's files, each with its version, opens them, and puts them where DuckDB can
+read them. What a version is made of is known to its landing alone. Next: `plan.py` compares the
+listing with the ledger. `local.py` is a folder; another kind of place is another module here.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+
+from partitioned_etl.engine.errors import LandedFileError
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.feed import Feed
+
+
+CHUNK_BYTES = 1 << 22
+
+
+class Readable(Protocol):
+    """A source of bytes that can be read again from its start."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return that many bytes; fewer only at the end."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Move to an offset; only 0 is used."""
+        ...
+
+
+class Place(Protocol):
+    """One feed's part of a landing, such as a folder; its files are named relative to it."""
+
+    def path_of(self, name: str) -> Path:
+        """Return where DuckDB reads a file."""
+        ...
+
+    def uri_of(self, name: str) -> str:
+        """Return the address of a file, for people."""
+        ...
+
+    def version_of(self, name: str) -> str:
+        """Return the version that a file has now; empty if it is gone or cannot be read."""
+        ...
+
+    def open(self, name: str, version: str) -> AbstractContextManager[BinaryIO]:
+        """Open a file of a version, never through a link and never a pipe or a device.
+
+        Raises:
+            LandedFileError: It is gone, is no regular file, or has another version.
+        """
+        ...
+
+
+class LandedFile(NamedTuple):
+    """A file of a feed in its landing.
+
+    Every listing creates one per file, so it is a tuple, which is cheap to create.
+
+    Attributes:
+        partition_key: The partition that it belongs to.
+        name: Its name in its place, as in column `source_file`.
+        version: What cheaply tells that it may have changed; opaque to all but its landing.
+        size_bytes: Its length.
+        landed_ns: When it last changed, in nanoseconds since 1970, by a clock that no sender sets.
+        place: The place that it lies in.
+        lacks_marker: Whether the marker file that the feed requires beside it is absent.
+    """
+
+    partition_key: str
+    name: str
+    version: str
+    size_bytes: int
+    landed_ns: int
+    place: Place
+    lacks_marker: bool = False
+
+    @property
+    def path(self) -> Path:
+        """Where DuckDB reads it."""
+        return self.place.path_of(self.name)
+
+    @property
+    def uri(self) -> str:
+        """Its address, for people."""
+        return self.place.uri_of(self.name)
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether it is no longer the version that was listed."""
+        return self.place.version_of(self.name) != self.version
+
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """Open exactly the version that was listed.
+
+        Raises:
+            LandedFileError: It is gone, is no regular file, or changed since it was listed.
+        """
+        return self.place.open(self.name, self.version)
+
+    def is_settled(self, settle_seconds: float, now_ns: int | None = None) -> bool:
+        """Return whether the file has been unchanged for the settle time.
+
+        A change further in the future than the settle time comes from a clock that was set back,
+        and counts as settled.
+
+        Args:
+            settle_seconds: How long a file must have been unchanged.
+            now_ns: The time to compare with, in nanoseconds since 1970; by default the current
+                time.
+        """
+        now_ns = time.time_ns() if now_ns is None else now_ns
+        return abs(now_ns - self.landed_ns) >= settle_seconds * 1e9
+
+    def why_not_ready(self, settle_seconds: float, now_ns: int | None = None) -> str:
+        """Return why the file may not be read yet; empty if it may.
+
+        Args:
+            settle_seconds: How long a file must have been unchanged.
+            now_ns: The time to compare with, in nanoseconds since 1970; by default the current
+                time.
+        """
+        if self.lacks_marker:
+            return "its marker file has not landed"
+        if not self.is_settled(settle_seconds, now_ns):
+            return "it is still being written"
+        return ""
+
+
+def changed_while_read(file: LandedFile) -> LandedFileError:
+    """Return the error for a file whose bytes are no longer those read before."""
+    return LandedFileError(f"{file.name}: changed while it was read; it will be read again")
+
+
+def read_chunks(handle: Readable) -> Iterator[bytes]:
+    """Read a file in chunks of a few MiB."""
+    while chunk := handle.read(CHUNK_BYTES):
+        yield chunk
+
+
+def hash_content(file: LandedFile) -> str:
+    """Return the sha256 of a landed file's bytes, in hexadecimal.
+
+    Raises:
+        LandedFileError: The file is gone or changed since it was listed.
+    """
+    digest = sha256()
+    with file.open() as handle:
+        for chunk in read_chunks(handle):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """An entry that was skipped: not a landed file, or not usable for any partition.
+
+    Attributes:
+        name: The entry's name in its place, made printable.
+        reason: Why it was skipped.
+        partition_key: The key that its name stands for, if any.
+    """
+
+    name: str
+    reason: str
+    partition_key: str = ""
+
+
+@dataclass
+class Listing:
+    """The result of one look at a feed's place.
+
+    Attributes:
+        files: Landed file per partition key, in the order of the keys.
+        ignored: Entries that do not concern this feed: hidden, temporary, not a file.
+        refused: Entries that are named like a landed file but cannot be loaded.
+    """
+
+    files: dict[str, LandedFile] = field(default_factory=dict)
+    ignored: list[PassedOver] = field(default_factory=list)
+    refused: list[PassedOver] = field(default_factory=list)
+
+
+class Landing(Protocol):
+    """Where files land. What an implementation does beyond this is its own business."""
+
+    @property
+    def settle_seconds(self) -> float:
+        """How long a file must be unchanged before it is loaded; 0 where writes are atomic."""
+        ...
+
+    @property
+    def readable_dir(self) -> Path:
+        """The one folder in which DuckDB may read files."""
+        ...
+
+    def describe(self, feed: "Feed") -> str:
+        """Return where a feed's files lie, for messages."""
+        ...
+
+    def list_files(self, feed: "Feed") -> Listing:
+        """List a feed's place once.
+
+        Returns:
+            The landed files and what was skipped. Names that differ only in case or in Unicode form
+            stand for one partition key, because a file system or a database may not tell them
+            apart.
+
+        Raises:
+            LandedFileError: The landing does not exist, or cannot be read.
+        """
+        ...
+
+    def stage(self, files: Sequence[LandedFile]) -> AbstractContextManager[None]:
+        """Bring files to where DuckDB reads them, for the time of one load."""
+        ...
+
+
+def find_landed_file(feed: "Feed", landing: Landing, listing: Listing, key: str) -> LandedFile:
+    """Find the landed file of a partition key in a listing.
+
+    Args:
+        feed: The feed.
+        landing: The landing, for the message.
+        listing: The feed's place, as listed.
+        key: The partition key, which is looked up and never turned into a path.
+
+    Raises:
+        LandedFileError: There is no such file, or it cannot be used for the key.
+    """
+    file = listing.files.get(key)
+    if file is not None:
+        return file
+    where = f"feed {feed.name}, partition key {key[:200]!a}"
+    for passed_over in listing.refused:
+        if passed_over.partition_key == key:
+            raise LandedFileError(f"{where}: {passed_over.name}: {passed_over.reason}")
+    raise LandedFileError(
+        f"{where}: no file in {landing.describe(feed)} matches the pattern {feed.pattern!r}"
+    )

@@ -1,0 +1,241 @@
+"""Local landing: a folder with one folder per feed.
+
+Its versions are what `stat` reports: size, times and inode. The kernel's ctime, which no sender can
+set, tells when a file landed.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from partitioned_etl.engine.collection import no_garbage_collection
+from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError
+from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOver
+from partitioned_etl.engine.landing.names import (
+    complete_listing,
+    is_hidden_or_temporary,
+    key_of_match,
+    to_printable,
+    why_ignored,
+)
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.feed import Feed
+
+DEFAULT_SETTLE_SECONDS = 2.0
+_PATTERN_CHARACTERS = "*?[\\"
+"""Characters in a folder's name that DuckDB reads as a pattern, however they are escaped."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def version_in(status: os.stat_result) -> str:
+    """Return the version in a `stat` result: size, mtime, ctime and inode."""
+    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A feed's folder.
+
+    Attributes:
+        folder: Its path.
+    """
+
+    folder: Path
+
+    def path_of(self, name: str) -> Path:
+        """Return the path of a file."""
+        return Path(f"{self.folder}/{name}")
+
+    def uri_of(self, name: str) -> str:
+        """Return the address of a file."""
+        return self.path_of(name).resolve().as_uri()
+
+    def version_of(self, name: str) -> str:
+        """Return the version that a file has now; empty if it is gone or cannot be read."""
+        try:
+            return version_in(os.lstat(f"{self.folder}/{name}"))
+        except OSError:
+            return ""
+
+    @contextmanager
+    def open(self, name: str, version: str) -> Iterator[BinaryIO]:
+        """Open a file of a version, never through a link and never a pipe or a device.
+
+        Raises:
+            LandedFileError: It is gone, is no regular file, or has another version.
+        """
+        try:
+            handle = os.fdopen(os.open(f"{self.folder}/{name}", _FILE), "rb", buffering=0)
+        except OSError as error:
+            raise LandedFileError(f"{name}: cannot be opened: {error.strerror}") from error
+        with handle:
+            status = os.fstat(handle.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise LandedFileError(f"{name}: is not a regular file")
+            if version_in(status) != version:
+                raise LandedFileError(f"{name}: changed since it was listed")
+            yield handle
+
+
+@dataclass(frozen=True)
+class LocalLanding:
+    """A folder with one folder per feed.
+
+    Attributes:
+        directory: Its path.
+        settle_seconds: How long a file must be unchanged before it is loaded.
+    """
+
+    directory: Path
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS
+
+    @property
+    def readable_dir(self) -> Path:
+        """The folder itself: DuckDB reads its files where they lie."""
+        return self.directory.resolve()
+
+    def describe(self, feed: "Feed") -> str:
+        """Return the path of a feed's folder."""
+        return str(self.directory / feed.folder)
+
+    def stage(self, files: Sequence[LandedFile]) -> nullcontext[None]:  # noqa: ARG002
+        """Do nothing: DuckDB reads the files where they lie."""
+        return nullcontext()
+
+    @no_garbage_collection()
+    def list_files(self, feed: "Feed") -> Listing:
+        """List a feed's folder once, with its subfolders if the feed's pattern has a folder.
+
+        A folder that does not exist is listed as ignored.
+
+        Raises:
+            LandedFileError: The landing directory does not exist, or a folder cannot be read.
+        """
+        place = LocalFolder(self.directory / feed.folder)
+        self._check_folder(feed, place.folder)
+        scan = _Scan(feed, place)
+        try:
+            scan.read()
+        except FileNotFoundError:
+            scan.listing.ignored.append(
+                PassedOver(str(place.folder), "the feed's folder does not exist")
+            )
+            return scan.listing
+        except OSError as error:
+            raise LandedFileError(
+                f"feed {feed.name}: cannot list {place.folder}: {error}"
+            ) from error
+        return complete_listing(feed, scan.listing, scan.found, scan.markers)
+
+    def _check_folder(self, feed: "Feed", folder: Path) -> None:
+        if not self.directory.is_dir():
+            raise LandedFileError(f"the landing directory {self.directory} does not exist")
+        if any(character in str(folder.absolute()) for character in _PATTERN_CHARACTERS):
+            raise LandedFileError(
+                f"feed {feed.name}: DuckDB takes a character of {folder} for a pattern: one of "
+                + " ".join(_PATTERN_CHARACTERS)
+            )
+        if not folder.resolve().is_relative_to(self.readable_dir):
+            raise LandedFileError(f"feed {feed.name}: {folder} is linked out of {self.directory}")
+
+
+class _Scan:
+    """One look at a feed's folder.
+
+    Attributes:
+        listing: What was skipped.
+        found: The files whose names match the feed's pattern.
+        markers: The names of the marker files.
+    """
+
+    def __init__(self, feed: "Feed", place: LocalFolder) -> None:
+        self._feed, self._place = feed, place
+        self.listing = Listing()
+        self.found: list[LandedFile] = []
+        self.markers: set[str] = set()
+
+    def read(self) -> None:
+        """Look at every entry."""
+        if not self._feed.file_names.has_folder:
+            self._read_folder("")
+            return
+        for name in self._list_subfolders():
+            try:
+                self._read_folder(name)
+            except FileNotFoundError:
+                continue
+
+    def _list_subfolders(self) -> list[str]:
+        names = []
+        with os.scandir(self._place.folder) as entries:
+            for entry in entries:
+                name = entry.name
+                is_named = self._feed.file_names.matches_folder(name)
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if not is_named or is_hidden_or_temporary(name) or not is_folder:
+                    self._ignore(name, entry)
+                elif any(character in name for character in _PATTERN_CHARACTERS):
+                    reason = "DuckDB takes a character of the folder's name for a pattern: one of "
+                    self._refuse(name, reason + " ".join(_PATTERN_CHARACTERS))
+                else:
+                    names.append(name)
+        return sorted(names)
+
+    def _read_folder(self, subfolder: str) -> None:
+        """Look at the entries of the feed's folder, or of a folder in it."""
+        prefix, done_suffix = f"{subfolder}/" if subfolder else "", self._feed.done_suffix
+        flags = _DIRECTORY | os.O_NOFOLLOW if subfolder else _DIRECTORY
+        opened = os.open(self._place.folder / subfolder, flags)
+        try:
+            with os.scandir(opened) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    if done_suffix and name.endswith(done_suffix):
+                        self.markers.add(name)
+                    elif is_hidden_or_temporary(entry.name):
+                        self._ignore(name, entry)
+                    elif match := self._feed.file_names.match(name):
+                        self._add(match, entry)
+                    else:
+                        self._ignore(name, entry)
+        finally:
+            os.close(opened)
+
+    def _add(self, match: re.Match[str], entry: os.DirEntry[str]) -> None:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if not stat.S_ISREG(status.st_mode):
+            self._ignore(match.string, entry)
+            return
+        try:
+            key = key_of_match(self._feed, match)
+        except PartitionKeyError as error:
+            self._refuse(match.string, str(error))
+            return
+        version, size_bytes, landed_ns = version_in(status), status.st_size, status.st_ctime_ns
+        self.found.append(
+            LandedFile(key, match.string, version, size_bytes, landed_ns, self._place)
+        )
+
+    def _ignore(self, name: str, entry: os.DirEntry[str]) -> None:
+        reason = why_ignored(self._feed, entry.name)
+        if not is_hidden_or_temporary(entry.name):
+            if entry.is_symlink():
+                reason = "symbolic link"
+            elif entry.is_dir(follow_symlinks=False):
+                reason = "folder"
+            elif not entry.is_file(follow_symlinks=False):
+                reason = "not a regular file"
+        self.listing.ignored.append(PassedOver(to_printable(name), reason))
+
+    def _refuse(self, name: str, reason: str) -> None:
+        self.listing.refused.append(PassedOver(to_printable(name), reason))

@@ -1,0 +1,214 @@
+"""Load: put the rows of landed files into a feed's table, or say why a file is refused.
+
+Takes landed files; returns an outcome for each. `replace.py` loads sound files all at once, in one
+transaction; only when that fails does `diagnose.py` look for the files at fault. What a file must
+look like belongs in the contract and its format; what to load or remove, in `plan.py`.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from logging import getLogger
+
+import duckdb
+
+from partitioned_etl.engine.diagnose import (
+    diagnose_failure,
+    outcomes_of_changed,
+    refuse_texts,
+)
+from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats.format import list_broken_rules
+from partitioned_etl.engine.formats.rows import FILE_FAULTS
+from partitioned_etl.engine.landing.landing import LandedFile, Landing
+from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
+from partitioned_etl.engine.progress import Progress
+from partitioned_etl.engine.replace import (
+    LARGE_BYTES,
+    Candidate,
+    FileAtFaultError,
+    FilesChangedError,
+    NotPlainError,
+    Stage,
+    ledger_row,
+    replace_rows,
+)
+from partitioned_etl.engine.warehouse.ledger import LoadStatus
+from partitioned_etl.engine.warehouse.warehouse import FeedTable
+
+logger = getLogger(__name__)
+
+_MAX_WARNINGS = 20
+"""How many warnings of a batch are logged: Dagster stores each as a separate event."""
+
+
+def load_files(
+    table: FeedTable, landing: Landing, files: Sequence[LandedFile], *, run_id: str = ""
+) -> list[Outcome]:
+    """Replace each file's partition with the file's rows, all in one transaction.
+
+    A file that breaks the contract, or changes while it is read, changes no row and does not
+    prevent the others from being loaded. A refused file is recorded in the ledger. Where the feed's
+    policy is quarantine, bad rows go to table `rejected_rows` in the same transaction, up to its
+    limits.
+
+    Args:
+        table: The feed's table on an open warehouse, outside a transaction.
+        landing: The landing of the files.
+        files: Landed files, each partition key once.
+        run_id: The Dagster run, for the ledger.
+
+    Returns:
+        One outcome per file, in the order given.
+
+    Raises:
+        WarehouseError: The table's columns differ from the feed's.
+        duckdb.Error: The database failed for a reason unrelated to the files, such as a full disk;
+            nothing was changed.
+    """
+    with landing.stage(files):
+        load = _Load(table, run_id)
+        load.survey(files)
+        table.prepare()
+        load.load_pending()
+        load.record_refusals()
+    return [load.outcomes[file.name] for file in files]
+
+
+class _Load:
+    """One load of a batch of files.
+
+    Attributes:
+        outcomes: What happened to a file, by its name.
+    """
+
+    def __init__(self, table: FeedTable, run_id: str) -> None:
+        self._table, self._feed, self._run_id = table, table.feed, run_id
+        self._pending: list[Candidate] = []
+        self.outcomes: dict[str, Outcome] = {}
+
+    def survey(self, files: Sequence[LandedFile]) -> None:
+        """Survey files, and make those that can be read candidates of the load."""
+        progress = Progress(self._feed.name, files)
+        for file in files:
+            try:
+                self._pending.append(_survey(self._feed, file, progress))
+            except LandedFileError as error:
+                self._end([Outcome.changed(file, str(error))])
+            progress.done("surveyed", file)
+
+    def load_pending(self) -> None:
+        """Load all candidates in one transaction, without those that turn out to be at fault.
+
+        Each turn ends with all of them loaded, with fewer of them, or with more known of some, so
+        that they are read in another way, which happens to a file at most twice.
+        """
+        while self._pending:
+            self._end(refuse_texts(self._table, self._pending))
+            if not self._pending:
+                break
+            try:
+                replace_rows(self._table, self._pending, self._run_id)
+            except NotPlainError:
+                continue
+            except (FilesChangedError, LandedFileError, duckdb.Error, FileAtFaultError) as error:
+                self._end(self._find_at_fault(error))
+            else:
+                self._end(self._report_loaded())
+
+    def _find_at_fault(self, error: Exception) -> list[Outcome]:
+        files = [candidate.file for candidate in self._pending]
+        if isinstance(error, FilesChangedError):
+            return [Outcome.changed(file) for file in error.files]
+        if isinstance(error, LandedFileError) or any(file.has_changed for file in files):
+            return outcomes_of_changed(files)
+        if not isinstance(error, (*FILE_FAULTS, FileAtFaultError)):
+            raise error
+        return diagnose_failure(self._table, self._pending, error)
+
+    def _end(self, outcomes: Iterable[Outcome]) -> None:
+        """Keep outcomes, and go on without the candidates that they are of."""
+        self.outcomes |= {outcome.file.name: outcome for outcome in outcomes}
+        self._pending = [one for one in self._pending if one.file.name not in self.outcomes]
+
+    def _report_loaded(self) -> list[Outcome]:
+        hashes = [candidate.survey.content_hash for candidate in self._pending]
+        same_content = self._table.find_same_content(hashes)
+        outcomes = []
+        for candidate in self._pending:
+            file, survey = candidate.file, candidate.survey
+            same = same_content.get(survey.content_hash, {})
+            names = list(
+                islice((name for key, name in same.items() if key != file.partition_key), 3)
+            )
+            warnings = [f"has the same content as {', '.join(names)}"] if names else []
+            if candidate.rejected_count:
+                warnings.append(
+                    f"{candidate.rejected_count:,} of {survey.row_count:,} rows are bad and went "
+                    "to table rejected_rows"
+                )
+            outcomes.append(
+                Outcome(
+                    file,
+                    OutcomeStatus.LOADED,
+                    row_count=candidate.row_count,
+                    rejected_count=candidate.rejected_count,
+                    warning=f"{file.name}: {'; '.join(warnings)}" if warnings else "",
+                    survey=survey,
+                )
+            )
+        _log_warnings(self._feed, [outcome.warning for outcome in outcomes if outcome.warning])
+        return outcomes
+
+    def record_refusals(self) -> None:
+        """Record in the ledger which files are refused, and why."""
+        refused = [one for one in self.outcomes.values() if one.status is OutcomeStatus.REFUSED]
+        if not refused:
+            return
+
+        with self._table.transaction():
+            before = self._table.read_ledger().rows
+            rows = []
+            for outcome in refused:
+                row = ledger_row(
+                    self._feed,
+                    outcome.file,
+                    self._run_id,
+                    content_hash=outcome.survey.content_hash if outcome.survey else "",
+                    status=LoadStatus.REFUSED,
+                    error=outcome.reason,
+                    broken_rules=tuple(list_broken_rules(outcome.problems)),
+                )
+                earlier = before.get(outcome.file.name)
+                if earlier and earlier.loaded_at:
+                    # Its rows stay, also where an earlier declaration of the feed had put them.
+                    row = row._replace(
+                        partition_key=earlier.partition_key,
+                        row_count=earlier.row_count,
+                        rejected_count=earlier.rejected_count,
+                        file_row_count=earlier.file_row_count,
+                        loaded_at=earlier.loaded_at,
+                    )
+                rows.append(row)
+            self._table.record_refusals(rows)
+
+
+def _survey(feed: Feed, file: LandedFile, progress: Progress) -> Candidate:
+    if file.size_bytes > LARGE_BYTES:
+        start = feed.format.survey_start(feed, file)
+        if start is not None:
+            return Candidate(file, start, Stage.STARTED)
+        survey = feed.format.survey(feed, file, progress.watch("surveyed"))
+    else:
+        survey = feed.format.survey(feed, file)
+    return Candidate(file, survey, is_read_at_once=feed.format.is_read_at_once)
+
+
+def _log_warnings(feed: Feed, warnings: Sequence[str]) -> None:
+    for warning in warnings[:_MAX_WARNINGS]:
+        logger.warning(f"feed {feed.name}: {warning}")
+    if len(warnings) > _MAX_WARNINGS:
+        more = len(warnings) - _MAX_WARNINGS
+        logger.warning(
+            f"feed {feed.name}: {more} more files have such a warning; see their partitions"
+        )

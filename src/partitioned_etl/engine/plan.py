@@ -1,0 +1,373 @@
+"""Plan: compare the landed files with the ledger to find out what has to be done.
+
+Takes a listing and the ledger; returns one step per landed file, and per file of the ledger that is
+gone. Next: the agenda says what to do with it now, or `sync.py` loads at once. A file is read only
+to tell a touched one from changed content.
+"""
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+from partitioned_etl.engine.collection import no_garbage_collection
+from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.feed import Feed, OnMissing
+from partitioned_etl.engine.landing.landing import (
+    LandedFile,
+    Landing,
+    Listing,
+    PassedOver,
+    hash_content,
+)
+from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
+from partitioned_etl.engine.warehouse.warehouse import Warehouse
+
+MAX_ATTEMPTS = 3
+"""How often a front end tries a file until it is loaded or refused."""
+DEFAULT_TOUCHED_BYTES = 4 << 30
+"""The most bytes that are read to tell touched files from changed ones."""
+
+
+class Action(StrEnum):
+    """What has to be done for a file."""
+
+    NEW = "new"
+    """The ledger does not know its partition: load."""
+    CHANGED = "changed"
+    """Its version differs from the ledger's: load, unless the content proves the same."""
+    IDENTICAL = "identical"
+    """The ledger's version, loaded: nothing to do."""
+    REFUSED = "refused"
+    """The ledger's version, refused: nothing to do until it or the feed's contract changes."""
+    UNSETTLED = "unsettled"
+    """New or changed, but younger than the settle time or without its marker: look again later."""
+    UNUSABLE = "unusable"
+    """Its partition has files that cannot be loaded, such as two of them; its rows are kept."""
+    MISSING = "missing"
+    """The ledger's file no longer exists; the feed's policy decides what happens to its rows."""
+
+
+class Step(NamedTuple):
+    """What has to be done for one file.
+
+    Attributes:
+        partition_key: The file's partition.
+        action: What to do.
+        file: The landed file, unless it is missing.
+        ledger_row: What the ledger knows of the file or, if it knows nothing, of the one that the
+            file takes the place of.
+    """
+
+    partition_key: str
+    action: Action
+    file: LandedFile | None = None
+    ledger_row: LedgerRow | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        if self.file:
+            return self.file.name
+        return self.ledger_row.source_file if self.ledger_row else ""
+
+    @property
+    def row_count(self) -> int:
+        """Rows that the table holds of the file."""
+        return self.ledger_row.row_count if self.ledger_row else 0
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether the file has the ledger's content under another version."""
+        is_known = self.action in (Action.IDENTICAL, Action.REFUSED)
+        return bool(
+            is_known
+            and self.file
+            and self.ledger_row
+            and self.file.version != self.ledger_row.version
+        )
+
+    def explain(self, removal: "Removal") -> str:
+        """Return why nothing is loaded for the file; empty if there is nothing to explain.
+
+        Args:
+            removal: Which partitions the feed's policy removes.
+        """
+        if self.action is Action.MISSING:
+            if self.partition_key in removal:
+                return "the file is gone"
+            kept = "the file is gone; rows are kept"
+            return f"{kept}: {removal.brake}" if removal.brake else kept
+        if self.action is Action.UNUSABLE:
+            return "its file cannot be used; rows are kept"
+        if self.action is Action.REFUSED and self.ledger_row:
+            return self.ledger_row.error or ""
+        if self.action is Action.UNSETTLED and self.file:
+            return self.file.why_not_ready(math.inf)
+        return ""
+
+
+@dataclass
+class Plan:
+    """What has to be done for a feed.
+
+    Attributes:
+        steps: One step per file, by its name, in the order of partition keys.
+        ledger: What the ledger knows of the feed.
+        ignored: Entries of the landing that do not concern the feed.
+        refused: Entries that cannot be used for any partition.
+    """
+
+    steps: dict[str, Step] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    ignored: list[PassedOver] = field(default_factory=list)
+    refused: list[PassedOver] = field(default_factory=list)
+
+    def keys(self, *actions: Action) -> list[str]:
+        """Return the partition keys of the files whose step is one of these actions, each once."""
+        steps = self.steps.values()
+        return list(dict.fromkeys(step.partition_key for step in steps if step.action in actions))
+
+    def files(self, *actions: Action) -> list[LandedFile]:
+        """Return the landed files whose step is one of these actions."""
+        return [step.file for step in self.steps.values() if step.file and step.action in actions]
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether a short wait helps: a file is being written, not only lacking its marker."""
+        return any(not file.lacks_marker for file in self.files(Action.UNSETTLED))
+
+    @property
+    def landed_keys(self) -> list[str]:
+        """The partition keys that have a landed file."""
+        return [step.partition_key for step in self.steps.values() if step.file]
+
+    def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
+        """Return the landed files to load.
+
+        Args:
+            unreported: Partition keys whose file was loaded but not reported; they come last.
+        """
+        untold = [file for file in self.files(Action.IDENTICAL) if file.partition_key in unreported]
+        return self.files(Action.NEW, Action.CHANGED) + untold
+
+
+@no_garbage_collection()
+def compare(
+    feed: Feed,
+    listing: Listing,
+    ledger: Ledger,
+    *,
+    settle_seconds: float = 0.0,
+    now_ns: int | None = None,
+) -> Plan:
+    """Compare a feed's landed files with the ledger.
+
+    Args:
+        feed: The feed; a file that was refused under another contract is loaded again.
+        listing: The feed's files, as listed.
+        ledger: What the ledger knows of the feed.
+        settle_seconds: How long a file must be unchanged before it is loaded.
+        now_ns: The time to compare with, in nanoseconds since 1970; by default the current time.
+    """
+    plan = Plan({}, ledger, list(listing.ignored), list(listing.refused))
+    for key, file in listing.files.items():
+        row = ledger.rows.get(file.name)
+        if row and row.is_about(file) and _is_valid(row, feed):
+            is_loaded = row.status == LoadStatus.LOADED
+            action = Action.IDENTICAL if is_loaded else Action.REFUSED
+        else:
+            row = row or next(iter(ledger.by_key.get(key, ())), None)
+            if file.why_not_ready(settle_seconds, now_ns):
+                action = Action.UNSETTLED
+            else:
+                action = Action.CHANGED if row else Action.NEW
+        plan.steps[file.name] = Step(key, action, file, row)
+    unusable = {entry.partition_key for entry in listing.refused}
+    for row in ledger:
+        key = row.partition_key
+        # Another file of the partition takes the place of one that is gone.
+        if row.source_file in plan.steps or key in listing.files:
+            continue
+        # So does one that has rows, if this one has none.
+        if row.loaded_at or not any(other.loaded_at for other in ledger.by_key[key]):
+            action = Action.UNUSABLE if key in unusable else Action.MISSING
+            plan.steps[row.source_file] = Step(key, action, None, row)
+    return plan
+
+
+def _is_valid(row: LedgerRow, feed: Feed) -> bool:
+    """Return whether the ledger's verdict on the content is still valid under the contract."""
+    return row.status == LoadStatus.LOADED or row.contract == feed.contract_fingerprint
+
+
+def find_touched(plan: Plan, feed: Feed, *, max_bytes: int) -> list[Step]:
+    """Find changed files whose content is still the ledger's.
+
+    Only a file of the size in the ledger is read. The plan's steps for the files found become
+    `IDENTICAL` or `REFUSED`; recording their new versions is left to the caller.
+
+    Args:
+        plan: The plan; it is modified.
+        feed: The feed; a file refused under another contract stays `CHANGED`.
+        max_bytes: The most bytes to read; a file that exceeds the remainder stays `CHANGED`.
+
+    Returns:
+        The steps whose files were only touched.
+    """
+    touched = []
+    for file in plan.files(Action.CHANGED):
+        row = plan.steps[file.name].ledger_row
+        # The verdict depends on the name, too, which says whether the file is compressed.
+        is_same = row and (row.source_file, row.partition_key) == (file.name, file.partition_key)
+        if row is None or not is_same or row.size_bytes != file.size_bytes:
+            continue
+        if not _is_valid(row, feed) or file.size_bytes > max_bytes:
+            continue
+        max_bytes -= file.size_bytes
+        try:
+            if hash_content(file) != row.content_hash:
+                continue
+        except LandedFileError:
+            continue
+        is_loaded = row.status == LoadStatus.LOADED
+        action = Action.IDENTICAL if is_loaded else Action.REFUSED
+        plan.steps[file.name] = Step(file.partition_key, action, file, row)
+        touched.append(plan.steps[file.name])
+    return touched
+
+
+def make_plan(
+    feed: Feed,
+    listing: Listing,
+    landing: Landing,
+    warehouse: Warehouse,
+    *,
+    lock_wait_seconds: float | None = None,
+    touched_bytes: int = DEFAULT_TOUCHED_BYTES,
+    read_only: bool = False,
+) -> Plan:
+    """Compare a feed's landed files with the ledger, and record files that were only touched.
+
+    Args:
+        feed: The feed.
+        listing: The feed's files, as listed.
+        landing: The landing.
+        warehouse: The warehouse; it is not made if it does not exist.
+        lock_wait_seconds: How long to wait for others that have it open; by default as configured.
+        touched_bytes: The most bytes to read to tell touched files from changed ones.
+        read_only: Whether to change nothing: touched files are detected but not recorded.
+
+    Raises:
+        WarehouseLockedError: The warehouse was in use for longer than the wait.
+    """
+    ledger = Ledger()
+    if warehouse.exists():
+        with (
+            warehouse.open_read_only(lock_wait_seconds=lock_wait_seconds)
+            if read_only
+            else warehouse.open(landing.readable_dir, lock_wait_seconds=lock_wait_seconds)
+        ) as opened:
+            ledger = opened.table(feed).read_ledger(listing.files)
+    plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
+    touched = find_touched(plan, feed, max_bytes=touched_bytes)
+    if touched and not read_only:
+        rows = [step.ledger_row for step in touched if step.ledger_row]
+        files = [step.file for step in touched if step.file]
+        with warehouse.open(landing.readable_dir, lock_wait_seconds=lock_wait_seconds) as opened:
+            opened.table(feed).record_versions(rows, files)
+    return plan
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the files to load are loaded next.
+
+    Attributes:
+        wanted: Files to load next.
+        in_flight: Files that a run is loading.
+        later: Files that exceed the limit and follow later.
+        given_up: Files that reached `MAX_ATTEMPTS` and were neither loaded nor refused.
+    """
+
+    wanted: list[LandedFile] = field(default_factory=list)
+    in_flight: list[LandedFile] = field(default_factory=list)
+    later: list[LandedFile] = field(default_factory=list)
+    given_up: list[LandedFile] = field(default_factory=list)
+
+
+def choose_files(
+    candidates: Sequence[LandedFile],
+    count_attempts: Callable[[LandedFile], int],
+    *,
+    in_flight: Collection[str] = (),
+    most: int | None = None,
+) -> Choice:
+    """Choose which files to load next.
+
+    Args:
+        candidates: The files to load, in order of priority.
+        count_attempts: Returns how often a file was tried.
+        in_flight: Partition keys that a run is loading.
+        most: Most files to choose; None for no limit. Including those in flight, twice as many are
+            allowed, so that recording one load and preparing the next can overlap.
+    """
+    choice = Choice()
+    room = math.inf if most is None else min(most, 2 * most - len(in_flight))
+    for file in candidates:
+        if file.partition_key in in_flight:
+            choice.in_flight.append(file)
+        elif count_attempts(file) >= MAX_ATTEMPTS:
+            choice.given_up.append(file)
+        elif len(choice.wanted) >= room:
+            choice.later.append(file)
+        else:
+            choice.wanted.append(file)
+    return choice
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Which partitions the feed's policy removes.
+
+    Attributes:
+        keys: The partition keys.
+        brake: Safeguard: why none is removed although files are gone; empty otherwise.
+    """
+
+    keys: list[str] = field(default_factory=list)
+    brake: str = ""
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether a partition is removed."""
+        return key in self._once
+
+    @cached_property
+    def _once(self) -> frozenset[str]:
+        return frozenset(self.keys)
+
+
+def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Removal:
+    """Find the partitions to remove because their files are gone.
+
+    When more than half of the ledger's partitions are gone, an unmounted folder is more likely than
+    that many deletions, so none is removed.
+
+    Args:
+        feed: The feed, which defines the policy.
+        plan: The plan.
+        allow_most: Whether more than half may be removed, because a person has confirmed it.
+    """
+    gone = plan.keys(Action.MISSING)
+    if feed.on_missing is OnMissing.KEEP or not gone:
+        return Removal()
+    known = len(plan.ledger.by_key)
+    if 2 * len(gone) > known and not allow_most:
+        return Removal(
+            brake=f"{len(gone)} of {known} files are gone, more than half: nothing is removed. Is "
+            "the folder mounted? If they were deleted on purpose, run the reconcile job with "
+            "allow_most"
+        )
+    return Removal(gone)

@@ -1,0 +1,249 @@
+"""Replace: one transaction that puts the rows of files in the place of those that were there.
+
+Takes candidates; either returns with all of them loaded, or raises with none loaded. The order
+within the transaction: ledger row, delete, insert, versions again. Which files get here, and what
+happens to those at fault, is decided in `load.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+import duckdb
+
+from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats.compression import compression_of, is_compressed
+from partitioned_etl.engine.formats.format import Survey, describe_problems
+from partitioned_etl.engine.formats.rows import select_rows
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.progress import Progress
+from partitioned_etl.engine.row_by_row import insert_good_rows
+from partitioned_etl.engine.sandbox import read_share
+from partitioned_etl.engine.sql import Query
+from partitioned_etl.engine.warehouse.ledger import LedgerRow
+from partitioned_etl.engine.warehouse.warehouse import FeedTable
+
+LARGE_BYTES = 64 << 20
+"""Above this size a file has a statement of its own, and is surveyed while DuckDB reads it."""
+
+
+class Stage(IntEnum):
+    """How much is known of a file, and so how it is read."""
+
+    STARTED = 1
+    """Its start is sound: DuckDB reads it at once, while the rest is surveyed."""
+    SURVEYED = 2
+    """Its text is sound: DuckDB reads it at once, with others in one statement."""
+    VALIDATED = 3
+    """Its bad rows are known: the good ones are loaded row by row."""
+
+
+@dataclass
+class Candidate:
+    """A file that is to be loaded.
+
+    Attributes:
+        file: The landed file.
+        survey: What is known of its text.
+        stage: How much that is.
+        is_read_at_once: Whether DuckDB reads files of its format at once, until it is validated.
+        rejected_count: Rows that go to `rejected_rows`.
+    """
+
+    file: LandedFile
+    survey: Survey
+    stage: Stage = Stage.SURVEYED
+    is_read_at_once: bool = True
+    rejected_count: int = 0
+
+    @property
+    def is_read_row_by_row(self) -> bool:
+        """Whether its rows are loaded one by one."""
+        return self.stage is Stage.VALIDATED or not self.is_read_at_once
+
+    @property
+    def reading(self) -> tuple[object, ...]:
+        """What files have in common that one statement can read: header and compression."""
+        return (*self.survey.header, compression_of(self.file))
+
+    @property
+    def row_count(self) -> int:
+        """Rows that are loaded."""
+        return self.survey.row_count - self.rejected_count
+
+    @property
+    def _may_share_statement(self) -> bool:
+        return self.stage is Stage.SURVEYED and not self.is_read_row_by_row
+
+    def may_share_statement(self, other: "Candidate") -> bool:
+        """Return whether one statement can load both."""
+        is_alone = not (self._may_share_statement and other._may_share_statement)
+        return not is_alone and self.reading == other.reading
+
+
+class FilesChangedError(Exception):
+    """Files changed while they were read."""
+
+    def __init__(self, files: Sequence[LandedFile]) -> None:
+        super().__init__()
+        self.files = files
+
+
+class NotPlainError(Exception):
+    """A file that was loaded as plain text turned out to need guarded conversions."""
+
+
+class FileAtFaultError(Exception):
+    """A file's text breaks the contract, or DuckDB read a different number of rows than it has."""
+
+
+def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str) -> None:
+    """Replace the rows of all candidates' partitions, or of none.
+
+    Args:
+        table: The feed's table, outside a transaction; it is prepared.
+        candidates: What to load, each partition key once.
+        run_id: The Dagster run, for the ledger.
+
+    Raises:
+        FilesChangedError: Files changed while they were read.
+        NotPlainError: A file must be loaded again, now that its whole text is known.
+        FileAtFaultError: A file is at fault although DuckDB accepted it.
+        LandedFileError: A file is gone, or changed since it was listed.
+        duckdb.Error: A file is at fault, another load came first, or the database failed.
+    """
+    files = [candidate.file for candidate in candidates]
+    progress = Progress(table.feed.name, files)
+    with table.transaction():
+        failpoints.reach(failpoints.AFTER_BEGIN)
+        loaded_at = table.next_load_time()
+        keys = table.record_loads(
+            [_loaded_row(table.feed, candidate, loaded_at, run_id) for candidate in candidates]
+        )
+        failpoints.reach(failpoints.AFTER_LEDGER)
+        table.delete(keys)
+        failpoints.reach(failpoints.AFTER_DELETE)
+        for group in _in_statements(candidates):
+            surveyed_meanwhile = [one for one in group if one.stage is Stage.STARTED]
+            insert_rows(table, group, progress)
+            table.record_loads(
+                [_loaded_row(table.feed, one, loaded_at, run_id) for one in surveyed_meanwhile]
+            )
+            failpoints.reach(failpoints.MID_INSERT)
+            for candidate in group:
+                progress.done("loaded", candidate.file)
+        if changed := [file for file in files if file.has_changed]:
+            raise FilesChangedError(changed)
+        failpoints.reach(failpoints.BEFORE_COMMIT)
+    failpoints.reach(failpoints.AFTER_COMMIT)
+
+
+def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Progress) -> None:
+    """Insert the rows of candidates that share one statement, and count them.
+
+    Args:
+        table: The feed's table, inside a transaction that has deleted the partitions.
+        candidates: Candidates that one statement can load.
+        progress: Where to report progress.
+
+    Raises:
+        FileAtFaultError: DuckDB read a different number of rows than the file has, or cannot
+            decompress it.
+        LandedFileError: A file is gone, or changed since it was listed.
+        duckdb.Error: A file is at fault, or the database failed.
+    """
+    first, watch = candidates[0], progress.watch("loaded")
+    if first.is_read_row_by_row:
+        known = first.rejected_count
+        rejected_count = insert_good_rows(
+            table, first.file, first.survey.header, watch, most_bad_rows=known
+        )
+        if rejected_count != known:
+            raise FileAtFaultError(f"{first.file.name}: other bad rows than are known of")
+    else:
+        files = [candidate.file for candidate in candidates]
+        is_plain = all(candidate.survey.is_plain for candidate in candidates)
+        rows = select_rows(table.feed, files, first.survey.header, is_plain=is_plain)
+        all_bytes = sum(file.size_bytes for file in files)
+        try:
+            with watch(lambda: all_bytes * read_share(table.duck)):
+                if first.stage is Stage.STARTED:
+                    _insert_while_surveying(table, first, rows)
+                else:
+                    table.insert(rows)
+        except duckdb.IOException as error:
+            # DuckDB reads fewer kinds of gzip than the survey; for instance, none with a comment.
+            if any(is_compressed(file) for file in files):
+                raise FileAtFaultError(f"{first.file.name}: {type(error).__name__}") from error
+            raise
+    counted = table.count_rows([candidate.file.partition_key for candidate in candidates])
+    for one in candidates:
+        count = counted.get((one.file.partition_key, one.file.name), 0)
+        if count != one.row_count:
+            raise FileAtFaultError(
+                f"{one.file.name}: {count:,} rows were loaded, and {one.row_count:,} were counted"
+            )
+
+
+def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query) -> None:
+    feed, was_plain = table.feed, candidate.survey.is_plain
+    with ThreadPoolExecutor(1) as pool:
+        survey = pool.submit(feed.format.survey, feed, candidate.file)
+        try:
+            table.insert(rows)
+        finally:
+            candidate.survey = survey.result()
+            candidate.stage = Stage.SURVEYED
+    if candidate.survey.problems:
+        raise FileAtFaultError(describe_problems(candidate.file.name, candidate.survey.problems))
+    if was_plain and not candidate.survey.is_plain:
+        raise NotPlainError
+
+
+def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Group small files that one statement can load; every other file gets its own."""
+    group: list[Candidate] = []
+    group_bytes = 0
+    for candidate in candidates:
+        size_bytes = candidate.file.size_bytes
+        if group and not (
+            candidate.may_share_statement(group[0]) and group_bytes + size_bytes <= LARGE_BYTES
+        ):
+            yield group
+            group, group_bytes = [], 0
+        group.append(candidate)
+        group_bytes += size_bytes
+    if group:
+        yield group
+
+
+def ledger_row(feed: Feed, file: LandedFile, run_id: str, **validated: Any) -> LedgerRow:
+    """Return the ledger row of a file that was validated against the feed's current contract."""
+    return LedgerRow(
+        feed=feed.name,
+        source_file=file.name,
+        partition_key=file.partition_key,
+        version=file.version,
+        size_bytes=file.size_bytes,
+        landed_ns=file.landed_ns,
+        contract=feed.contract_fingerprint,
+        run_id=run_id,
+        **validated,
+    )
+
+
+def _loaded_row(feed: Feed, candidate: Candidate, loaded_at: datetime, run_id: str) -> LedgerRow:
+    return ledger_row(
+        feed,
+        candidate.file,
+        run_id,
+        content_hash=candidate.survey.content_hash,
+        row_count=candidate.row_count,
+        rejected_count=candidate.rejected_count,
+        file_row_count=candidate.survey.row_count,
+        loaded_at=loaded_at,
+    )

@@ -1,0 +1,173 @@
+"""Settings: what can be set from outside, by environment variable or `.env` file.
+
+One `Settings` value is the same for UI, command line, tests and run workers, whatever the working
+directory. Values specific to one feed do not belong here, but in its `Feed`.
+"""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from partitioned_etl.engine.errors import SettingError
+
+
+def _to_memory_size(text: str) -> str:
+    if text and not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", text, re.ASCII):
+        raise ValueError(f"must be a size such as 1GB or 512MiB: {text}")
+    return text
+
+
+def _to_web_address(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return text
+
+
+def _from_project(path: Path) -> Path:
+    try:
+        return project_dir() / path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
+ProjectPath = Annotated[Path, AfterValidator(_from_project), Field(validate_default=True)]
+"""A path; a relative one is relative to the project's folder."""
+Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(str(value)))]
+
+
+class Settings(BaseSettings):
+    """All settings, read and validated: from the environment, else from `.env`, else the default.
+
+    Raises:
+        SettingError: `.env` cannot be read, or a value is invalid; the message names it.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file_encoding="utf-8", extra="ignore", frozen=True, str_strip_whitespace=True
+    )
+
+    landing_dir: Annotated[
+        ProjectPath, Field(description="Landing directory, with one folder per feed.")
+    ] = Path("data/source")
+    duckdb_database: Annotated[
+        ProjectPath, Field(description="DuckDB database that holds the tables and the ledger.")
+    ] = Path("data/staging/partitioned_etl.duckdb")
+    archive_dir: Annotated[
+        ProjectPath, Field(description="Folder for the compressed copies of partitions.")
+    ] = Path("data/archive")
+    reports_dir: Annotated[ProjectPath, Field(description="Folder for the arrivals page.")] = Path(
+        "data/reports"
+    )
+    daily_start_date: Annotated[Day, Field(description="First day of the daily window.")] = date(
+        2018, 1, 21
+    )
+    daily_end_date: Annotated[
+        Day | None,
+        Field(description="First day after the daily window; empty: the window extends to today."),
+    ] = date(2018, 1, 24)
+    monthly_start_date: Annotated[Day, Field(description="First month of the monthly window.")] = (
+        date(2018, 1, 1)
+    )
+    sensor_interval_seconds: Annotated[
+        int,
+        Field(
+            description="Minimum seconds between two ticks of a sensor; the daemon evaluates "
+            "sensors every 5 seconds, so smaller values have no effect.",
+            ge=1,
+        ),
+    ] = 10
+    settle_seconds: Annotated[
+        FiniteFloat,
+        Field(
+            description="Seconds for which a file must be unchanged before it is loaded; up to 3, "
+            "the tick itself waits, otherwise a later tick loads the file.",
+            ge=0,
+        ),
+    ] = 2.0
+    max_files_per_run: Annotated[
+        int,
+        Field(
+            description="Maximum number of files per run, and per tick; up to twice as many may be "
+            "in progress.",
+            ge=1,
+        ),
+    ] = 1000
+    lock_wait_seconds: Annotated[
+        FiniteFloat,
+        Field(
+            description="Seconds for which a load waits while another process has the database "
+            "open; ticks wait 3.",
+            ge=0,
+        ),
+    ] = 60.0
+    duckdb_memory_limit: Annotated[
+        str,
+        AfterValidator(_to_memory_size),
+        Field(
+            description="Memory that DuckDB may use, such as `1GB`; beyond it, DuckDB spills to "
+            "`<database>.tmp`. Empty: DuckDB's own limit, 80% of the machine's memory."
+        ),
+    ] = ""
+    alert_urls: Annotated[
+        str,
+        Field(
+            description="Where failed runs and late files are reported: addresses as "
+            "[apprise](https://appriseit.com) takes them, such as `mailto://…`, `slack://…` or "
+            "`jsons://…`, separated by spaces. Empty: nowhere."
+        ),
+    ] = ""
+    definitions_module: Annotated[
+        str,
+        Field(description="Module of the code location that the command line uses."),
+    ] = "partitioned_etl.definitions"
+    web_ui_url: Annotated[
+        str,
+        AfterValidator(_to_web_address),
+        Field(description="Address of the web UI, for the links in alerts."),
+    ] = "http://127.0.0.1:3000"
+
+    def __init__(self, **given: Any) -> None:
+        env_file = project_dir() / ".env"
+        try:
+            super().__init__(_env_file=env_file, **given)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            reason = wrong.get("ctx", {}).get("error") or f"{wrong['msg']}: {wrong['input']}"
+            name = str(wrong["loc"][0]).upper()
+            raise SettingError(f"setting {name}: {reason}") from None
+        except (OSError, UnicodeError) as error:
+            raise SettingError(f"{env_file} cannot be read: {error}") from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _default_if_empty(cls, value: Any, info: Any) -> Any:
+        """Take an empty value for the default, except where empty has a meaning of its own."""
+        if not isinstance(value, str) or value.strip():
+            return value
+        if info.field_name == "daily_end_date":
+            return None
+        return cls.model_fields[info.field_name].default
+
+
+def project_dir() -> Path:
+    """Return the folder that relative paths in settings, and `.env`, are relative to.
+
+    This is the checkout that the package runs from, or the process's working directory if the
+    package was installed without a checkout.
+    """
+    checkout = Path(__file__).resolve().parents[3]
+    is_checkout = (checkout / "pyproject.toml").is_file() and (
+        checkout / "workspace.yaml"
+    ).is_file()
+    return checkout if is_checkout else Path.cwd()

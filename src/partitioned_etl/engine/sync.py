@@ -1,0 +1,180 @@
+"""Sync: bring one feed's table up to date with its folder, end to end without Dagster.
+
+Takes a feed, the landing directory and the database; returns a report. It chooses and loads by the
+same functions as sensors and assets, and serves tests, notebooks and benchmarks.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.landing import Landing
+from partitioned_etl.engine.landing.local import DEFAULT_SETTLE_SECONDS
+from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
+from partitioned_etl.engine.plan import (
+    Action,
+    Plan,
+    Removal,
+    choose_files,
+    compare,
+    find_removable,
+    make_plan,
+)
+from partitioned_etl.engine.warehouse.duckdb_file import DEFAULT_LOCK_WAIT_SECONDS
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from partitioned_etl.engine.warehouse.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class SyncRecord(NamedTuple):
+    """What happened to one file.
+
+    Attributes:
+        partition_key: The partition, if the file name gives one.
+        source_file: The file's name.
+        rows: Rows that the table holds for the partition.
+        reason: Why the file was refused or ignored, or any other remark; may be empty.
+    """
+
+    partition_key: str
+    source_file: str
+    rows: int = 0
+    reason: str = ""
+
+
+@dataclass
+class SyncReport:
+    """What happened to every file in a feed's folder.
+
+    Attributes:
+        loaded: Files that were loaded by this call.
+        removed: Partitions that were removed by this call because their files are gone.
+        refused: Files that are refused, by this call or by an earlier one, or cannot be read.
+        unchanged: Files that were loaded before, and kept partitions whose file is gone or
+            unusable.
+        ignored: Entries that are not landed files, and files that are still being written.
+    """
+
+    loaded: list[SyncRecord] = field(default_factory=list)
+    removed: list[SyncRecord] = field(default_factory=list)
+    refused: list[SyncRecord] = field(default_factory=list)
+    unchanged: list[SyncRecord] = field(default_factory=list)
+    ignored: list[SyncRecord] = field(default_factory=list)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the records as one DataFrame, with what happened in its first column."""
+        import pandas as pd
+
+        rows = [(what, *record) for what, records in vars(self).items() for record in records]
+        return pd.DataFrame(rows, columns=["what", *SyncRecord._fields])
+
+
+def sync_feed(
+    feed: Feed,
+    landing_dir: Path,
+    database: Path,
+    *,
+    settle_seconds: float = DEFAULT_SETTLE_SECONDS,
+    lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
+    memory_limit: str = "",
+) -> SyncReport:
+    """Bring one feed's table up to date with its folder.
+
+    It waits for files that are still settling or change while they are read; what lands meanwhile
+    may be left to the next call. A bad file is refused and changes no row. If the feed's policy is
+    to remove partitions whose files are gone, that is done at the end.
+
+    Args:
+        feed: The feed.
+        landing_dir: The landing directory, above the feed's folder.
+        database: Path of the DuckDB database; it is created if it does not exist.
+        settle_seconds: How long a file must be unchanged before it is loaded.
+        lock_wait_seconds: How long to wait for another process that has the database open.
+        memory_limit: DuckDB's `memory_limit`; empty for its default.
+
+    Returns:
+        What happened to every file.
+
+    Raises:
+        LandedFileError: The folder cannot be listed.
+        WarehouseError: The database cannot be used.
+    """
+    landing = connect_landing(Path(landing_dir), settle_seconds)
+    warehouse = connect_warehouse(Path(database), lock_wait_seconds, memory_limit)
+    report, outcomes = SyncReport(), dict[str, Outcome]()
+    attempts: dict[tuple[str, str], int] = defaultdict(int)
+    deadline = time.monotonic() + 5 + 10 * settle_seconds
+    while True:
+        plan = make_plan(feed, landing.list_files(feed), landing, warehouse)
+        choice = choose_files(plan.candidates(), lambda file: attempts[file.name, file.version])
+        if choice.wanted:
+            with warehouse.open(landing.readable_dir) as opened:
+                tried = load_files(opened.table(feed), landing, choice.wanted)
+            for outcome in tried:
+                file = outcome.file
+                attempts[file.name, file.version] += 1
+                outcomes[file.name] = outcome
+                if outcome.is_loaded:
+                    record = (file.partition_key, file.name, outcome.row_count, outcome.warning)
+                    report.loaded.append(SyncRecord(*record))
+            has_changed = any(outcome.status is OutcomeStatus.CHANGED for outcome in tried)
+            if has_changed or find_removable(feed, plan) != Removal():
+                continue
+        if not plan.is_settling or time.monotonic() > deadline:
+            removal = _remove_gone(feed, landing, warehouse, plan)
+            return _complete_report(report, plan, outcomes, removal)
+        if not choice.wanted:
+            time.sleep(min(settle_seconds, 0.2))
+
+
+def _remove_gone(feed: Feed, landing: Landing, warehouse: Warehouse, plan: Plan) -> Removal:
+    removal = find_removable(feed, plan)
+    if not removal.keys:
+        return removal
+    with warehouse.open(landing.readable_dir) as opened:
+        # Another process may meanwhile have loaded a file that came back.
+        table = opened.table(feed)
+        latest = compare(feed, landing.list_files(feed), table.read_ledger())
+        still = find_removable(feed, latest)
+        removal = Removal([key for key in removal.keys if key in still])
+        table.remove(removal.keys)
+    return removal
+
+
+def _complete_report(
+    report: SyncReport, plan: Plan, outcomes: Mapping[str, Outcome], removal: Removal
+) -> SyncReport:
+    loaded = {record.source_file for record in report.loaded}
+    for name, step in plan.steps.items():
+        key, rows = step.partition_key, plan.ledger.count_rows(step.partition_key)
+        record = SyncRecord(key, name, rows, step.explain(removal))
+        match step.action:
+            case Action.IDENTICAL:
+                if name not in loaded:
+                    report.unchanged.append(record)
+            case Action.MISSING if key in removal:
+                report.removed.append(record)
+            case Action.MISSING | Action.UNUSABLE:
+                report.unchanged.append(record)
+            case Action.REFUSED:
+                report.refused.append(record)
+            case Action.UNSETTLED:
+                report.ignored.append(record)
+            case _:
+                outcome = outcomes[name]
+                if not outcome.is_loaded:
+                    report.refused.append(record._replace(reason=outcome.reason))
+    for entry in plan.refused:
+        reason = f"{entry.name}: {entry.reason}"
+        report.refused.append(SyncRecord(entry.partition_key, entry.name, 0, reason))
+    for entry in plan.ignored:
+        report.ignored.append(SyncRecord("", entry.name, 0, entry.reason))
+    return report

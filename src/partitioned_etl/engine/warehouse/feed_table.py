@@ -1,0 +1,289 @@
+"""Feed table: a feed's table on an open DuckDB database, with its part of ledger and rejected rows.
+
+All SQL over a feed's table is here. Which files are loaded, and what happens to those at fault, is
+decided in `load.py`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from partitioned_etl.engine.errors import WarehouseError
+from partitioned_etl.engine.formats.rows import list_columns
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.sql import (
+    LEDGER_TABLE,
+    PARTITION_KEY_COLUMN,
+    REJECTED_ROWS_TABLE,
+    SOURCE_FILE_COLUMN,
+    Query,
+    quote_identifier,
+)
+from partitioned_etl.engine.warehouse.ledger import (
+    Ledger,
+    LedgerRow,
+    ensure_ledger,
+    find_keys,
+    find_latest_load,
+    find_same_content,
+    forget_feed,
+    forget_keys,
+    is_ledger,
+    read_ledger,
+    record_versions,
+    upsert_rows,
+)
+from partitioned_etl.engine.warehouse.rejected_rows import (
+    RejectedRow,
+    delete_rejected_rows,
+    ensure_rejected_rows,
+    forget_rejected_rows,
+    insert_rejected_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from partitioned_etl.engine.feed import Feed
+
+_NO_FILES: Mapping[str, LandedFile] = MappingProxyType({})
+_IN_KEYS = f"{PARTITION_KEY_COLUMN} IN (SELECT unnest(CAST(? AS VARCHAR[])))"
+
+
+@dataclass(frozen=True)
+class DuckDBTable:
+    """A feed's table on an open DuckDB database.
+
+    Attributes:
+        feed: The feed.
+        duck: A connection to the database, which also reads landed files.
+        lock: Held by the one thread of this process that is writing to the database.
+    """
+
+    feed: "Feed"
+    duck: duckdb.DuckDBPyConnection
+    lock: Lock = field(default_factory=Lock, compare=False)
+
+    @property
+    def _name(self) -> str:
+        return quote_identifier(self.feed.table)
+
+    def exists(self) -> bool:
+        """Return whether the table exists; without it, the ledger's rows are void."""
+        return bool(find_columns(self.duck, self.feed.table))
+
+    def prepare(self) -> None:
+        """Make table and ledger ready for a load.
+
+        Raises:
+            WarehouseError: The table has other columns than the feed.
+        """
+        if not self._is_created():
+            self._create()
+        expected = self.duck.execute(self._expected_columns_sql).fetchall()
+        actual = self.duck.execute(f"DESCRIBE {self._name}").fetchall()
+        wanted, there = ([tuple(row[:2]) for row in rows] for rows in (expected, actual))
+        if wanted != there:
+            differ = sorted({name for name, _ in set(wanted) ^ set(there)}) or ["their order"]
+            raise WarehouseError(
+                f"feed {self.feed.name}: table {self.feed.table} has other columns than the feed: "
+                f"{', '.join(differ)}; rename or drop the table, and the files load again"
+            )
+
+    def _is_created(self) -> bool:
+        has_ledger = is_ledger(find_columns(self.duck, LEDGER_TABLE))
+        return has_ledger and bool(find_columns(self.duck, REJECTED_ROWS_TABLE)) and self.exists()
+
+    def _create(self) -> None:
+        with self.transaction():
+            ensure_ledger(self.duck)
+            ensure_rejected_rows(self.duck)
+            if has_table(self.duck, self.feed.table):
+                return
+            columns = [
+                f"{quote_identifier(name)} {type_name}"
+                for name, type_name in self.feed.column_types.items()
+            ]
+            columns += [f"{PARTITION_KEY_COLUMN} VARCHAR", f"{SOURCE_FILE_COLUMN} VARCHAR"]
+            self.duck.execute(f"CREATE TABLE {self._name} ({', '.join(columns)})")
+            # Without the table, what the ledger knew was void.
+            forget_feed(self.duck, self.feed.name)
+            forget_rejected_rows(self.duck, self.feed.name)
+
+    @property
+    def _expected_columns_sql(self) -> str:
+        columns = [
+            f"CAST(NULL AS {type_name}) AS {quote_identifier(name)}"
+            for name, type_name in self.feed.column_types.items()
+        ]
+        columns += [f"'' AS {PARTITION_KEY_COLUMN}", f"'' AS {SOURCE_FILE_COLUMN}"]
+        return f"DESCRIBE SELECT {', '.join(columns)}"
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Run statements in one transaction: all of them or, after any exception, none.
+
+        Another thread of this process waits: two loads of a partition from different files would
+        not see each other, and both leave their rows.
+        """
+        with self.lock, transaction(self.duck):
+            yield
+
+    def read_ledger(self, landed: Mapping[str, LandedFile] = _NO_FILES) -> Ledger:
+        """Read what the ledger knows of the feed; nothing if there is no table."""
+        columns = find_columns(self.duck, LEDGER_TABLE)
+        if not (columns and self.exists()):
+            return Ledger()
+        return read_ledger(self.duck, self.feed.name, landed, columns)
+
+    def next_load_time(self) -> datetime:
+        """Return a time later than every earlier load of the feed, even if the clock was set back.
+
+        The sensors use it to distinguish new loads from old ones.
+        """
+        now, latest = datetime.now(UTC), find_latest_load(self.duck, self.feed.name)
+        return max(now, latest + timedelta(microseconds=1)) if latest else now
+
+    def record_loads(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
+        """Write the ledger rows of files that are being loaded, inside their transaction.
+
+        A file takes the place of any other file of its partition, and of the partition that it
+        belonged to under an earlier declaration of the feed.
+
+        Returns:
+            The partition keys whose rows the files replace.
+        """
+        names, keys = [row.source_file for row in rows], [row.partition_key for row in rows]
+        former = find_keys(self.duck, self.feed.name, names)
+        upsert_rows(self.duck, rows)
+        forget_keys(self.duck, self.feed.name, keys, but_names=names)
+        return list(dict.fromkeys([*keys, *former]))
+
+    def record_refusals(self, rows: Sequence[LedgerRow]) -> None:
+        """Write the ledger rows of files that are refused, inside a transaction."""
+        upsert_rows(self.duck, rows)
+
+    def record_versions(self, rows: Sequence[LedgerRow], files: Sequence[LandedFile]) -> None:
+        """Record new versions of files whose content is the ledger's."""
+        if not rows:
+            return
+        with self.transaction():
+            ensure_ledger(self.duck)
+            record_versions(self.duck, rows, files)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete the rows of partitions, and their rejected rows."""
+        self.duck.execute(f"DELETE FROM {self._name} WHERE {_IN_KEYS}", [list(keys)])
+        delete_rejected_rows(self.duck, self.feed.name, keys)
+
+    def insert(self, rows: Query) -> None:
+        """Insert the rows of a query over landed files."""
+        columns = list_columns(self.feed)
+        self.duck.execute(f"INSERT INTO {self._name} ({columns}) {rows.sql}", rows.bound)
+
+    def insert_rejected(self, file: LandedFile, rows: Sequence[RejectedRow]) -> None:
+        """Insert rejected rows of a file that is being loaded."""
+        insert_rejected_rows(self.duck, self.feed.name, file, rows)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove partitions: rows, rejected rows and ledger rows, all at once."""
+        with self.transaction():
+            ensure_ledger(self.duck)
+            ensure_rejected_rows(self.duck)
+            forget_keys(self.duck, self.feed.name, keys)
+            self.delete(keys)
+
+    def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
+        """Return how many rows the table holds, by partition key and file name."""
+        if keys is None:
+            return self._count(self._name, "", [])
+        return self._count(self._name, f"WHERE {_IN_KEYS} ", [list(keys)])
+
+    def count_rejected_rows(self) -> dict[tuple[str, str], int]:
+        """Return how many rejected rows there are, by partition key and file name."""
+        if not find_columns(self.duck, REJECTED_ROWS_TABLE):
+            return {}
+        return self._count(REJECTED_ROWS_TABLE, "WHERE feed = ? ", [self.feed.name])
+
+    def _count(self, table: str, where: str, bound: list[object]) -> dict[tuple[str, str], int]:
+        rows = self.duck.execute(
+            f"SELECT coalesce({PARTITION_KEY_COLUMN}, ''), coalesce({SOURCE_FILE_COLUMN}, ''), "
+            f"count(*) FROM {table} {where}GROUP BY ALL",
+            bound,
+        ).fetchall()
+        return {(key, name): count for key, name, count in rows}
+
+    def find_same_content(self, hashes: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Find loaded files with rows that have one of these content hashes."""
+        return find_same_content(self.duck, self.feed.name, hashes)
+
+    def read_first_rows(
+        self, keys: Sequence[str], most: int
+    ) -> dict[str, list[tuple[object, ...]]]:
+        """Return the first rows of partitions, without the columns that a load adds."""
+        columns = ", ".join(map(quote_identifier, self.feed.columns))
+        found = self.duck.execute(
+            f"SELECT {PARTITION_KEY_COLUMN}, {columns} FROM {self._name} WHERE {_IN_KEYS} "
+            f"QUALIFY row_number() OVER (PARTITION BY {PARTITION_KEY_COLUMN} ORDER BY rowid) <= ?",
+            [list(keys), most],
+        ).fetchall()
+        rows: dict[str, list[tuple[object, ...]]] = {key: [] for key in keys}
+        for key, *cells in found:
+            rows[key].append(tuple(cells))
+        return rows
+
+    def read_partition(self, key: str) -> "pd.DataFrame":
+        """Return the rows of a partition, for a notebook."""
+        return self.duck.execute(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", [[key]]).df()
+
+    def write_parquet(self, key: str, path: Path) -> int:
+        """Write the rows of a partition to a compressed Parquet file; return how many there are."""
+        rows = self.duck.sql(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", params=[[key]])
+        rows.write_parquet(str(path), compression="zstd")
+        return sum(self.count_rows([key]).values())
+
+
+@contextmanager
+def transaction(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run statements in one transaction: all of them or, after any exception, none."""
+    duck.execute("BEGIN")
+    try:
+        yield
+        duck.execute("COMMIT")
+    except BaseException:
+        # A failed COMMIT has ended the transaction, and its error is the one to report.
+        with suppress(duckdb.Error):
+            duck.execute("ROLLBACK")
+        raise
+
+
+def find_columns(duck: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Return the names of a table's columns; none if there is no table.
+
+    Outside a transaction, which a missing table would end. To list all tables, as `has_table` does,
+    takes ten times as long on a connection that is new.
+    """
+    try:
+        rows = duck.execute(
+            "SELECT name FROM pragma_table_info(?)", [quote_identifier(table)]
+        ).fetchall()
+    except duckdb.CatalogException:
+        return []
+    return [name for (name,) in rows]
+
+
+def has_table(duck: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Return whether the database has a table of this name, ignoring case."""
+    found = duck.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE lower(table_name) = lower(?) "
+        "AND database_name = current_database() AND schema_name = current_schema()",
+        [table],
+    ).fetchone()
+    return bool(found and found[0])

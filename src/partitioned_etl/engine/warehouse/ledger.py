@@ -1,0 +1,327 @@
+"""Ledger: table `file_loads`, one row per feed and file that was loaded or refused.
+
+It is the only proof of a load, whose own transaction writes it. Next: `plan.py`
+compares it with the landed files. Feeds' rows do not belong here.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+import duckdb
+
+from partitioned_etl.engine.collection import no_garbage_collection
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.sql import LEDGER_TABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class LoadStatus(StrEnum):
+    """What happened to a file that was last processed."""
+
+    LOADED = "loaded"
+    REFUSED = "refused"
+
+
+class LedgerRow(NamedTuple):
+    """What the ledger records of one file.
+
+    Attributes:
+        feed: Name of the feed.
+        source_file: Name of the file.
+        partition_key: The partition that its rows are in, or would be.
+        version: The version that was last validated; opaque to all but its landing.
+        size_bytes: Its size.
+        landed_ns: When it landed, in nanoseconds since 1970, by a clock that no sender sets.
+        content_hash: sha256 of its bytes, hexadecimal; empty if it could not be read.
+        row_count: Rows of the file that the table holds. A refused version does not change it.
+        rejected_count: Rows of the loaded version that went to table `rejected_rows` instead.
+        file_row_count: Rows that were counted in the loaded version: the sum of the two. None if
+            none was loaded.
+        status: Whether the version that was last validated was loaded or refused.
+        error: Why it was refused.
+        broken_rules: The row rules for which it was refused, and `contract` for anything else.
+        contract: Fingerprint of the contract that it was validated against.
+        loaded_at: When the rows in the table were loaded, UTC; later than every earlier load of the
+            feed. None if there never were any.
+        run_id: The Dagster run that validated it, or empty.
+    """
+
+    feed: str
+    source_file: str
+    partition_key: str
+    version: str
+    size_bytes: int
+    landed_ns: int
+    content_hash: str = ""
+    row_count: int = 0
+    rejected_count: int = 0
+    file_row_count: int | None = None
+    status: LoadStatus = LoadStatus.LOADED
+    error: str | None = None
+    broken_rules: tuple[str, ...] = ()
+    contract: str = ""
+    loaded_at: datetime | None = None
+    run_id: str = ""
+
+    def is_about(self, file: LandedFile) -> bool:
+        """Return whether a landed file is exactly the version that was last validated.
+
+        A refused file belongs to the partition that still has its rows.
+        """
+        is_same = (self.source_file, self.version) == (file.name, file.version)
+        is_of_key = self.partition_key == file.partition_key
+        return is_same and (is_of_key or self.status == LoadStatus.REFUSED)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether loaded and rejected rows add up to the rows of the version that was loaded."""
+        total = self.row_count + self.rejected_count
+        return self.file_row_count is None or self.file_row_count == total
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What the ledger knows of one feed.
+
+    Attributes:
+        rows: One row per file, by its name, in the order of partition keys and names.
+    """
+
+    rows: Mapping[str, LedgerRow] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Return whether it knows any file."""
+        return bool(self.rows)
+
+    def __iter__(self) -> Iterator[LedgerRow]:
+        """Iterate over the rows."""
+        return iter(self.rows.values())
+
+    @cached_property
+    def by_key(self) -> dict[str, list[LedgerRow]]:
+        """The rows of each partition, which is the union of its files."""
+        found: dict[str, list[LedgerRow]] = {}
+        for row in self:
+            found.setdefault(row.partition_key, []).append(row)
+        return found
+
+    @property
+    def loaded_keys(self) -> set[str]:
+        """The partition keys that have rows in the table, or had at their last load."""
+        return {row.partition_key for row in self if row.loaded_at}
+
+    def count_rows(self, key: str) -> int:
+        """Return how many rows the table holds for a partition."""
+        return sum(row.row_count for row in self.by_key.get(key, ()))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the rows as a DataFrame, for a notebook."""
+        import pandas as pd
+
+        return pd.DataFrame(list(self), columns=list(LedgerRow._fields))
+
+
+_COLUMNS = {
+    "feed": "VARCHAR",
+    "source_file": "VARCHAR",
+    "partition_key": "VARCHAR",
+    "version": "VARCHAR",
+    "size_bytes": "BIGINT",
+    "landed_ns": "BIGINT",
+    "content_hash": "VARCHAR",
+    "row_count": "BIGINT",
+    "rejected_count": "BIGINT",
+    "file_row_count": "BIGINT",
+    "status": "VARCHAR",
+    "error": "VARCHAR",
+    "broken_rules": "VARCHAR[]",
+    "contract": "VARCHAR",
+    "loaded_at": "TIMESTAMPTZ",
+    "run_id": "VARCHAR",
+}
+_EXPRESSIONS = {
+    "broken_rules": "nullif(broken_rules, [])",
+    # A time without zone avoids a zone lookup per row.
+    "loaded_at": "make_timestamp(epoch_us(loaded_at))",
+}
+"""SQL for the columns that are not read unchanged."""
+_BY_PARTITION = f"""
+    (SELECT feed, source_file, partition_key,
+        concat_ws('-', size_bytes, mtime_ns, ctime_ns, inode) AS version,
+        size_bytes, ctime_ns AS landed_ns, sha256 AS content_hash,
+        row_count, rejected_count, file_row_count,
+        CASE status WHEN 'rejected' THEN 'refused' ELSE status END AS status,
+        error, broken_rules, coalesce(contract, '') AS contract, loaded_at, run_id
+    FROM {LEDGER_TABLE}
+    QUALIFY row_number() OVER (
+        PARTITION BY feed, source_file ORDER BY loaded_at DESC NULLS LAST, partition_key) = 1)
+"""
+"""The rows of a ledger of version 0.1, which had one row per partition, in the present shape."""
+_ROWS_PER_FETCH = 1_000
+"""How many rows are held twice at a time, as read and as `LedgerRow`."""
+_IN_LIST = "IN (SELECT unnest(CAST(? AS VARCHAR[])))"
+
+
+def ensure_ledger(duck: duckdb.DuckDBPyConnection) -> None:
+    """Create the ledger's table, or convert that of version 0.1; inside a transaction."""
+    columns = ", ".join(f"{name} {type_name}" for name, type_name in _COLUMNS.items())
+    shape = f"({columns}, PRIMARY KEY (feed, source_file))"
+    rows = duck.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? "
+        "AND database_name = current_database() AND schema_name = current_schema()",
+        [LEDGER_TABLE],
+    ).fetchall()
+    columns = [name for (name,) in rows]
+    if not columns or is_ledger(columns):
+        duck.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} {shape}")
+        return
+    duck.execute(f"CREATE TABLE {LEDGER_TABLE}_by_file {shape}")
+    duck.execute(
+        f"INSERT INTO {LEDGER_TABLE}_by_file SELECT {', '.join(_COLUMNS)} FROM {_BY_PARTITION}"
+    )
+    duck.execute(f"DROP TABLE {LEDGER_TABLE}")
+    duck.execute(f"ALTER TABLE {LEDGER_TABLE}_by_file RENAME TO {LEDGER_TABLE}")
+
+
+def is_ledger(columns: Collection[str]) -> bool:
+    """Return whether these are the columns of a ledger in the present shape."""
+    return "version" in columns
+
+
+@no_garbage_collection()
+def read_ledger(
+    duck: duckdb.DuckDBPyConnection,
+    feed_name: str,
+    landed: Mapping[str, LandedFile],
+    columns: Collection[str] = tuple(_COLUMNS),
+) -> Ledger:
+    """Read the ledger rows of one feed.
+
+    Args:
+        duck: A connection to a database that has a ledger.
+        feed_name: The feed's name.
+        landed: Landed file per partition key; values shared by a row and its file are kept in
+            memory once.
+        columns: The columns of the ledger's table, which may be of version 0.1.
+    """
+    table = LEDGER_TABLE if is_ledger(columns) else _BY_PARTITION
+    expressions = ", ".join(_EXPRESSIONS.get(name, name) for name in _COLUMNS)
+    found = duck.execute(f"SELECT {expressions} FROM {table} WHERE feed = ?", [feed_name])
+    read: list[LedgerRow] = []
+    # Values shared by many rows are kept in memory once.
+    texts: dict[str, str] = {}
+    times: dict[datetime, datetime] = {}
+    share = texts.setdefault
+    while rows := found.fetchmany(_ROWS_PER_FETCH):
+        for _, name, key, version, *rest, status, error, rules, contract, loaded_at, run_id in rows:
+            file, identity = landed.get(key), (name, key, version)
+            if file and (file.name, file.version) == (name, version):
+                identity = (file.name, file.partition_key, file.version)
+            if loaded_at and loaded_at not in times:
+                times[loaded_at] = loaded_at.replace(tzinfo=UTC)
+            shared = (share(contract, contract), times.get(loaded_at), share(run_id, run_id))
+            validated = (share(status, status), error, tuple(rules or ()))
+            row = (feed_name, *identity, *rest, *validated, *shared)
+            read.append(LedgerRow._make(row))
+    # Sorted here, because DuckDB would hold all of them a second time to sort them.
+    read.sort(key=attrgetter("partition_key", "source_file"))
+    return Ledger({row.source_file: row for row in read})
+
+
+def find_latest_load(duck: duckdb.DuckDBPyConnection, feed_name: str) -> datetime | None:
+    """Return when any file of a feed was last loaded; None if none is."""
+    found = duck.execute(
+        f"SELECT max(loaded_at) FROM {LEDGER_TABLE} WHERE feed = ?", [feed_name]
+    ).fetchone()
+    return found[0].astimezone(UTC) if found and found[0] else None
+
+
+def find_keys(duck: duckdb.DuckDBPyConnection, feed_name: str, names: Sequence[str]) -> list[str]:
+    """Return the partition keys that files of a feed belong to in the ledger."""
+    rows = duck.execute(
+        f"SELECT DISTINCT partition_key FROM {LEDGER_TABLE} "
+        f"WHERE feed = ? AND source_file {_IN_LIST}",
+        [feed_name, list(names)],
+    ).fetchall()
+    return [key for (key,) in rows]
+
+
+def find_same_content(
+    duck: duckdb.DuckDBPyConnection, feed_name: str, hashes: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Find a feed's loaded files that have one of these content hashes.
+
+    Returns:
+        File name per partition key, per content hash.
+    """
+    rows = duck.execute(
+        f"SELECT content_hash, partition_key, source_file FROM {LEDGER_TABLE} WHERE feed = ? "
+        f"AND status = ? AND row_count > 0 AND content_hash {_IN_LIST} ORDER BY partition_key",
+        [feed_name, LoadStatus.LOADED, list(hashes)],
+    ).fetchall()
+    found: dict[str, dict[str, str]] = {}
+    for content_hash, key, name in rows:
+        found.setdefault(content_hash, {})[key] = name
+    return found
+
+
+def forget_feed(duck: duckdb.DuckDBPyConnection, feed_name: str) -> None:
+    """Delete a feed's ledger rows, because its table is new and every file must be loaded again."""
+    duck.execute(f"DELETE FROM {LEDGER_TABLE} WHERE feed = ?", [feed_name])
+
+
+def forget_keys(
+    duck: duckdb.DuckDBPyConnection,
+    feed_name: str,
+    keys: Sequence[str],
+    but_names: Sequence[str] = (),
+) -> None:
+    """Delete the ledger rows of partitions, except those of some files."""
+    duck.execute(
+        f"DELETE FROM {LEDGER_TABLE} WHERE feed = ? AND partition_key {_IN_LIST} "
+        f"AND NOT source_file {_IN_LIST}",
+        [feed_name, list(keys), list(but_names)],
+    )
+
+
+def upsert_rows(duck: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> None:
+    """Write ledger rows, replacing those of the same feed and file; inside a transaction."""
+    if not rows:
+        return
+    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in _COLUMNS.values())
+    columns = [[getattr(row, name) for row in rows] for name in _COLUMNS]
+    duck.execute(
+        f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(_COLUMNS)}) SELECT {unnested}", columns
+    )
+
+
+def record_versions(
+    duck: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow], files: Sequence[LandedFile]
+) -> None:
+    """Record new versions of files whose content is unchanged from the ledger's.
+
+    A row that another load has changed since it was read is left alone.
+
+    Args:
+        duck: A connection, inside a transaction.
+        rows: The ledger rows of the files, as read.
+        files: The landed files, in the same order.
+    """
+    duck.executemany(
+        f"UPDATE {LEDGER_TABLE} SET version = ?, landed_ns = ? "
+        "WHERE feed = ? AND source_file = ? AND content_hash = ? AND version = ?",
+        [
+            (
+                *(file.version, file.landed_ns),
+                *(row.feed, row.source_file, row.content_hash, row.version),
+            )
+            for row, file in zip(rows, files, strict=True)
+        ],
+    )

@@ -1,0 +1,219 @@
+"""Warehouse: what every place that holds tables and ledger must be able to do.
+
+A warehouse is opened for one unit of work. On it, a feed's table is one object: it knows the feed,
+its part of the ledger, and how rows get in and out. `load.py` decides what happens; that it happens
+wholly or not at all, and once, is the warehouse's promise, kept by its engine's own means.
+`duckdb_file.py` is a DuckDB file; another kind of warehouse is another module here.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import duckdb
+
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.sql import Query
+from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
+from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from partitioned_etl.engine.feed import Feed
+
+
+class FeedTable(Protocol):
+    """A feed's table on an open warehouse, with the feed's part of ledger and rejected rows."""
+
+    @property
+    def feed(self) -> "Feed":
+        """The feed."""
+        ...
+
+    @property
+    def duck(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection that reads landed files, and nothing else outside the warehouse."""
+        ...
+
+    def exists(self) -> bool:
+        """Return whether the table exists; without it, the ledger's rows are void."""
+        ...
+
+    def prepare(self) -> None:
+        """Make table and ledger ready for a load.
+
+        Raises:
+            WarehouseError: The table has other columns than the feed.
+        """
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Run statements in one transaction: all of them or, after any exception, none.
+
+        No two transactions change the same partition at once: the second waits, and then sees what
+        the first did.
+        """
+        ...
+
+    def read_ledger(self, landed: Mapping[str, LandedFile] = ...) -> Ledger:
+        """Read what the ledger knows of the feed; nothing if there is no table.
+
+        Args:
+            landed: Landed file per partition key; values that a row shares with its file are kept
+                in memory once.
+        """
+        ...
+
+    def next_load_time(self) -> datetime:
+        """Return a time, UTC, later than every earlier load of the feed."""
+        ...
+
+    def record_loads(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
+        """Write the ledger rows of files that are being loaded, inside their transaction.
+
+        Returns:
+            The partition keys whose rows the files replace.
+        """
+        ...
+
+    def record_refusals(self, rows: Sequence[LedgerRow]) -> None:
+        """Write the ledger rows of files that are refused, inside a transaction."""
+        ...
+
+    def record_versions(self, rows: Sequence[LedgerRow], files: Sequence[LandedFile]) -> None:
+        """Record new versions of files whose content is the ledger's.
+
+        A row that has changed since it was read is left alone.
+
+        Args:
+            rows: The ledger rows of the files, as read.
+            files: The landed files, in the same order.
+        """
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete the rows of partitions, and their rejected rows."""
+        ...
+
+    def insert(self, rows: Query) -> None:
+        """Insert the rows of a query over landed files.
+
+        Args:
+            rows: A query for the feed's columns, partition key and file name.
+
+        Raises:
+            duckdb.Error: The query failed, or the table does not take its rows.
+        """
+        ...
+
+    def insert_rejected(self, file: LandedFile, rows: Sequence[RejectedRow]) -> None:
+        """Insert rejected rows of a file that is being loaded."""
+        ...
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove partitions: rows, rejected rows and ledger rows, all at once."""
+        ...
+
+    def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
+        """Return how many rows the table holds.
+
+        Args:
+            keys: The partition keys that are counted; None for all, in one pass over the table.
+
+        Returns:
+            The number of rows by partition key and file name.
+        """
+        ...
+
+    def count_rejected_rows(self) -> dict[tuple[str, str], int]:
+        """Return how many rejected rows there are, by partition key and file name."""
+        ...
+
+    def find_same_content(self, hashes: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Find loaded files with rows that have one of these content hashes.
+
+        Returns:
+            File name per partition key, per content hash.
+        """
+        ...
+
+    def read_first_rows(
+        self, keys: Sequence[str], most: int
+    ) -> dict[str, list[tuple[object, ...]]]:
+        """Return the first rows of partitions, without the columns that a load adds."""
+        ...
+
+    def read_partition(self, key: str) -> "pd.DataFrame":
+        """Return the rows of a partition, for a notebook."""
+        ...
+
+    def write_parquet(self, key: str, path: Path) -> int:
+        """Write the rows of a partition to a compressed Parquet file.
+
+        Args:
+            key: The partition key.
+            path: The file, in the folder that statements may access.
+
+        Returns:
+            How many rows there are.
+        """
+        ...
+
+
+class OpenWarehouse(Protocol):
+    """A warehouse that is open for one unit of work."""
+
+    @property
+    def duck(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection that reads landed files, and nothing else outside the warehouse."""
+        ...
+
+    def table(self, feed: "Feed") -> FeedTable:
+        """Return a feed's table, which need not exist yet."""
+        ...
+
+
+class Warehouse(Protocol):
+    """A place that holds the feeds' tables and their ledger."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for people; without credentials."""
+        ...
+
+    def exists(self) -> bool:
+        """Return whether anything was ever written to it."""
+        ...
+
+    def open(
+        self, readable_dir: Path, *, lock_wait_seconds: float | None = None
+    ) -> AbstractContextManager[OpenWarehouse]:
+        """Open it for one unit of work; it is made if it does not exist.
+
+        Args:
+            readable_dir: The one folder that statements may access files in.
+            lock_wait_seconds: How long to wait for others; by default as configured.
+
+        Raises:
+            WarehouseLockedError: Others held it for longer than the wait.
+            WarehouseError: It cannot be opened.
+        """
+        ...
+
+    def open_read_only(
+        self, *, lock_wait_seconds: float | None = None
+    ) -> AbstractContextManager[OpenWarehouse]:
+        """Open it such that statements change nothing and read no file.
+
+        Args:
+            lock_wait_seconds: How long to wait for others; by default as configured.
+
+        Raises:
+            NoWarehouseError: It does not exist.
+            WarehouseLockedError: Others held it for longer than the wait.
+            WarehouseError: It cannot be opened.
+        """
+        ...
