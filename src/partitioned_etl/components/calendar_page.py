@@ -1,7 +1,7 @@
-"""Arrivals calendar: what arrived, was late, was refused or is missing, as a picture and a page.
+"""Calendar page: what arrived, was late, was refused or is missing, as a picture and a page.
 
-Takes the arrivals of each feed, from `ingest/arrivals.py`; returns a PNG image and a self-contained
-HTML page. When to draw it is decided in `builders/arrivals.py`.
+Takes the arrivals of each feed, from `engine/arrivals.py`; returns a PNG image and a self-contained
+HTML page. When to draw it is decided in `calendar.py`.
 """
 
 import io
@@ -13,9 +13,9 @@ from html import escape
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from partitioned_etl.ingest.arrivals import Arrival, ArrivalStatus
-from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.file_names import Partitioning
+from partitioned_etl.engine.arrivals import Arrival, ArrivalStatus
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.file_names import Partitioning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

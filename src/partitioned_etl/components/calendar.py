@@ -1,8 +1,8 @@
-"""Arrivals: one asset that shows, for every feed and day, what arrived and what did not.
+"""Calendar: one asset that shows, for every feed and day, what arrived and what did not.
 
-Takes all feeds' pipelines; returns an unpartitioned asset with a picture and a page, and the sensor
-that redraws them. Finding arrivals belongs in `ingest/arrivals.py`; drawing, in
-`reports/arrivals.py`.
+Takes all feeds; returns an unpartitioned asset with a picture and a page, its job, and the sensor
+that draws it again. Finding arrivals belongs in `engine/arrivals.py`; drawing, in
+`calendar_page.py`.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,13 @@ from pathlib import Path
 
 import dagster as dg
 
-from partitioned_etl.builders.assets import DUCKDB_POOL
-from partitioned_etl.builders.jobs import AssetJob
-from partitioned_etl.builders.partitions import list_files_in_window, list_partition_keys
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.resources import LandingDirectory, Warehouse
-from partitioned_etl.builders.runs import UNFINISHED
-from partitioned_etl.ingest.arrivals import Arrival, ArrivalStatus, list_arrivals
-from partitioned_etl.ingest.ledger import read_ledger
-from partitioned_etl.ingest.settings import read_settings
-from partitioned_etl.reports.arrivals import data_uri, draw_calendar, write_page
+from partitioned_etl.components.assets import WAREHOUSE_POOL, AssetJob, FeedAssets
+from partitioned_etl.components.calendar_page import data_uri, draw_calendar, write_page
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.components.runs import UNFINISHED
+from partitioned_etl.engine.arrivals import Arrival, ArrivalStatus, list_arrivals
+from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.settings import Settings
 
 ARRIVALS_ASSET = "arrivals"
 DRAWN_AFTER = "drawn_after_event"
@@ -29,18 +26,18 @@ _EVERY_DAY_AT = time(7, 15)
 _LEAST_PAUSE = timedelta(minutes=1)
 
 
-def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
-    """Build the asset that shows every feed's arrivals, and what redraws it.
+def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
+    """Build the asset that shows every feed's arrivals, and what draws it again.
 
     Args:
-        pipelines: The pipelines of all feeds.
+        feeds: All feeds.
     """
-    load_keys = [pipeline.reconciliation.load_key for pipeline in pipelines]
+    load_keys = [assets.load_key for assets in feeds]
 
     @dg.asset(
         name=ARRIVALS_ASSET,
         deps=load_keys,
-        pool=DUCKDB_POOL,
+        pool=WAREHOUSE_POOL,
         kinds={"matplotlib", "html"},
         group_name=ARRIVALS_ASSET,
         description=(
@@ -49,19 +46,23 @@ def build_arrivals(pipelines: Sequence[FeedPipeline]) -> dg.Definitions:
         ),
     )
     def arrivals(
-        context: dg.AssetExecutionContext, landing: LandingDirectory, warehouse: Warehouse
+        context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource
     ) -> dg.MaterializeResult:
         now, newest = datetime.now(UTC), _find_newest_event(context.instance, load_keys)
         found: dict[str, list[Arrival]] = {}
-        with warehouse.get_connection() as connection:
-            for pipeline in pipelines:
-                feed, partitions_def = pipeline.feed, pipeline.partitions_def
-                known = list_partition_keys(partitions_def, context.instance)
-                listing = list_files_in_window(feed, landing.directory, partitions_def)
-                ledger = read_ledger(connection, feed)
+        with warehouse.open() as opened:
+            for assets in feeds:
+                feed, partitions = assets.feed, assets.partitions
+                known, found[feed.name] = partitions.list_keys(context.instance), []
+                try:
+                    listing = partitions.list_files(landing.connect())
+                except LandedFileError as error:
+                    context.log.error(f"feed {feed.name}: {error}")
+                    continue
+                ledger = opened.table(feed).read_ledger()
                 found[feed.name] = list_arrivals(feed, ledger, listing, known, now)
-        image = draw_calendar(found, [pipeline.feed for pipeline in pipelines])
-        page = read_settings().reports_dir / "arrivals.html"
+        image = draw_calendar(found, [assets.feed for assets in feeds])
+        page = Settings().reports_dir / "arrivals.html"
         _replace_text(page, write_page(image, found, now))
         return dg.MaterializeResult(
             metadata={

@@ -1,7 +1,7 @@
 """Dagster's view: which partitions Dagster shows otherwise than the ledger knows them.
 
-Takes folder, ledger and Dagster's records of a feed's load asset; returns the differences. Next:
-`reconciliation.py` names and repairs them.
+Takes landing, ledger and Dagster's records of a feed's load asset; returns the differences. Next:
+the check `table_equals_landing` names them, and `reconcile.py` repairs them.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from partitioned_etl.ingest.reconcile import Action
-from partitioned_etl.ingest.repair import State
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.engine.plan import Action
+from partitioned_etl.engine.reconcile import Comparison
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class DagsterView:
     gone: list[str]
 
     @property
+    def untold(self) -> set[str]:
+        """The keys that Dagster must be told of."""
+        return {*self.unreported, *self.failed, *self.outdated}
+
+    @property
     def sentences(self) -> list[str]:
         """One sentence per partition."""
         return [
@@ -40,26 +46,21 @@ class DagsterView:
 
 
 def compare_with_dagster(
-    instance: dg.DagsterInstance,
-    load_key: dg.AssetKey,
-    partitions_def: dg.PartitionsDefinition,
-    known: Sequence[str],
-    state: State,
+    instance: dg.DagsterInstance, assets: FeedAssets, known: Sequence[str], found: Comparison
 ) -> DagsterView:
     """Compare the ledger with the partitions that Dagster shows as materialized or failed.
 
     Args:
         instance: The Dagster instance.
-        load_key: The feed's load asset.
-        partitions_def: Its partitions.
+        assets: The feed's assets.
         known: All partition keys that Dagster knows.
-        state: Folder and ledger of the feed.
+        found: Landing, ledger and table of the feed.
     """
-    loaded = {key for key, row in state.ledger.items() if row.loaded_at}
+    load_key, loaded = assets.load_key, found.plan.ledger.loaded_keys
     # To Dagster, what was materialized once stays so, also when a later run failed.
     materialized = instance.get_materialized_partitions(load_key) & set(known)
-    level = sorted(materialized.intersection(state.plan.keys(Action.IDENTICAL)))
-    shown = instance.get_status_by_partition(load_key, level, partitions_def) or {}
+    level = sorted(materialized.intersection(found.plan.keys(Action.IDENTICAL)))
+    shown = instance.get_status_by_partition(load_key, level, assets.partitions.definition) or {}
     strange = sorted(materialized - loaded)
     with_rows: dict[str, bool] = {}
     if strange:

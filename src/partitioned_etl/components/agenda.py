@@ -1,0 +1,192 @@
+"""Agenda: what is to be done for a feed now.
+
+Takes a feed's assets, Dagster, landing and warehouse; returns one value with the plan, what runs
+have already, what is loaded next and in which runs, and what is removed. The sensor turns it into
+requests, `partitioned-etl plan` into a table and `sync` into runs.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import dagster as dg
+
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.attempts import Attempts
+from partitioned_etl.components.partitions import FeedPartitions
+from partitioned_etl.components.ranges import group_into_ranges
+from partitioned_etl.components.runs import list_keys_in_flight, list_unreported_keys
+from partitioned_etl.engine.landing.landing import LandedFile, Landing
+from partitioned_etl.engine.plan import (
+    DEFAULT_TOUCHED_BYTES,
+    Action,
+    Choice,
+    Plan,
+    Removal,
+    choose_files,
+    find_removable,
+    make_plan,
+)
+from partitioned_etl.engine.warehouse.warehouse import Warehouse
+
+MAX_RUNS_AT_ONCE = 25
+"""Most runs that are requested at once; changed keys that are not adjacent need one each."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one look at a feed may take.
+
+    Attributes:
+        max_files: Most files that are loaded by one run, and by all that are requested at once.
+        lock_wait_seconds: How long to wait for others that have the warehouse open; None for as
+            long as configured.
+        settle_wait_seconds: The longest settle time that is waited out, once.
+        touched_bytes: The most bytes to read to tell touched files from changed ones.
+        read_only: Whether to change nothing, not even in the ledger.
+    """
+
+    max_files: int
+    lock_wait_seconds: float | None = None
+    settle_wait_seconds: float = 0.0
+    touched_bytes: int = DEFAULT_TOUCHED_BYTES
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """What is to be done for a feed now.
+
+    Attributes:
+        plan: Landing and ledger, compared.
+        known: All partition keys that Dagster knows, in the order used by ranges.
+        in_flight: Partition keys that a run is loading.
+        unreported: Partition keys that a run loaded and did not report.
+        reported_until: Time up to which loads are known to be reported, in seconds since 1970.
+        choice: Which files are loaded next, which later, and which not.
+        pausing: Files that wait because their latest run could not start.
+        names: Names to register: those that are wanted, then others that have landed.
+        ranges: The partition keys of each run; the next look goes on from there.
+        removal: Which partitions are removed.
+    """
+
+    plan: Plan
+    known: Sequence[str]
+    in_flight: set[str]
+    unreported: set[str]
+    reported_until: float
+    choice: Choice
+    pausing: list[LandedFile]
+    names: list[str]
+    ranges: list[list[str]]
+    removal: Removal
+
+    def keys_to_remember(self) -> set[str]:
+        """Return the keys whose attempts still matter: those that are not as they should be."""
+        choice = self.choice
+        pending = (*choice.wanted, *choice.in_flight, *choice.later, *choice.given_up)
+        keys = {file.partition_key for file in (*pending, *self.pausing)}
+        return keys | {*self.plan.keys(Action.UNSETTLED)}
+
+
+def make_agenda(
+    assets: FeedAssets,
+    instance: dg.DagsterInstance,
+    landing: Landing,
+    warehouse: Warehouse,
+    remember: Callable[[Plan], Attempts],
+    limits: Limits,
+    *,
+    reported_since: float = 0.0,
+    waits_for_runs: bool = True,
+) -> Agenda:
+    """Find out what is to be done for a feed now.
+
+    Args:
+        assets: The feed's assets.
+        instance: The Dagster instance.
+        landing: The landing.
+        warehouse: The warehouse.
+        remember: Returns how often each key was tried, as far as that matters for the plan.
+        limits: How much this may take.
+        reported_since: Time up to which loads are known to be reported, in seconds since 1970.
+        waits_for_runs: Whether what a run is loading is left to that run.
+
+    Raises:
+        LandedFileError: The landing cannot be listed.
+        WarehouseError: The warehouse cannot be opened.
+    """
+
+    def look() -> tuple[list[str], set[str], Plan]:
+        # Dagster is queried first: the plan then includes what a run has loaded meanwhile. The plan
+        # also reuses the memory that the query for the keys needed.
+        known = assets.partitions.list_keys(instance)
+        in_flight = list_keys_in_flight(instance, assets, known) if waits_for_runs else set()
+        plan = make_plan(
+            assets.feed,
+            assets.partitions.list_files(landing),
+            landing,
+            warehouse,
+            lock_wait_seconds=limits.lock_wait_seconds,
+            touched_bytes=limits.touched_bytes,
+            read_only=limits.read_only,
+        )
+        return known, in_flight, plan
+
+    known, in_flight, plan = look()
+    if plan.is_settling and landing.settle_seconds <= limits.settle_wait_seconds:
+        # Two plans of a large landing would take too much memory.
+        del known, plan
+        time.sleep(landing.settle_seconds)
+        known, in_flight, plan = look()
+    unreported, reported_until = list_unreported_keys(
+        instance, assets.load_key, plan.ledger, reported_since
+    )
+    attempts = remember(plan)
+    pausing, candidates = list[LandedFile](), list[LandedFile]()
+    for file in plan.candidates(unreported):
+        is_pausing = attempts.is_pausing(file.partition_key, mark_of(file))
+        (pausing if is_pausing else candidates).append(file)
+    choice = choose_files(
+        candidates,
+        lambda file: attempts.count(file.partition_key, mark_of(file)),
+        in_flight=in_flight,
+        most=limits.max_files,
+    )
+    wanted = [file.partition_key for file in choice.wanted]
+    names = _list_new_names(assets.partitions, plan.landed_keys, known, wanted, limits.max_files)
+    ordered = assets.partitions.add_names(known, names)
+    ranges = group_into_ranges(wanted, ordered, limits.max_files)[:MAX_RUNS_AT_ONCE]
+    removal = find_removable(assets.feed, plan)
+    return Agenda(
+        *(plan, known, in_flight, unreported, reported_until),
+        *(choice, pausing, names, ranges, removal),
+    )
+
+
+def mark_of(file: LandedFile) -> str:
+    """Return what a file is requested for: a short digest of its name and version."""
+    return digest([file.name, file.version])
+
+
+def digest(parts: Iterable[object]) -> str:
+    """Return a short digest of values."""
+    return blake2b(repr(list(parts)).encode(), digest_size=6).hexdigest()
+
+
+def _list_new_names(
+    partitions: FeedPartitions,
+    landed: Iterable[str],
+    known: Sequence[str],
+    wanted: Sequence[str],
+    most: int,
+) -> list[str]:
+    """Return the names to register: those that are wanted, then others that have landed."""
+    if not partitions.dynamic:
+        return []
+    registered = set(partitions.list_names(known))
+    needed = sorted(set(partitions.list_names(wanted)) - registered)
+    registered.update(needed)
+    others = sorted(name for name in partitions.list_names(landed) if name not in registered)
+    return needed + others[: max(0, most - len(needed))]

@@ -1,0 +1,246 @@
+"""Events: what a feed tells Dagster of its files and partitions, and the metadata in it.
+
+Takes a feed's assets and what happened; returns events. Every event and every metadata value of a
+feed is built here. To add a value to all materializations of a feed, give `feed_assets` a
+`get_metadata` or, in a component, override `FileFeed.get_metadata`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import dagster as dg
+
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.outcomes import Outcome
+from partitioned_etl.engine.warehouse.ledger import Ledger
+
+FeedEvent: TypeAlias = (
+    dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult
+)
+"""What a feed's step reports to Dagster."""
+GetMetadata: TypeAlias = Callable[[str, str], Mapping[str, Any]]
+"""Returns metadata to add to every materialization, by partition key and file name."""
+
+FEED_TAG = "partitioned_etl/feed"
+"""Run tag that names the feed."""
+PREVIEW_ROWS = 5
+_DATA_VERSION_TAG = "dagster/data_version"
+_MAX_CELL_CHARS = 80
+_MOST_REASONS = 20
+_PLAIN = re.compile(r"[A-Za-z0-9 -]*")
+_LOOK_ALIKE = str.maketrans({"`": "\u02cb", "|": "\u2502", "\\": "\u2216"})
+
+
+def no_metadata(partition_key: str, source_file: str) -> Mapping[str, Any]:  # noqa: ARG001
+    """Add nothing to a materialization."""
+    return {}
+
+
+def import_asset_metadata(feed: Feed) -> dict[str, Any]:
+    """Return what the import asset shows of the feed."""
+    return {
+        "folder": feed.folder,
+        "pattern": feed.pattern,
+        "dagster/column_schema": dg.TableSchema(_list_columns(feed)),
+    }
+
+
+def load_asset_metadata(feed: Feed, import_key: dg.AssetKey) -> dict[str, Any]:
+    """Return what the load asset shows of the feed and its table."""
+    lineage = {name: [dg.TableColumnDep(import_key, name)] for name in feed.columns}
+    return {
+        "dagster/column_schema": table_schema(feed),
+        "dagster/column_lineage": dg.TableColumnLineage(lineage),
+        "dagster/table_name": feed.table,
+    }
+
+
+def table_schema(feed: Feed) -> dg.TableSchema:
+    """Return the columns of a feed's table as Dagster shows them."""
+    added = [
+        dg.TableColumn("partition_key", "VARCHAR", description="The partition of the row."),
+        dg.TableColumn("source_file", "VARCHAR", description="Name of the file it came from."),
+    ]
+    return dg.TableSchema([*_list_columns(feed), *added])
+
+
+def _list_columns(feed: Feed) -> list[dg.TableColumn]:
+    described = feed.column_descriptions
+    return [
+        dg.TableColumn(name, type_name, described.get(name))
+        for name, type_name in feed.column_types.items()
+    ]
+
+
+class FeedEvents:
+    """What a feed tells Dagster.
+
+    Attributes:
+        feed: The feed.
+        import_key: The feed's import asset.
+        load_key: The feed's load asset.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        import_key: dg.AssetKey,
+        load_key: dg.AssetKey,
+        get_metadata: GetMetadata = no_metadata,
+    ) -> None:
+        self.feed, self.import_key, self.load_key = feed, import_key, load_key
+        self._get_metadata = get_metadata
+
+    def imported(self, outcome: Outcome) -> dg.AssetMaterialization | None:
+        """Report that a landed file was found, with its content hash as data version.
+
+        Returns:
+            The event; None for a file that could not be read.
+        """
+        file, survey = outcome.file, outcome.survey
+        if survey is None:
+            return None
+        # A first line that is not a header contains cells, which do not belong in a log.
+        is_header = sorted(survey.header) == sorted(self.feed.columns)
+        landed_at = datetime.fromtimestamp(file.landed_ns / 1e9, UTC)
+        return dg.AssetMaterialization(
+            self.import_key,
+            partition=file.partition_key,
+            metadata={
+                "path": dg.MetadataValue.path(file.path),
+                "dagster/uri": dg.MetadataValue.text(file.uri),
+                "size_bytes": dg.MetadataValue.int(file.size_bytes),
+                "landed_at": dg.MetadataValue.timestamp(landed_at),
+                "content_hash": dg.MetadataValue.text(survey.content_hash),
+                "header": dg.MetadataValue.json(survey.header if is_header else []),
+                **self._get_metadata(file.partition_key, file.name),
+            },
+            tags={_DATA_VERSION_TAG: survey.content_hash},
+        )
+
+    def load_metadata(
+        self, outcome: Outcome, preview: str, *, address: str, load_seconds: float
+    ) -> dict[str, Any]:
+        """Describe a loaded partition.
+
+        Args:
+            outcome: What happened to the partition's file.
+            preview: The partition's first rows as markdown.
+            address: The warehouse's address.
+            load_seconds: Duration of the whole batch.
+        """
+        file = outcome.file
+        warning = {"warning": dg.MetadataValue.text(outcome.warning)} if outcome.warning else {}
+        return {
+            **warning,
+            **self._count(outcome.row_count, outcome.rejected_count, file.name),
+            "size_bytes": dg.MetadataValue.int(file.size_bytes),
+            "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
+            "preview": dg.MetadataValue.md(preview),
+            "dagster/uri": dg.MetadataValue.text(f"{address}#{self.feed.table}"),
+            **self._get_metadata(file.partition_key, file.name),
+        }
+
+    def loaded(self, partition_key: str, metadata: Mapping[str, Any]) -> dg.AssetMaterialization:
+        """Report that a partition was loaded."""
+        return dg.AssetMaterialization(self.load_key, partition=partition_key, metadata=metadata)
+
+    def reconciled(self, partition_key: str, ledger: Ledger) -> dg.AssetMaterialization:
+        """Report what the ledger knows of a partition, also that it has no rows any more."""
+        rows = ledger.by_key.get(partition_key, [])
+        name = ", ".join(row.source_file for row in rows if row.loaded_at)
+        rejected_count = sum(row.rejected_count for row in rows)
+        return dg.AssetMaterialization(
+            self.load_key,
+            partition=partition_key,
+            description="Reconciled with the ledger." if rows else "Removed: its file is gone.",
+            metadata={
+                **self._count(ledger.count_rows(partition_key), rejected_count, name),
+                **self._get_metadata(partition_key, name),
+            },
+        )
+
+    def not_loaded(
+        self, asset_key: dg.AssetKey, partition_key: str, reason: str, ledger: Ledger
+    ) -> dg.AssetObservation:
+        """Show on a partition's page why it was not loaded.
+
+        Args:
+            asset_key: The asset, import or load.
+            partition_key: The partition.
+            reason: Why its file was refused, or that there is none.
+            ledger: What the ledger knows of the feed.
+        """
+        rows = ledger.count_rows(partition_key)
+        is_kept = any(row.loaded_at for row in ledger.by_key.get(partition_key, ()))
+        kept = f"its {rows:,} rows stay as they were" if is_kept else "it has no rows yet"
+        return dg.AssetObservation(
+            asset_key,
+            partition=partition_key,
+            description=f"Not loaded; {kept}.",
+            metadata={
+                "reason": dg.MetadataValue.text(reason),
+                "rows_kept": dg.MetadataValue.int(rows),
+            },
+        )
+
+    def failed(self, key_count: int, reasons: Mapping[str, str]) -> dg.Failure:
+        """Return the failure of a run in which some partitions were not loaded.
+
+        Args:
+            key_count: How many partitions the run has.
+            reasons: Why not, by partition key.
+        """
+        shown = "; ".join(list(reasons.values())[:_MOST_REASONS])
+        more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+        return dg.Failure(
+            f"feed {self.feed.name}: {len(reasons)} of {key_count} partitions failed: "
+            f"{shown}{more}",
+            metadata={"reasons": dg.MetadataValue.json(dict(list(reasons.items())[:1000]))},
+            allow_retries=False,
+        )
+
+    def preview(self, rows: Sequence[Sequence[object]]) -> str:
+        """Return rows as a markdown table in which no cell can act as markdown or HTML."""
+        # Only a process that loads needs pandas, and it is slow to import.
+        import pandas as pd
+
+        frame = pd.DataFrame(
+            [[escape_markdown(cell) for cell in row] for row in rows],
+            columns=[escape_markdown(name) for name in self.feed.columns],
+            dtype=object,
+        )
+        return frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True)
+
+    @staticmethod
+    def _count(row_count: int, rejected_count: int, source_file: str) -> dict[str, Any]:
+        return {
+            "row_count": dg.MetadataValue.int(row_count),
+            "dagster/partition_row_count": dg.MetadataValue.int(row_count),
+            "rejected_count": dg.MetadataValue.int(rejected_count),
+            "source_file": dg.MetadataValue.text(source_file),
+        }
+
+
+def escape_markdown(cell: object) -> str:
+    """Return a value as text that markdown shows verbatim.
+
+    A text with more than letters, digits, spaces and hyphens becomes a code span, the only place
+    where a renderer creates no link, image or HTML, not even from a bare address. Characters that
+    could end the span or the table cell are replaced by look-alikes.
+
+    Args:
+        cell: Any value; None is shown as empty.
+    """
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        return str(cell)
+    text = "".join(char if char.isprintable() else " " for char in cell)
+    if len(text) > _MAX_CELL_CHARS:
+        text = text[: _MAX_CELL_CHARS - 1] + "…"
+    if _PLAIN.fullmatch(text) or not text.strip():
+        return text.strip()
+    return f"`{text.translate(_LOOK_ALIKE)}`"

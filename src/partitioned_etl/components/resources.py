@@ -1,0 +1,333 @@
+"""Resources: landing and warehouse as Dagster sees them, and what a feed's step does with them.
+
+Unless given a value, each reads it from the settings when used, so that UI, command line, tests and
+run workers agree. Which kind of landing or warehouse it is, the registries of the engine decide.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+from dagster_duckdb import DuckDBResource
+from pydantic import Field
+
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
+from partitioned_etl.components.dagster_view import compare_with_dagster
+from partitioned_etl.components.events import FEED_TAG, PREVIEW_ROWS, FeedEvent
+from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError
+from partitioned_etl.engine.landing.landing import (
+    LandedFile,
+    Landing,
+    Listing,
+    find_landed_file,
+)
+from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
+from partitioned_etl.engine.reconcile import compare_table
+from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.warehouse.ledger import Ledger
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from partitioned_etl.engine.warehouse.warehouse import FeedTable, OpenWarehouse, Warehouse
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """The landed files of a run's partitions.
+
+    Attributes:
+        landing: The landing.
+        listing: The feed's files, as listed.
+        keys: The run's partition keys; none if it only evaluates checks.
+        files: The landed file of each key that has one.
+        reasons: Why not, for every other key.
+    """
+
+    landing: Landing
+    listing: Listing
+    keys: Sequence[str] = ()
+    files: Sequence[LandedFile] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+class LandingResource(dg.ConfigurableResource):
+    """The place where files land, with one folder per feed."""
+
+    path: str | None = Field(
+        default=None, description="The landing directory; by default the setting LANDING_DIR."
+    )
+    settle_seconds: float | None = Field(
+        default=None,
+        description="Seconds that a file must have been left alone; by default SETTLE_SECONDS.",
+    )
+
+    def connect(self) -> Landing:
+        """Return the landing."""
+        settings, settle_seconds = Settings(), self.settle_seconds
+        return connect_landing(
+            Path(self.path) if self.path else settings.landing_dir,
+            settings.settle_seconds if settle_seconds is None else settle_seconds,
+        )
+
+    def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
+        """Find the landed file of each partition of a feed's run.
+
+        It waits a while for files that are still being written.
+
+        Args:
+            context: The context of a step that `feed_assets` made.
+
+        Raises:
+            dagster.Failure: The run has no partitions.
+            LandedFileError: The landing cannot be listed.
+        """
+        assets, landing = FeedAssets.of(context.assets_def), self.connect()
+        if not context.selected_asset_keys:
+            # The web UI executes checks by themselves, also without a partition.
+            return FoundFiles(landing, assets.partitions.list_files(landing))
+        has_keys = context.has_partition_key or context.has_partition_key_range
+        keys = context.partition_keys if has_keys else []
+        if not keys:
+            raise dg.Failure(
+                f"feed {assets.feed.name}: the run has no partition keys; is its range reversed?",
+                allow_retries=False,
+            )
+        listing = _list_settled_files(assets, landing, keys)
+        files: list[LandedFile] = []
+        reasons: dict[str, str] = {}
+        for key in keys:
+            try:
+                assets.feed.check_partition_key(key)
+                file = find_landed_file(assets.feed, landing, listing, key)
+            except (LandedFileError, PartitionKeyError) as error:
+                reasons[key] = str(error)
+                continue
+            if why_not := file.why_not_ready(landing.settle_seconds):
+                reasons[key] = f"{file.name}: {why_not}"
+            else:
+                files.append(file)
+        return FoundFiles(landing, listing, keys, files, reasons)
+
+
+def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str]) -> Listing:
+    """List the landing, waiting a while for files of the run that are still being written."""
+    settle_seconds = landing.settle_seconds
+    deadline = time.monotonic() + 5 + 2 * settle_seconds
+    while True:
+        listing = landing.list_files(assets.feed)
+        found = (listing.files[key] for key in keys if key in listing.files)
+        is_settled = all(file.is_settled(settle_seconds) for file in found)
+        if is_settled or time.monotonic() > deadline:
+            return listing
+        time.sleep(min(settle_seconds, 0.2))
+
+
+class WarehouseResource(DuckDBResource):
+    """The DuckDB database: one writer at a time, sandboxed to the landing directory.
+
+    Unlike its base class, it waits only a bounded time for another process that has the database
+    open, and closes the connection even if the work in it fails.
+    """
+
+    database: str = Field(
+        default="", description="Path of the database; by default the setting DUCKDB_DATABASE."
+    )
+    lock_wait_seconds: float | None = Field(
+        default=None,
+        description="Seconds to wait for another process; by default LOCK_WAIT_SECONDS.",
+    )
+    memory_limit: str | None = Field(
+        default=None,
+        description="Memory that DuckDB may use, such as 1GB; by default DUCKDB_MEMORY_LIMIT.",
+    )
+    landing: dg.ResourceDependency[LandingResource]
+
+    def connect(self) -> Warehouse:
+        """Return the warehouse, which is not opened yet."""
+        settings, wait, limit = Settings(), self.lock_wait_seconds, self.memory_limit
+        return connect_warehouse(
+            Path(self.database) if self.database else settings.duckdb_database,
+            settings.lock_wait_seconds if wait is None else wait,
+            settings.duckdb_memory_limit if limit is None else limit,
+        )
+
+    @contextmanager
+    def open(self) -> Iterator[OpenWarehouse]:
+        """Open the warehouse for one unit of work, such that it reads landed files.
+
+        Raises:
+            WarehouseLockedError: Another process held it for longer than the wait.
+        """
+        with self.connect().open(self.landing.connect().readable_dir) as opened:
+            yield opened
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the database for statements of one's own, such as those of a downstream asset.
+
+        Raises:
+            WarehouseLockedError: Another process held it for longer than the wait.
+        """
+        with self.open() as opened:
+            yield opened.duck
+
+    def load(self, context: dg.AssetExecutionContext, found: FoundFiles) -> Iterator[FeedEvent]:
+        """Load the landed files of a feed's run, and tell Dagster what happened to each partition.
+
+        All files are loaded in one transaction: ledger rows, delete by partition key, insert. A bad
+        file changes no row, and the others are loaded without it: see `load_files`.
+
+        Args:
+            context: The context of a step that `feed_assets` made.
+            found: The landed files.
+
+        Yields:
+            Events of import asset, load asset and checks, as far as they are selected.
+
+        Raises:
+            dagster.Failure: A partition was not loaded; all others were.
+        """
+        assets = FeedAssets.of(context.assets_def)
+        step = _Step(context, assets, found)
+        warehouse = self.connect()
+        if found.keys and assets.load_key not in context.selected_asset_keys:
+            step.survey()
+        if step.needs_warehouse:
+            with warehouse.open(found.landing.readable_dir) as opened:
+                table = opened.table(assets.feed)
+                if assets.load_key in context.selected_asset_keys:
+                    step.load(table, warehouse.address)
+                step.look(table)
+        yield from step.report()
+
+
+class _Step:
+    """What happens in one run to the partitions of a feed."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, assets: FeedAssets, found: FoundFiles
+    ) -> None:
+        self._context, self._assets, self._found = context, assets, found
+        self._reasons = dict(found.reasons)
+        self._outcomes: Sequence[Outcome] = ()
+        self._loaded: dict[str, Mapping[str, Any]] = {}
+        self._state = CheckedState(assets.feed, Ledger(), found.listing)
+
+    @property
+    def needs_warehouse(self) -> bool:
+        """Whether the run loads, or evaluates a check."""
+        context = self._context
+        return bool(
+            self._assets.load_key in context.selected_asset_keys
+            or context.selected_asset_check_keys
+        )
+
+    def survey(self) -> None:
+        """Survey the files, and load nothing."""
+        feed, outcomes = self._assets.feed, list[Outcome]()
+        with self._found.landing.stage(self._found.files):
+            for file in self._found.files:
+                try:
+                    survey = feed.format.survey(feed, file)
+                except LandedFileError as error:
+                    outcomes.append(Outcome.changed(file, str(error)))
+                else:
+                    outcomes.append(Outcome(file, OutcomeStatus.SURVEYED, survey=survey))
+        self._end(outcomes)
+
+    def load(self, table: FeedTable, address: str) -> None:
+        """Load the files, and describe what was loaded."""
+        feed, started = self._assets.feed, time.monotonic()
+        run_id = self._context.run.run_id
+        outcomes = load_files(table, self._found.landing, self._found.files, run_id=run_id)
+        load_seconds = time.monotonic() - started
+        loaded = {one.file.partition_key: one for one in outcomes if one.is_loaded}
+        rows = table.read_first_rows(list(loaded), PREVIEW_ROWS) if loaded else {}
+        events = self._assets.events
+        self._loaded = {
+            key: events.load_metadata(
+                outcome, events.preview(rows[key]), address=address, load_seconds=load_seconds
+            )
+            for key, outcome in loaded.items()
+        }
+        row_count = sum(outcome.row_count for outcome in loaded.values())
+        self._context.log.info(
+            f"feed {feed.name}: loaded {len(loaded)} of {len(outcomes)} files, {row_count:,} rows, "
+            f"in {load_seconds:.2f} s"
+        )
+        self._end(outcomes)
+
+    def look(self, table: FeedTable) -> None:
+        """Read what the selected checks are evaluated from."""
+        assets, instance = self._assets, self._context.instance
+        selected = {check.name for check in self._context.selected_asset_check_keys}
+        listing, ledger = self._found.listing, table.read_ledger()
+        wants_known = selected & {CHECK_NAMES.file_is_on_time, CHECK_NAMES.table_equals_landing}
+        known = assets.partitions.list_keys(instance) if wants_known else []
+        differences, brake = list[str](), ""
+        if CHECK_NAMES.table_equals_landing in selected:
+            landing = self._found.landing
+            now = compare_table(
+                table, assets.partitions.list_files(landing), settle_seconds=landing.settle_seconds
+            )
+            # What this run loaded, it is about to report.
+            told = [key for key in known if key not in self._loaded]
+            view = compare_with_dagster(instance, assets, told, now)
+            differences = [*map(str, now.differences), *view.sentences]
+            brake = now.brake
+        self._state = CheckedState(assets.feed, ledger, listing, known, differences, brake)
+
+    def _end(self, outcomes: Sequence[Outcome]) -> None:
+        self._outcomes = outcomes
+        for outcome in outcomes:
+            if outcome.reason:
+                self._reasons[outcome.file.partition_key] = outcome.reason
+
+    def report(self) -> Iterator[FeedEvent]:
+        """Yield what happened, and fail if a partition was not loaded."""
+        context, assets, events = self._context, self._assets, self._assets.events
+        imported = set()
+        for outcome in self._outcomes:
+            # A run of the load asset alone, such as the feed's job, includes the import.
+            if event := events.imported(outcome):
+                imported.add(outcome.file.partition_key)
+                yield event
+        for asset_key in context.selected_asset_keys:
+            known = imported if asset_key == assets.import_key else set()
+            for key in self._reasons.keys() - known:
+                yield events.not_loaded(asset_key, key, self._reasons[key], self._state.ledger)
+        if assets.load_key in context.selected_asset_keys:
+            yield from self._report_loaded()
+        yield from self._state.evaluate(context.selected_asset_check_keys)
+        if self._reasons:
+            raise events.failed(len(self._found.keys), self._reasons)
+
+    def _report_loaded(self) -> Iterator[FeedEvent]:
+        """Report loaded partitions one by one, or as one result if the run continues downstream.
+
+        Dagster applies a result to all keys of the run, and only a result lets downstream assets
+        continue in the same run. Metadata for one key of a result costs a listing of all keys that
+        Dagster knows.
+        """
+        load_key = self._assets.load_key
+        is_result = not self._reasons and (len(self._found.keys) == 1 or not self._is_alone())
+        for key, metadata in self._loaded.items():
+            if is_result:
+                self._context.add_asset_metadata(metadata, asset_key=load_key, partition_key=key)
+            else:
+                yield self._assets.events.loaded(key, metadata)
+        if is_result:
+            yield dg.MaterializeResult(asset_key=load_key)
+
+    def _is_alone(self) -> bool:
+        """Return whether the run materializes only the feed's own assets and nothing downstream."""
+        run, assets = self._context.run, self._assets
+        if run.asset_selection:
+            return run.asset_selection <= {assets.import_key, assets.load_key}
+        return run.tags.get(FEED_TAG) == assets.feed.name

@@ -1,0 +1,240 @@
+"""Landing sensor: what starts a run when files land or change.
+
+It is level-triggered: each tick makes the feed's agenda, from landing and ledger, and requests what
+is on it. The cursor only remembers what was requested and is not yet in the ledger, so a lost
+cursor or a lost run costs time but no file.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import dagster as dg
+
+from partitioned_etl.components.agenda import Agenda, Limits, digest, make_agenda, mark_of
+from partitioned_etl.components.assets import AssetJob, FeedAssets, check_name
+from partitioned_etl.components.attempts import Attempts
+from partitioned_etl.components.events import FEED_TAG
+from partitioned_etl.components.orphans import fail_runs_without_worker
+from partitioned_etl.components.ranges import range_tags
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.components.runs import list_keys_that_could_not_start
+from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
+from partitioned_etl.engine.settings import Settings
+
+TICK_LOCK_WAIT_SECONDS = 3.0
+TICK_SETTLE_SECONDS = 3.0
+"""The longest settle time that a tick waits out, once; a longer one is left to later ticks."""
+TICK_TOUCHED_BYTES = 1 << 30
+"""The most bytes that a tick reads to detect files that were only touched: about a second."""
+_MAX_NAMES_LOGGED = 50
+
+
+@dataclass
+class LandingCursor:
+    """What a landing sensor remembers between ticks.
+
+    Attributes:
+        attempts: Per key that was requested and is not in the ledger: for which version of its
+            file, how often, and when last.
+        basis: Digest of other causes of failed loads: the feed's definition, and whether the ledger
+            has rows.
+        said: Digest of the entries last reported as ignored or refused.
+        reported_until: Time up to which loads are known to be reported, in seconds since 1970.
+        failures_until: Time up to which failed runs were looked at, in seconds since 1970.
+        requests: A number that increases with every requested run; it makes run keys unique.
+    """
+
+    attempts: Attempts = field(default_factory=Attempts)
+    basis: str = ""
+    said: str = ""
+    reported_until: float = 0.0
+    failures_until: float = 0.0
+    requests: int = 0
+
+    def remember(self, assets: FeedAssets, plan: Plan) -> Attempts:
+        """Return the attempts, except under another definition, or of a table that is lost."""
+        basis = digest([assets.fingerprint, bool(plan.ledger)])
+        if self.basis and basis != self.basis:
+            self.attempts = Attempts()
+        self.basis = basis
+        return self.attempts
+
+    def forget_what_could_not_start(self, instance: dg.DagsterInstance, assets: FeedAssets) -> None:
+        """Take back the attempts of runs that could not start."""
+        if not self.attempts.of_key:
+            self.failures_until = time.time()
+            return
+        keys, self.failures_until = list_keys_that_could_not_start(
+            instance, assets, self.failures_until
+        )
+        self.attempts.take_back(keys)
+
+    @classmethod
+    def parse(cls, text: str | None) -> "LandingCursor":
+        """Read a cursor; return an empty one if it cannot be read."""
+        try:
+            values = json.loads(text or "{}")
+            return cls(
+                Attempts.parse(values["attempts"]["of_key"]),
+                str(values["basis"]),
+                str(values["said"]),
+                float(values["reported_until"]),
+                float(values["failures_until"]),
+                int(values["requests"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def __str__(self) -> str:
+        """Return the cursor as compact JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+
+def read_tick_interval() -> int:
+    """Return the minimum number of seconds between two ticks, as declared to Dagster.
+
+    Dagster's daemon checks every five seconds whether a tick is due. Given the exact setting, it
+    would defer a tick to its next check because the previous tick began a moment after its own.
+    """
+    return max(1, Settings().sensor_interval_seconds - 1)
+
+
+def landing_sensor(
+    definition: dg.AssetsDefinition, job: AssetJob, *, name: str = ""
+) -> dg.SensorDefinition:
+    """Build the sensor that keeps a feed's table up to date with its landing.
+
+    Args:
+        definition: The feed's assets.
+        job: The feed's job.
+        name: The sensor's name; the feed's name and `_landing_sensor` if empty.
+
+    Raises:
+        FeedDefinitionError: Dagster does not accept the name.
+    """
+    assets = FeedAssets.of(definition)
+    feed = assets.feed
+    check_name(feed, "sensor", name)
+
+    @dg.sensor(
+        name=name or f"{feed.name}_landing_sensor",
+        job=job,
+        minimum_interval_seconds=read_tick_interval(),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        tags={FEED_TAG: feed.name},
+        description=(
+            f"Compares folder `{feed.folder}/` with the ledger, registers new partition keys and "
+            "requests one run for all files that are new or changed."
+        ),
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, landing: LandingResource, warehouse: WarehouseResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        instance, cursor = context.instance, LandingCursor.parse(context.cursor)
+        origin = context.code_location_origin
+        location_name = (origin and origin.location_name) or ""
+        fail_runs_without_worker(
+            instance, feed_name=feed.name, location_name=location_name, log=context.log
+        )
+        cursor.forget_what_could_not_start(instance, assets)
+        limits = Limits(
+            Settings().max_files_per_run,
+            TICK_LOCK_WAIT_SECONDS,
+            TICK_SETTLE_SECONDS,
+            TICK_TOUCHED_BYTES,
+        )
+        try:
+            agenda = make_agenda(
+                assets,
+                instance,
+                landing.connect(),
+                warehouse.connect(),
+                lambda plan: cursor.remember(assets, plan),
+                limits,
+                reported_since=cursor.reported_until,
+            )
+        except (WarehouseLockedError, LandedFileError) as error:
+            return dg.SkipReason(f"feed {feed.name}: {error}; the next tick tries again")
+        _log_what_is_passed_over(context, assets, agenda.plan, cursor)
+        cursor.reported_until = agenda.reported_until
+        cursor.attempts.keep(agenda.keys_to_remember())
+        for file in agenda.choice.given_up:
+            context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
+        requests = _request_runs(assets, agenda, cursor)
+        message = _describe(assets, agenda, requests)
+        if requests:
+            context.log.info(message)
+        dynamic, names = assets.partitions.dynamic, agenda.names
+        return dg.SensorResult(
+            run_requests=requests,
+            dynamic_partitions_requests=[dynamic.build_add_request(names)]
+            if dynamic and names
+            else [],
+            cursor=str(cursor),
+            skip_reason=None if requests else dg.SkipReason(message),
+        )
+
+    return sensor
+
+
+def describe_given_up(file: LandedFile) -> str:
+    """Return a message that a file has reached `MAX_ATTEMPTS`."""
+    return (
+        f"{file.name} was requested {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
+        "requested once an hour, and when it changes. See the failed runs for the reason."
+    )
+
+
+def _request_runs(assets: FeedAssets, agenda: Agenda, cursor: LandingCursor) -> list[dg.RunRequest]:
+    """Create one run request per range of wanted files, and record the requests in the cursor."""
+    requests = []
+    by_key = {file.partition_key: file for file in agenda.choice.wanted}
+    # A cursor that was reset must not repeat run keys: Dagster never runs the same key twice.
+    cursor.requests = cursor.requests or int(time.time())
+    for keys in agenda.ranges:
+        for key in keys:
+            cursor.attempts.note(key, mark_of(by_key[key]))
+        cursor.requests += 1
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{cursor.requests}-{digest(cursor.attempts.of_key[key] for key in keys)}",
+                partition_key=str(keys[0]) if len(keys) == 1 else None,
+                tags={FEED_TAG: assets.feed.name, **range_tags(keys)},
+            )
+        )
+    return requests
+
+
+def _log_what_is_passed_over(
+    context: dg.SensorEvaluationContext, assets: FeedAssets, plan: Plan, cursor: LandingCursor
+) -> None:
+    said = digest([plan.ignored, plan.refused])
+    if said == cursor.said:
+        return
+    cursor.said = said
+    name = assets.feed.name
+    for what, entries in (("ignored", plan.ignored), ("refused", plan.refused)):
+        log = context.log.info if what == "ignored" else context.log.error
+        for entry in entries[:_MAX_NAMES_LOGGED]:
+            log(f"feed {name}: {what} {entry.name!a}: {entry.reason}")
+        if len(entries) > _MAX_NAMES_LOGGED:
+            log(f"feed {name}: {what} {len(entries) - _MAX_NAMES_LOGGED} more")
+
+
+def _describe(assets: FeedAssets, agenda: Agenda, requests: Sequence[dg.RunRequest]) -> str:
+    of_action = Counter(step.action for step in agenda.plan.steps.values())
+    counts = {str(action): of_action[action] for action in Action}
+    counts |= {
+        "being loaded": len(agenda.in_flight),
+        "waiting because their run could not start": len(agenda.pausing),
+        "not loadable": len(agenda.plan.refused),
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    asked = f"requested {len(requests)} run(s)" if requests else "nothing to request"
+    brake = f"; {agenda.removal.brake}" if agenda.removal.brake else ""
+    return f"feed {assets.feed.name}: {asked}; files: {told or 'none'}{brake}"
