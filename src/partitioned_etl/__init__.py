@@ -1,6 +1,11 @@
-"""Keeps DuckDB tables equal to the files in a landing directory, partition by partition.
+"""Keeps tables equal to the files that land, partition by partition.
 
-A file passes through the packages in this order: `ingest` (plain Python and DuckDB), `builders` (a
-feed becomes Dagster definitions), `components` (a feed in YAML), `defs` (the feeds that ship),
-`definitions`. `reports` produces pictures and messages for people; `cli` is the command line.
+Imports go one way, `cli → defs → components → engine`. `engine` puts files into tables, in plain
+Python and DuckDB; `components` makes Dagster definitions of a feed; `defs` holds what runs, and is
+what a user edits; `definitions` loads it; `cli` is the command line.
 """
+
+import logging
+
+# A library says nothing unless it is asked to.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -1,6 +1,6 @@
 """Infer: the `defs.yaml` of a component, proposed from a sample file.
 
-Takes the proposal of `ingest/inference.py`; prints it as YAML whose comments explain what was
+Takes the proposal of `engine/infer.py`; prints it as YAML whose comments explain what was
 guessed and what to check.
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from partitioned_etl.cli.output import print_json, show
-from partitioned_etl.ingest.inference import Proposal, infer_feed
-from partitioned_etl.ingest.settings import read_settings
+from partitioned_etl.engine.infer import Proposal, infer_feed
+from partitioned_etl.engine.settings import Settings
 
 COMPONENT = "partitioned_etl.components.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
@@ -77,13 +77,13 @@ def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
         "description": f"Files such as {show(sample.name)}.",
         "pattern": proposal.pattern,
     }
-    folder, landing_dir = sample.resolve().parent, read_settings().landing_dir.resolve()
+    folder, landing_dir = sample.resolve().parent, Settings().landing_dir.resolve()
     if folder.is_relative_to(landing_dir) and folder != landing_dir / proposal.name:
         attributes["folder"] = str(folder.relative_to(landing_dir))
-    if proposal.format != "csv":
+    if proposal.options:
+        attributes["format"] = {"type": proposal.format, **proposal.options}
+    elif proposal.format != "csv":
         attributes["format"] = proposal.format
-    if proposal.dialect:
-        attributes["csv"] = proposal.dialect
     if proposal.start:
         attributes["start"] = proposal.start
     attributes["columns"] = proposal.columns

@@ -1,13 +1,15 @@
 """Location: the declared feeds and the Dagster instance, as the commands see them.
 
-Takes a feed's name, or none; returns pipelines, plans for their folders, and the instance that
-`dagster dev` uses.
+Takes names of feeds, or none; returns the feeds' assets, what cannot be loaded, and the instance
+that `dagster dev` uses.
 """
 
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,80 +17,116 @@ import click
 import dagster as dg
 from dotenv import load_dotenv
 
-from partitioned_etl import definitions
-from partitioned_etl.builders.partitions import list_files_in_window
-from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.cli.output import show
-from partitioned_etl.ingest.errors import FeedDefinitionError, LandedFileError, SettingError
-from partitioned_etl.ingest.reconcile import Plan
-from partitioned_etl.ingest.settings import Settings, project_dir
-from partitioned_etl.ingest.sync import plan_feed
+from partitioned_etl.components.assets import FeedAssets, find_feeds
+from partitioned_etl.components.events import FEED_TAG
+from partitioned_etl.components.isolation import Location, Mistake, explain_mistake
+from partitioned_etl.engine.errors import FeedDefinitionError, LandedFileError, SettingError
+from partitioned_etl.engine.landing.landing import Landing
+from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
 T = TypeVar("T")
 
 
-def choose_pipelines(feed_name: str | None) -> Sequence[FeedPipeline]:
-    """Return the pipeline of a feed, or all of them.
+@dataclass(frozen=True)
+class ChosenFeeds:
+    """The feeds that a command is about.
+
+    Attributes:
+        definitions: The definitions of the whole code location.
+        feeds: The feeds' assets.
+        mistakes: What cannot be loaded.
+    """
+
+    definitions: dg.Definitions
+    feeds: Sequence[FeedAssets]
+    mistakes: Sequence[Mistake]
+
+    @property
+    def landing(self) -> Landing:
+        """The landing of the code location."""
+        return (self.definitions.resources or {})["landing"].connect()
+
+    @property
+    def warehouse(self) -> Warehouse:
+        """The warehouse of the code location, which is not opened yet."""
+        return (self.definitions.resources or {})["warehouse"].connect()
+
+    def find_sensor(self, assets: FeedAssets) -> str:
+        """Return the name of a feed's landing sensor; empty if it has none."""
+        for sensor in self.definitions.sensors or ():
+            if sensor.tags.get(FEED_TAG) == assets.feed.name:
+                return sensor.name
+        return ""
+
+    def report_mistakes(self) -> None:
+        """Print what cannot be loaded to standard error."""
+        for mistake in self.mistakes:
+            click.echo(show(f"broken: {mistake.name}: {mistake.reason}"), err=True)
+
+
+def choose_feeds(names: Sequence[str]) -> ChosenFeeds:
+    """Return the chosen feeds, or all of them.
 
     Args:
-        feed_name: The feed's name; None for all feeds.
+        names: The feeds' names; none for all feeds.
 
     Raises:
         FeedDefinitionError: There is no such feed.
     """
-    by_name = {pipeline.feed.name: pipeline for pipeline in definitions.pipelines}
-    if feed_name is None:
-        return list(by_name.values())
-    if feed_name not in by_name:
-        raise FeedDefinitionError(f"there is no feed {feed_name!a}; there are {', '.join(by_name)}")
-    return [by_name[feed_name]]
+    location = _load_location()
+    by_name = {assets.feed.name: assets for assets in find_feeds(location.definitions)}
+    broken = {mistake.name: mistake for mistake in location.mistakes}
+    if not names:
+        return ChosenFeeds(location.definitions, list(by_name.values()), location.mistakes)
+    if unknown := [name for name in names if name not in {*by_name, *broken}]:
+        there = ", ".join([*by_name, *(f"{name} (broken)" for name in broken)])
+        raise FeedDefinitionError(f"there is no feed {unknown[0]!a}; there are {there}")
+    chosen = [by_name[name] for name in dict.fromkeys(names) if name in by_name]
+    mistakes = [broken[name] for name in dict.fromkeys(names) if name in broken]
+    return ChosenFeeds(location.definitions, chosen, mistakes)
 
 
-def examine_each(
-    pipelines: Iterable[FeedPipeline], examine: Callable[[FeedPipeline], T]
+def _load_location() -> Location:
+    name = Settings().definitions_module
+    try:
+        module = import_module(name)
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        reason = f"{name!a}: {explain_mistake(error, Path('/'), project_dir())}"
+        if missing and f"{name}.".startswith(f"{missing}."):
+            reason = f"no module {name!a}"
+        raise SettingError(f"setting DEFINITIONS_MODULE: {reason}") from None
+    for found in (getattr(module, "location", None), getattr(module, "defs", None)):
+        if isinstance(found, Location):
+            return found
+        if isinstance(found, dg.Definitions):
+            return Location(found)
+    reason = f"module {name!a} has neither `location` nor `defs`"
+    raise SettingError(f"setting DEFINITIONS_MODULE: {reason}")
+
+
+def look_at_each(
+    feeds: Iterable[FeedAssets], look: Callable[[FeedAssets], T]
 ) -> tuple[list[T], int]:
-    """Examine feeds one by one; a folder that cannot be listed does not hide the other feeds.
+    """Look at feeds one by one; a folder that cannot be listed does not hide the other feeds.
 
     Args:
-        pipelines: The feeds' pipelines.
-        examine: Returns the answer for one feed.
+        feeds: The feeds' assets.
+        look: Returns the answer for one feed.
 
     Returns:
         The answers, and the exit code: 0, or 2 if one is missing; standard error then explains why.
     """
     found, code = [], 0
-    for pipeline in pipelines:
+    for assets in feeds:
         try:
-            found.append(examine(pipeline))
+            found.append(look(assets))
         except LandedFileError as error:
             click.echo(show(f"error: {error}"), err=True)
             code = 2
     return found, code
-
-
-def plan_pipeline(pipeline: FeedPipeline, settings: Settings, *, read_only: bool = False) -> Plan:
-    """Compare a feed's folder with the ledger, as its sensor does.
-
-    Args:
-        pipeline: The feed's pipeline.
-        settings: The settings.
-        read_only: Whether to change nothing: touched files are detected but not recorded.
-
-    Raises:
-        LandedFileError: The folder cannot be listed.
-        WarehouseError: The database cannot be opened.
-    """
-    feed, landing_dir = pipeline.feed, settings.landing_dir
-    return plan_feed(
-        feed,
-        list_files_in_window(feed, landing_dir, pipeline.partitions_def),
-        landing_dir,
-        settings.database,
-        settle_seconds=settings.settle_seconds,
-        lock_wait_seconds=settings.lock_wait_seconds,
-        memory_limit=settings.memory_limit,
-        read_only=read_only,
-    )
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from partitioned_etl.cli.interrupts import watch_interrupts
-from partitioned_etl.ingest.errors import PartitionedEtlError
+from partitioned_etl.engine.errors import PartitionedEtlError
 
 EXIT_CODES = {
     0: "done, and nothing is wrong",
-    1: "sync: a file was refused or something failed; query: the statement was refused",
+    1: "a feed cannot be loaded, a file or statement was refused, or something failed",
     2: "the command could not run: settings, arguments, landing directory, database",
     130: "interrupted by Ctrl-C; what was not loaded whole is not loaded",
     141: "the reader of the output closed the pipe",
@@ -64,8 +64,9 @@ def _list_exit_codes() -> str:
 Command = Callable[..., int]
 
 
-def _takes_feed(command: Command) -> Command:
-    return click.option("--feed", metavar="NAME", help="Only the feed of this name.")(command)
+def _takes_feeds(command: Command) -> Command:
+    text = "Only the feed of this name; may be given several times."
+    return click.option("--feed", "feeds", metavar="NAME", multiple=True, help=text)(command)
 
 
 def _takes_json(command: Command) -> Command:
@@ -87,22 +88,22 @@ def commands() -> None:
 
 
 @commands.command()
-@_takes_feed
+@_takes_feeds
 @_takes_json
-def plan(feed: str | None, as_json: bool) -> int:
+def plan(feeds: tuple[str, ...], as_json: bool) -> int:
     """Show what would happen to every file, and why.
 
     It changes nothing. The feed's sensor does what it shows at its next tick, and `sync` at once.
     """
     from partitioned_etl.cli.plan import show_plan
 
-    return show_plan(feed, as_json=as_json)
+    return show_plan(feeds, as_json=as_json)
 
 
 @commands.command()
-@_takes_feed
+@_takes_feeds
 @_takes_json
-def sync(feed: str | None, as_json: bool) -> int:
+def sync(feeds: tuple[str, ...], as_json: bool) -> int:
     """Load every landed file that is new or changed.
 
     Then it prints what the tables hold. It loads through Dagster, in this process, so that the web
@@ -110,20 +111,20 @@ def sync(feed: str | None, as_json: bool) -> int:
     """
     from partitioned_etl.cli.sync import sync_feeds
 
-    return sync_feeds(feed, as_json=as_json)
+    return sync_feeds(feeds, as_json=as_json)
 
 
 @commands.command()
-@_takes_feed
+@_takes_feeds
 @_takes_json
-def status(feed: str | None, as_json: bool) -> int:
+def status(feeds: tuple[str, ...], as_json: bool) -> int:
     """Show what the tables hold, what waits, what is refused.
 
     Waiting is what has landed and is not loaded. It changes nothing.
     """
     from partitioned_etl.cli.status import show_status
 
-    return show_status(feed, as_json=as_json)
+    return show_status(feeds, as_json=as_json)
 
 
 @commands.command()

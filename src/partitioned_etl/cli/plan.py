@@ -1,28 +1,21 @@
 """Plan: what would happen to every landed file, and why, without doing it.
 
-Takes feeds, the landing directory, the ledger and Dagster's unfinished runs; prints one line per
-file. It calls the same functions as the sensors; what they decide does not belong here.
+Takes feeds; prints one line per file of their agendas. What is decided does not belong here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import click
 import dagster as dg
 
-from partitioned_etl.builders.partitions import list_partition_keys
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.runs import list_keys_in_flight, list_unreported_keys
-from partitioned_etl.builders.sensors import Cursor, describe_given_up, list_ranges_of_tick
-from partitioned_etl.cli.location import (
-    choose_pipelines,
-    examine_each,
-    open_instance,
-    plan_pipeline,
-)
+from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each, open_instance
 from partitioned_etl.cli.output import print_json, print_table
-from partitioned_etl.ingest.reconcile import Action, Removal, Step, choose_files, find_removable
-from partitioned_etl.ingest.settings import Settings, read_settings
+from partitioned_etl.components.agenda import Agenda, Limits, make_agenda
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.sensor import LandingCursor, describe_given_up
+from partitioned_etl.engine.plan import Action, Removal, Step
+from partitioned_etl.engine.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -50,25 +43,28 @@ class PlannedFile:
     size_bytes: int | None = None
 
 
-def show_plan(feed_name: str | None, *, as_json: bool) -> int:
+def show_plan(names: Sequence[str], *, as_json: bool) -> int:
     """Print what would happen to every file.
 
     Args:
-        feed_name: The one feed to show; None for all.
+        names: The feeds to show; none for all.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0, or 2 if a feed could not be examined.
+        0, 1 if a feed cannot be loaded, or 2 if one could not be looked at.
 
     Raises:
         SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
-        WarehouseError: The database cannot be opened.
+        WarehouseError: The warehouse cannot be opened.
     """
-    settings = read_settings()
-    pipelines = choose_pipelines(feed_name)
+    settings, chosen = Settings(), choose_feeds(names)
     with open_instance() as instance:
-        found, code = examine_each(pipelines, lambda one: list(_plan(instance, one, settings)))
+        found, code = look_at_each(
+            chosen.feeds, lambda assets: list(_plan(chosen, assets, instance, settings))
+        )
+    chosen.report_mistakes()
+    code = code or int(bool(chosen.mistakes))
     planned = [file for files in found for file in files]
     if as_json:
         print_json([asdict(file) for file in planned])
@@ -89,49 +85,53 @@ def show_plan(feed_name: str | None, *, as_json: bool) -> int:
 
 
 def _plan(
-    instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
+    chosen: ChosenFeeds, assets: FeedAssets, instance: dg.DagsterInstance, settings: Settings
 ) -> Iterator[PlannedFile]:
-    feed, most = pipeline.feed, settings.max_files_per_run
-    load_key = pipeline.reconciliation.load_key
-    # Dagster is queried first: the plan then shows what a run loaded in the meantime.
-    known = list_partition_keys(pipeline.partitions_def, instance)
-    in_flight = list_keys_in_flight(instance, feed, load_key, known)
-    plan = plan_pipeline(pipeline, settings, read_only=True)
-    unreported, _ = list_unreported_keys(instance, load_key, plan.ledger_rows)
-    cursor = _read_cursor(instance, pipeline.sensor)
-    cursor.hold_against(feed, plan)
-    choice = choose_files(
-        plan.candidates(unreported), cursor.attempts, in_flight=in_flight, most=most
+    cursor = _read_cursor(instance, chosen.find_sensor(assets))
+    cursor.forget_what_could_not_start(instance, assets)
+    agenda = make_agenda(
+        assets,
+        instance,
+        chosen.landing,
+        chosen.warehouse,
+        lambda plan: cursor.remember(assets, plan),
+        Limits(settings.max_files_per_run, read_only=True),
     )
-    _, ranges = list_ranges_of_tick(
-        pipeline.partitions_def, plan.landed, known, choice.wanted, most
-    )
-    run_of = {key: number for number, keys in enumerate(ranges, 1) for key in keys}
-    nexts = {
-        file.partition_key: ("load later", f"at most {most} files at once; the next tick goes on")
-        for file in (*choice.wanted, *choice.later)
+    name, plan, nexts = assets.feed.name, agenda.plan, _list_nexts(agenda, settings)
+    run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
+    for step in plan.steps.values():
+        key, file = step.partition_key, step.file
+        what, why = nexts.get(step.name) or _describe(step, agenda.removal)
+        state = f"{step.action}, touched" if step.is_touched else str(step.action)
+        run, size_bytes = (run_of.get(key), file.size_bytes) if file else (None, None)
+        yield PlannedFile(name, key, step.name, state, what, why, run, size_bytes)
+    for entry in plan.refused:
+        key = entry.partition_key
+        yield PlannedFile(name, key, entry.name, "refused", "refuse", entry.reason)
+    for entry in plan.ignored:
+        yield PlannedFile(name, "", entry.name, "ignored", "nothing", entry.reason)
+
+
+def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return what happens to the files that are to be loaded, and why, by name."""
+    most, choice = settings.max_files_per_run, agenda.choice
+    of_runs = {key for keys in agenda.ranges for key in keys}
+    later = ("load later", f"at most {most} files at once; the next tick goes on")
+    nexts: dict[str, tuple[str, str]] = {
+        file.name: later for file in (*choice.wanted, *choice.later)
     }
-    nexts |= dict.fromkeys(run_of, ("load", ""))
-    untold = ("load", "a run loaded it and ended before it reported so to Dagster")
-    nexts |= dict.fromkeys(unreported & run_of.keys(), untold)
-    nexts |= {file.partition_key: ("wait", "a run is loading it") for file in choice.in_flight}
+    for file in choice.wanted:
+        if file.partition_key in of_runs:
+            is_untold = file.partition_key in agenda.unreported
+            untold = "a run loaded it and ended before it reported so to Dagster"
+            nexts[file.name] = ("load", untold if is_untold else "")
+    nexts |= {file.name: ("wait", "a run is loading it") for file in choice.in_flight}
+    nexts |= {file.name: ("wait", "its latest run could not start") for file in agenda.pausing}
     nexts |= {
-        file.partition_key: ("nothing", f"{describe_given_up(file)} sync tries it again.")
+        file.name: ("nothing", f"{describe_given_up(file)} sync tries it again.")
         for file in choice.given_up
     }
-    removal = find_removable(feed, plan)
-    for key, step in plan.steps.items():
-        what, why = nexts.get(key) or _describe(step, removal)
-        row, file = step.ledger_row, step.file
-        name = file.name if file else row.source_file if row else ""
-        state = f"{step.action}, touched" if step.is_touched else str(step.action)
-        size = file.signature.size_bytes if file else None
-        yield PlannedFile(feed.name, key, name, state, what, why, run_of.get(key), size)
-    for entry in plan.refused:
-        key, name, why = entry.partition_key, entry.name, entry.reason
-        yield PlannedFile(feed.name, key, name, "refused", "refuse", why)
-    for entry in plan.ignored:
-        yield PlannedFile(feed.name, "", entry.name, "ignored", "nothing", entry.reason)
+    return nexts
 
 
 def _describe(step: Step, removal: Removal) -> tuple[str, str]:
@@ -144,9 +144,9 @@ def _describe(step: Step, removal: Removal) -> tuple[str, str]:
     return ("keep" if step.action is Action.UNUSABLE else "nothing"), why
 
 
-def _read_cursor(instance: dg.DagsterInstance, sensor: dg.SensorDefinition) -> Cursor:
-    """Return the cursor of the feed's sensor; an empty one if it never ran."""
+def _read_cursor(instance: dg.DagsterInstance, sensor_name: str) -> LandingCursor:
+    """Return the cursor of a feed's sensor; an empty one if it never ran."""
     for state in instance.all_instigator_state():
-        if state.instigator_name == sensor.name:
-            return Cursor.parse(getattr(state.instigator_data, "cursor", None))
-    return Cursor()
+        if state.instigator_name == sensor_name:
+            return LandingCursor.parse(getattr(state.instigator_data, "cursor", None))
+    return LandingCursor()

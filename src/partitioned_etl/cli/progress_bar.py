@@ -9,46 +9,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bars
 
-from partitioned_etl.ingest import progress
-from partitioned_etl.ingest.progress import Progress
+from partitioned_etl.engine import progress
+from partitioned_etl.engine.progress import Progress
 
 
 class ProgressBars:
-    """One bar after another: the files of a batch are checked, then loaded.
+    """One bar after another: the files of a batch are surveyed, then loaded.
 
     Args:
         terminal: Where the bars are drawn.
     """
 
     def __init__(self, terminal: TextIO) -> None:
-        self._terminal = terminal
+        self._console = Console(file=terminal)
         self._batch: Progress | None = None
-        self._bar = None
-        self._shown_bytes = 0
+        self._bars: Bars | None = None
+        self._task = TaskID(0)
 
     def show(self, batch: Progress, what: str, done_bytes: float) -> None:
         """Show how many bytes of a batch are done."""
-        if self._bar is None or batch is not self._batch:
+        if self._bars is None or batch is not self._batch:
             self.finish()
-            self._batch, self._shown_bytes = batch, 0
-            self._bar = click.progressbar(
-                length=max(1, batch.all_bytes),
-                label=f"{batch.feed.name}: {what}",
-                item_show_func=lambda _: f"{batch.done_files} of {len(batch.files)} files",
-                file=self._terminal,
-            )
-        self._bar.update(max(0, int(done_bytes) - self._shown_bytes), batch)
-        self._shown_bytes = max(self._shown_bytes, int(done_bytes))
+            self._batch, self._bars = batch, self._draw(batch, what)
+        self._bars.update(
+            self._task,
+            completed=int(done_bytes),
+            files=f"{batch.done_files} of {len(batch.files)} files",
+        )
         if batch.done_files == len(batch.files):
             self.finish()
 
+    def _draw(self, batch: Progress, what: str) -> Bars:
+        bars = Bars(
+            *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[files]}")),
+            *(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()),
+            console=self._console,
+        )
+        description = f"{batch.feed_name}: {what}"
+        self._task = bars.add_task(description, total=max(1, batch.all_bytes), files="")
+        bars.start()
+        return bars
+
     def finish(self) -> None:
         """Leave the last bar as it is, and end its line."""
-        if self._bar is not None:
-            self._bar.render_finish()
-        self._bar = None
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = None
 
 
 @contextmanager

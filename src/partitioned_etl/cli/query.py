@@ -1,6 +1,6 @@
 """Query: one SELECT on the database, which can neither change it nor leave it.
 
-Takes SQL; prints its rows. `connect_read_only` sandboxes the statement.
+Takes SQL; prints its rows. The warehouse sandboxes the statement.
 """
 
 import csv
@@ -15,8 +15,8 @@ import duckdb
 
 from partitioned_etl.cli.interrupts import run_interruptibly
 from partitioned_etl.cli.output import print_json, print_table, show, to_json
-from partitioned_etl.ingest.database import connect_read_only
-from partitioned_etl.ingest.settings import read_settings
+from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
 
 Form = Literal["table", "json", "csv"]
 
@@ -36,12 +36,15 @@ def run_query(sql: str, form: Form) -> int:
         The exit code: 1 if DuckDB refused the statement.
 
     Raises:
-        WarehouseError: The database does not exist or cannot be opened.
+        WarehouseError: The warehouse does not exist or cannot be opened.
     """
-    settings = read_settings()
-    wait = settings.lock_wait_seconds
-    with connect_read_only(settings.database, lock_wait_seconds=wait) as connection:
-        refusal = run_interruptibly(lambda: _answer(connection, sql, form), connection.interrupt)
+    settings = Settings()
+    warehouse = connect_warehouse(
+        settings.duckdb_database, settings.lock_wait_seconds, settings.duckdb_memory_limit
+    )
+    with warehouse.open_read_only() as opened:
+        duck = opened.duck
+        refusal = run_interruptibly(lambda: _answer(duck, sql, form), duck.interrupt)
     if refusal:
         click.echo(f"error: {refusal}", err=True)
     return 1 if refusal else 0

@@ -3,18 +3,17 @@
 Takes each feed's result; prints it, and returns the exit code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from partitioned_etl.builders.pipelines import FeedPipeline
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.cli.status import describe_refusal
-from partitioned_etl.ingest.ledger import LoadStatus
-from partitioned_etl.ingest.reconcile import Action, Plan, Removal, Step
-from partitioned_etl.ingest.settings import Settings, project_dir
+from partitioned_etl.components.isolation import Mistake
+from partitioned_etl.engine.plan import Action, Plan, Removal, Step
+from partitioned_etl.engine.settings import Settings, project_dir
 
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
 _NOT_LOADED = "not loaded"
@@ -26,7 +25,7 @@ class FeedResult:
     """The result of one feed's sync.
 
     Attributes:
-        pipeline: The feed's pipeline.
+        feed_name: The feed's name.
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
         failures: What failed after the loads, one sentence each.
@@ -34,7 +33,7 @@ class FeedResult:
             not.
     """
 
-    pipeline: FeedPipeline
+    feed_name: str
     plan: Plan
     loaded_keys: list[str]
     failures: list[str]
@@ -42,36 +41,41 @@ class FeedResult:
 
 
 def print_report(
-    results: list[FeedResult], errors: list[str], settings: Settings, *, as_json: bool
+    results: Sequence[FeedResult],
+    errors: Sequence[str],
+    mistakes: Sequence[Mistake],
+    settings: Settings,
+    *,
+    as_json: bool,
 ) -> int:
     """Print what every table holds and why something is not loaded.
 
     Args:
         results: Results of the feeds that could be tried.
         errors: Why the others could not be tried.
+        mistakes: What cannot be loaded.
         settings: The settings.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0 if everything that landed is loaded or waits for its marker file and nothing failed; 1
-        otherwise.
+        0 if every feed can be loaded, everything that landed is loaded or waits for its marker file
+        and nothing failed; 1 otherwise.
     """
     rows: list[tuple[object, ...]] = []
-    problems: list[str] = []
+    problems = [f"broken: {mistake.name}: {mistake.reason}" for mistake in mistakes]
     for result in results:
-        name, plan = result.pipeline.feed.name, result.plan
-        for key, step in plan.steps.items():
-            row = step.ledger_row
-            file = step.file.name if step.file else row.source_file if row else ""
-            status = _status(step)
+        name, plan = result.feed_name, result.plan
+        for step in plan.steps.values():
+            key, row, status = step.partition_key, step.ledger_row, _status(step)
+            row_count = plan.ledger.count_rows(key)
             loaded_at = row.loaded_at if row else None
-            rows.append((name, key, file, row.row_count if row else 0, status, loaded_at))
-            if step.action is Action.REJECTED and row:
+            rows.append((name, key, step.name, row_count, status, loaded_at))
+            if step.action is Action.REFUSED and row:
                 problems.append(describe_refusal(name, key, row.error or ""))
             elif status == _NOT_LOADED:
                 reason = result.reasons.get(key) or step.explain(Removal())
                 reason = reason or "another run has it, or it landed meanwhile"
-                problems.append(f"not loaded: {name}, partition {key}: {file}: {reason}")
+                problems.append(f"not loaded: {name}, partition {key}: {step.name}: {reason}")
         problems += result.failures
         for entry in plan.refused:
             key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"
@@ -105,19 +109,15 @@ def _print_tables(
     elif is_idle:
         click.echo("Nothing to load: every landed file was loaded or refused before.")
     else:
-        click.echo(f"Loaded {loaded} file(s) into {_from_project(settings.database)}.")
+        click.echo(f"Loaded {loaded} file(s) into {_from_project(settings.duckdb_database)}.")
 
 
 def _status(step: Step) -> str:
     if step.action is Action.MISSING and step.ledger_row:
-        return f"{_name_status(step.ledger_row.status)}, file gone"
-    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REJECTED, Action.UNUSABLE):
-        return _name_status(step.ledger_row.status)
+        return f"{step.ledger_row.status}, file gone"
+    if step.ledger_row and step.action in (Action.IDENTICAL, Action.REFUSED, Action.UNUSABLE):
+        return str(step.ledger_row.status)
     return _WAITS if step.file and step.file.lacks_marker else _NOT_LOADED
-
-
-def _name_status(status: LoadStatus) -> str:
-    return "loaded" if status == LoadStatus.LOADED else "refused"
 
 
 def _from_project(path: Path) -> Path:

@@ -5,16 +5,17 @@ What would happen next belongs in `plan.py`.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import click
 
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.cli.location import choose_pipelines, examine_each, plan_pipeline
+from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each
 from partitioned_etl.cli.output import print_json, print_table, show
-from partitioned_etl.ingest.reconcile import Action
-from partitioned_etl.ingest.settings import Settings, read_settings
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.engine.plan import Action, make_plan
+from partitioned_etl.engine.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -59,28 +60,32 @@ class FeedStatus:
     refused: list[Refusal]
 
 
-def show_status(feed_name: str | None, *, as_json: bool) -> int:
+def show_status(names: Sequence[str], *, as_json: bool) -> int:
     """Print the status of the feeds.
 
     Args:
-        feed_name: The one feed to show; None for all.
+        names: The feeds to show; none for all.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0, or 2 if a feed could not be examined.
+        0, 1 if a feed cannot be loaded, or 2 if one could not be looked at.
 
     Raises:
         SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
-        WarehouseError: The database cannot be opened.
+        WarehouseError: The warehouse cannot be opened.
     """
-    settings = read_settings()
-    pipelines = choose_pipelines(feed_name)
-    statuses, code = examine_each(pipelines, lambda one: _find_status(one, settings))
-    has_database = settings.database.exists()
+    database, chosen = Settings().duckdb_database, choose_feeds(names)
+    statuses, code = look_at_each(chosen.feeds, lambda assets: _find_status(chosen, assets))
+    has_database = chosen.warehouse.exists()
+    chosen.report_mistakes()
+    code = code or int(bool(chosen.mistakes))
     if as_json:
         feeds = [asdict(status) for status in statuses]
-        print_json({"database": str(settings.database), "exists": has_database, "feeds": feeds})
+        broken = [asdict(mistake) for mistake in chosen.mistakes]
+        print_json(
+            {"database": str(database), "exists": has_database, "feeds": feeds, "broken": broken}
+        )
         return code
     rows = [
         (
@@ -94,7 +99,7 @@ def show_status(feed_name: str | None, *, as_json: bool) -> int:
     if rows:
         print_table(rows, (*headers, "refused", "rejected rows"))
     if not has_database:
-        click.echo(f"\nThere is no database yet: {settings.database}; the first load makes it.")
+        click.echo(f"\nThere is no database yet: {database}; the first load makes it.")
     for status in statuses:
         for refusal in status.refused:
             click.echo(describe_refusal(status.feed, refusal.partition_key, refusal.reason))
@@ -107,16 +112,17 @@ def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
     return show(f"refused: {where}: {reason}")
 
 
-def _find_status(pipeline: FeedPipeline, settings: Settings) -> FeedStatus:
-    feed = pipeline.feed
-    plan = plan_pipeline(pipeline, settings, read_only=True)
-    loaded = [row for row in plan.ledger_rows if row.loaded_at]
+def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
+    feed, landing = assets.feed, chosen.landing
+    listing = assets.partitions.list_files(landing)
+    plan = make_plan(feed, listing, landing, chosen.warehouse, read_only=True)
+    loaded = [row for row in plan.ledger if row.loaded_at]
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
-    since_ns = min((file.signature.ctime_ns for file in waiting), default=None)
+    since_ns = min((file.landed_ns for file in waiting), default=None)
     refused = [
-        Refusal(key, step.file.name, step.ledger_row.error or "")
-        for key, step in plan.steps.items()
-        if step.action is Action.REJECTED and step.file and step.ledger_row
+        Refusal(step.partition_key, step.name, step.ledger_row.error or "")
+        for step in plan.steps.values()
+        if step.action is Action.REFUSED and step.ledger_row
     ]
     refused += [
         Refusal(entry.partition_key, entry.name, f"{entry.name}: {entry.reason}")
@@ -125,7 +131,7 @@ def _find_status(pipeline: FeedPipeline, settings: Settings) -> FeedStatus:
     return FeedStatus(
         feed=feed.name,
         table=feed.table,
-        partitions=len(loaded),
+        partitions=len({row.partition_key for row in loaded}),
         rows=sum(row.row_count for row in loaded),
         last_load=max((row.loaded_at for row in loaded if row.loaded_at), default=None),
         waiting=len(waiting),

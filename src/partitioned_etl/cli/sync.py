@@ -1,75 +1,62 @@
 """Sync: bring every feed up to date with the landing directory via Dagster, without its daemon.
 
-It plans as the sensors do, executes the feeds' jobs in this process on the same Dagster instance as
-`dagster dev`, and refreshes downstream assets. Next: `report.py` prints the result.
+It makes each feed's agenda as the sensors do, executes the jobs in this process on the same Dagster
+instance as `dagster dev`, and computes what is downstream. Next: `report.py` prints the result.
 """
 
 import os
 import sys
 import time
-import warnings
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 import click
 import dagster as dg
 
-from partitioned_etl import definitions
-from partitioned_etl.builders.jobs import AssetJob
-from partitioned_etl.builders.partitions import (
-    add_names,
-    find_dynamic,
-    list_names,
-    list_partition_keys,
-    register_names,
-)
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.ranges import group_into_ranges, range_tags
-from partitioned_etl.builders.refresh import list_stale_keys
-from partitioned_etl.builders.runs import (
-    PROCESS_TAG,
-    describe_failure,
-    fail_runs_without_worker,
-    list_keys_in_flight,
-    list_unreported_keys,
-)
 from partitioned_etl.cli.interrupts import watch_interrupts
-from partitioned_etl.cli.location import choose_pipelines, open_instance, plan_pipeline
+from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, open_instance
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
-from partitioned_etl.ingest.errors import PartitionedEtlError, WarehouseLockedError
-from partitioned_etl.ingest.ledger import LoadStatus
-from partitioned_etl.ingest.reconcile import Step, choose_files, find_removable
-from partitioned_etl.ingest.settings import Settings, read_settings
+from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_of
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.attempts import Attempts
+from partitioned_etl.components.downstream import find_downstream, list_stale_keys
+from partitioned_etl.components.orphans import PROCESS_TAG, fail_runs_without_worker
+from partitioned_etl.components.ranges import group_into_ranges, range_tags
+from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
+from partitioned_etl.components.runs import describe_failure
+from partitioned_etl.engine.errors import PartitionedEtlError, WarehouseLockedError
+from partitioned_etl.engine.plan import Plan
+from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.warehouse.ledger import LoadStatus
 
+_POLL_SECONDS = 0.2
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Runs report through their events; what a person needs to know is printed here, as one line."""
 
 
-def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
+def sync_feeds(names: Sequence[str], *, as_json: bool) -> int:
     """Bring the feeds up to date and print what every table holds.
 
     Args:
-        feed_name: The one feed to load; None for all.
+        names: The feeds to load; none for all.
         as_json: Whether to print JSON instead of a table; progress messages then go to standard
             error.
 
     Returns:
-        0 if everything that landed is loaded or waits for its marker file, 1 if a file was refused
-        or something failed, 2 if a feed could not be tried.
+        0 if everything that landed is loaded or waits for its marker file, 1 if a feed cannot be
+        loaded, a file was refused or something failed, 2 if a feed could not be tried.
 
     Raises:
         SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
     """
-    settings = read_settings()
-    chosen = choose_pipelines(feed_name)
+    settings, chosen = Settings(), choose_feeds(names)
     results: list[FeedResult] = []
     errors: list[str] = []
-    # Callers need not know which Dagster features are in beta.
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
     with (
         open_instance() as instance,
         redirect_stdout(sys.stderr) if as_json else nullcontext(),
@@ -77,143 +64,157 @@ def sync_feeds(feed_name: str | None, *, as_json: bool) -> int:
     ):
         for run_id in fail_runs_without_worker(instance):
             click.echo(f"run {run_id} was left behind by a process that is gone; marked as failed")
-        for pipeline in chosen:
+        for assets in chosen.feeds:
             try:
-                results.append(bring_level(instance, pipeline, settings))
+                results.append(_FeedSync(instance, chosen, assets, settings).bring_level())
             except PartitionedEtlError as error:
                 errors.append(f"error: {error}")
                 if isinstance(error, WarehouseLockedError):
-                    # The other feeds share the database, and each would wait as long.
+                    # The other feeds share the warehouse, and each would wait as long.
                     break
-    code = print_report(results, errors, settings, as_json=as_json)
+    code = print_report(results, errors, chosen.mistakes, settings, as_json=as_json)
     return 2 if errors else code
 
 
-def bring_level(
-    instance: dg.DagsterInstance, pipeline: FeedPipeline, settings: Settings
-) -> FeedResult:
-    """Load every file of a feed that is new or changed, through its job.
+@dataclass
+class _FeedSync:
+    """One feed on its way to be up to date.
 
-    It waits for files that are still settling or that a run of the daemon is loading.
-
-    Args:
+    Attributes:
         instance: The Dagster instance that records partition keys and runs.
-        pipeline: The feed's pipeline.
+        chosen: The code location.
+        assets: The feed's assets.
         settings: The settings.
     """
-    load_key = pipeline.reconciliation.load_key
-    attempts: Counter[str] = Counter()
-    run_ids: list[str] = []
-    reasons: dict[str, str] = {}
-    loaded: set[str] = set()
-    deadline = time.monotonic() + 30 + 10 * settings.settle_seconds
-    while True:
-        # Dagster is queried first: the plan then shows what a run loaded in the meantime.
-        known = list_partition_keys(pipeline.partitions_def, instance)
-        in_flight: set[str] = set()
-        if time.monotonic() < deadline:
-            in_flight = list_keys_in_flight(instance, pipeline.feed, load_key, known)
-        plan = plan_pipeline(pipeline, settings)
-        loaded |= {key for key, step in plan.steps.items() if _was_loaded_by(run_ids, step)}
-        unreported, _ = list_unreported_keys(instance, load_key, plan.ledger_rows)
-        choice = choose_files(
-            plan.candidates(unreported),
-            lambda file: attempts[file.partition_key],
-            in_flight=in_flight,
-            most=settings.max_files_per_run,
+
+    instance: dg.DagsterInstance
+    chosen: ChosenFeeds
+    assets: FeedAssets
+    settings: Settings
+    _attempts: Attempts = field(default_factory=Attempts)
+    _run_ids: list[str] = field(default_factory=list)
+    _loaded: set[str] = field(default_factory=set)
+    _reasons: dict[str, str] = field(default_factory=dict)
+    _later_runs: dict[str, str] = field(default_factory=dict)
+
+    def bring_level(self) -> FeedResult:
+        """Load every file of the feed that is new or changed, through its job.
+
+        It waits for files that are still settling or that a run of the daemon is loading.
+        """
+        deadline = time.monotonic() + 30 + 10 * self.settings.settle_seconds
+        while True:
+            may_wait = time.monotonic() < deadline
+            agenda = self._look(waits_for_runs=may_wait)
+            if agenda.choice.wanted:
+                self._load(agenda)
+            elif (agenda.in_flight or agenda.plan.is_settling) and may_wait:
+                time.sleep(_POLL_SECONDS)
+            else:
+                break
+        plan = self._remove_gone(agenda)
+        self._compute_downstream()
+        failures = [
+            f"{what}: run {run_id} failed"
+            for run_id, what in self._later_runs.items()
+            if not self._has_succeeded(run_id)
+        ]
+        name = self.assets.feed.name
+        if agenda.removal.brake:
+            failures.append(f"not removed: partitions of {name}: {agenda.removal.brake}")
+        return FeedResult(name, plan, sorted(self._loaded), failures, self._reasons)
+
+    def _look(self, *, waits_for_runs: bool = True) -> Agenda:
+        agenda = make_agenda(
+            self.assets,
+            self.instance,
+            self.chosen.landing,
+            self.chosen.warehouse,
+            lambda _: self._attempts,
+            Limits(self.settings.max_files_per_run),
+            waits_for_runs=waits_for_runs,
         )
-        wanted = [file.partition_key for file in choice.wanted]
-        if wanted:
-            for keys, run in _execute(instance, pipeline, pipeline.job, wanted, known, settings):
-                run_ids.append(run.run_id)
-                reason = describe_failure(run.get_step_failure_events())
-                reasons |= dict.fromkeys(keys, reason)
-            attempts.update(wanted)
-        elif (in_flight or plan.is_settling) and time.monotonic() < deadline:
-            time.sleep(min(settings.settle_seconds, 0.2))
-        else:
-            break
-    name, later_runs = pipeline.feed.name, {}
-    removal = find_removable(pipeline.feed, plan)
-    if removal.keys:
-        click.echo(f"{pipeline.reconciliation.job.name}: removing what has no file any more")
-        run_id = _execute_job(instance, pipeline.reconciliation.job).run_id
-        later_runs[run_id] = f"not removed: partitions of {name} whose files are gone"
-        # A dynamic key is removed with its partition, and can no longer be refreshed.
-        known = list_partition_keys(pipeline.partitions_def, instance)
-        plan = plan_pipeline(pipeline, settings)
-    if made := pipeline.refresh:
-        stale = list_stale_keys(instance, load_key, made.asset.key).keys() & {*known}
-        for _, run in _execute(instance, pipeline, made.job, stale, known, settings):
-            later_runs[run.run_id] = f"not refreshed: the assets downstream of {name}"
-    failures = [
-        f"{what}: run {run_id} failed"
-        for run_id, what in later_runs.items()
-        if not _has_succeeded(instance, run_id)
-    ]
-    if removal.brake:
-        failures.append(f"not removed: partitions of {name}: {removal.brake}")
-    return FeedResult(pipeline, plan, sorted(loaded), failures, reasons)
+        self._loaded |= {
+            row.partition_key
+            for row in agenda.plan.ledger
+            if row.run_id in self._run_ids and row.status == LoadStatus.LOADED
+        }
+        return agenda
 
+    def _load(self, agenda: Agenda) -> None:
+        """Execute the runs of an agenda."""
+        partitions = self.assets.partitions
+        if agenda.names:
+            partitions.register(self.instance, agenda.names)
+        for keys in agenda.ranges:
+            run = self._execute_range(self.assets.job_name, keys)
+            self._run_ids.append(run.run_id)
+            reason = describe_failure(run.get_step_failure_events())
+            self._reasons |= dict.fromkeys(keys, reason)
+        for file in agenda.choice.wanted:
+            self._attempts.note(file.partition_key, mark_of(file))
 
-def _has_succeeded(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return bool(run and run.is_success)
-
-
-def _was_loaded_by(run_ids: list[str], step: Step) -> bool:
-    row = step.ledger_row
-    return bool(row and row.run_id in run_ids and row.status == LoadStatus.LOADED)
-
-
-def _execute(
-    instance: dg.DagsterInstance,
-    pipeline: FeedPipeline,
-    job: AssetJob,
-    keys: Collection[str],
-    known: list[str],
-    settings: Settings,
-) -> list[tuple[list[str], dg.ExecuteInProcessResult]]:
-    """Execute a job for partition keys, and return the runs, each with its keys."""
-    partitions_def = pipeline.partitions_def
-    dynamic = find_dynamic(partitions_def)
-    if dynamic and dynamic.name:
-        unknown = sorted(
-            set(list_names(partitions_def, keys)) - set(list_names(partitions_def, known))
+    def _remove_gone(self, agenda: Agenda) -> Plan:
+        """Remove partitions whose files are gone; return the plan afterwards."""
+        if not agenda.removal.keys:
+            return agenda.plan
+        name = self.assets.feed.name
+        click.echo(f"{RECONCILE_JOB}: removing what has no file any more from {name}")
+        run = self._execute(
+            RECONCILE_JOB,
+            tags={RECONCILES_TAG: name},
+            run_config=reconcile_config(name).to_config_dict(),
         )
-        register_names(instance, dynamic.name, unknown)
-        known = add_names(partitions_def, known, unknown)
-    runs = []
-    for group in group_into_ranges(keys, known, settings.max_files_per_run):
-        span = f"{group[0]} to {group[-1]}, {len(group)} partitions" if group[1:] else group[0]
-        click.echo(f"{job.name}: {span}")
-        partition_key = None if group[1:] else group[0]
-        runs.append((group, _execute_job(instance, job, partition_key, range_tags(group))))
-    return runs
+        self._later_runs[run.run_id] = f"not removed: partitions of {name} whose files are gone"
+        return self._look().plan
 
+    def _compute_downstream(self) -> None:
+        # A dynamic key is removed with its partition, and then nothing can be computed for it.
+        known = self.assets.partitions.list_keys(self.instance)
+        name, load_key = self.assets.feed.name, self.assets.load_key
+        for downstream in find_downstream(self.chosen.definitions):
+            if downstream.feed_name != name:
+                continue
+            stale = list_stale_keys(self.instance, load_key, downstream.key)
+            for keys in group_into_ranges(stale, known, self.settings.max_files_per_run):
+                run = self._execute_range(downstream.job_name, keys)
+                what = f"not computed: {downstream.key.to_user_string()}, downstream of {name}"
+                self._later_runs[run.run_id] = what
 
-def _execute_job(
-    instance: dg.DagsterInstance,
-    job: AssetJob,
-    partition_key: str | None = None,
-    tags: Mapping[str, str] | None = None,
-) -> dg.ExecuteInProcessResult:
-    run_id = str(uuid4())
-    try:
-        with watch_interrupts() as raise_interrupt:
-            result = definitions.defs.resolve_job_def(job.name).execute_in_process(
-                instance=instance,
-                partition_key=partition_key,
-                tags={**(tags or {}), PROCESS_TAG: str(os.getpid())},
-                run_config=_QUIET,
-                raise_on_error=False,
-                run_id=run_id,
-            )
-            raise_interrupt()
-    except KeyboardInterrupt:
-        # A run that was created but never started would keep its partitions from all others.
-        run = instance.get_run_by_id(run_id)
-        if run and not run.is_finished:
-            instance.report_run_failed(run, "The run was interrupted on the command line.")
-        raise
-    return result
+    def _has_succeeded(self, run_id: str) -> bool:
+        run = self.instance.get_run_by_id(run_id)
+        return bool(run and run.is_success)
+
+    def _execute_range(self, job_name: str, keys: Sequence[str]) -> dg.ExecuteInProcessResult:
+        """Execute a job for one partition key or a range."""
+        span = f"{keys[0]} to {keys[-1]}, {len(keys)} partitions" if keys[1:] else keys[0]
+        click.echo(f"{job_name}: {span}")
+        return self._execute(job_name, None if keys[1:] else keys[0], range_tags(keys))
+
+    def _execute(
+        self,
+        job_name: str,
+        partition_key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        run_config: Mapping[str, Any] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        run_id = str(uuid4())
+        job = self.chosen.definitions.resolve_job_def(job_name)
+        try:
+            with watch_interrupts() as raise_interrupt:
+                result = job.execute_in_process(
+                    instance=self.instance,
+                    partition_key=partition_key,
+                    tags={**(tags or {}), PROCESS_TAG: str(os.getpid())},
+                    run_config={**(run_config or {}), **_QUIET},
+                    raise_on_error=False,
+                    run_id=run_id,
+                )
+                raise_interrupt()
+        except KeyboardInterrupt:
+            # A run that was created but never started would keep its partitions from all others.
+            run = self.instance.get_run_by_id(run_id)
+            if run and not run.is_finished:
+                self.instance.report_run_failed(run, "The run was interrupted on the command line.")
+            raise
+        return result

@@ -1,1 +1,1 @@
-"""What ships: one module or folder per feed, the partitions, and the resources that all share."""
+"""What runs: one module or folder per feed, the partitions, the resources, and what watches all."""

@@ -1,37 +1,59 @@
 """Customer prices: one file per customer, `customers/acme.csv`, any name at any time."""
 
-from partitioned_etl.builders.archives import build_archive
-from partitioned_etl.builders.pipelines import build_pipeline
-from partitioned_etl.defs.daily_prices import DAILY_PRICES, SHARE_PRICE_IS_POSITIVE
+from collections.abc import Iterator
+
+import dagster as dg
+
+from partitioned_etl.components.archive import archive_asset
+from partitioned_etl.components.assets import feed_assets, feed_job
+from partitioned_etl.components.downstream import downstream_job, downstream_sensor
+from partitioned_etl.components.events import FeedEvent
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.components.sensor import landing_sensor
+from partitioned_etl.defs.daily_prices import PRICE_COLUMNS, SHARE_PRICE_IS_POSITIVE
 from partitioned_etl.defs.partitions import customer_partitions
-from partitioned_etl.ingest.feed import Feed
+from partitioned_etl.engine.feed import Feed
 
 CUSTOMER_PRICES = Feed(
     name="customer_prices",
     description="Share prices, one file a customer.",
     folder="customers",
     pattern="{key}.csv",
-    columns=DAILY_PRICES.columns,
+    columns=PRICE_COLUMNS,
     table="raw_dynamic_partition_data",
     row_rules=(SHARE_PRICE_IS_POSITIVE,),
-    column_descriptions=DAILY_PRICES.column_descriptions,
 )
 
-customer_archive = build_archive(
-    CUSTOMER_PRICES,
-    name="archived_file",
-    folder="customers",
-    load_asset="duckdb_dynamic_partition_table",
-    partitions_def=customer_partitions,
-    owners=["team:data-engineering"],
-)
 
-CUSTOMER_PRICES_PIPELINE = build_pipeline(
+@feed_assets(
     CUSTOMER_PRICES,
     partitions_def=customer_partitions,
     import_asset="import_dynamic_partition_file",
     load_asset="duckdb_dynamic_partition_table",
-    sensor="customers_landing_sensor",
     owners=["team:data-engineering"],
-    refresh=customer_archive,
+)
+def customer_prices(
+    context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource
+) -> Iterator[FeedEvent]:
+    """Find the file of each customer; in one transaction, delete its rows and insert them."""
+    files = landing.find(context)
+    yield from warehouse.load(context, files)
+
+
+customer_prices_job = feed_job(customer_prices)
+customers_landing_sensor = landing_sensor(
+    customer_prices, customer_prices_job, name="customers_landing_sensor"
+)
+
+archived_file = archive_asset(
+    customer_prices, name="archived_file", folder="customers", owners=["team:data-engineering"]
+)
+customer_prices_archive_job = downstream_job(
+    archived_file, name="customer_prices_archive_job", feed=customer_prices
+)
+customer_prices_archive_sensor = downstream_sensor(
+    archived_file,
+    customer_prices_archive_job,
+    name="customer_prices_archive_sensor",
+    feed=customer_prices,
 )

@@ -1,10 +1,16 @@
 """Daily prices: one file per day, `daily/2018-01-22.csv`, into table `raw_partition_data`."""
 
-from datetime import timedelta
+from collections.abc import Iterator
 
-from partitioned_etl.builders.pipelines import build_pipeline
+import dagster as dg
+
+from partitioned_etl.components.assets import feed_assets, feed_job
+from partitioned_etl.components.events import FeedEvent
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.components.sensor import landing_sensor
 from partitioned_etl.defs.partitions import daily_partitions
-from partitioned_etl.ingest.feed import Feed, RowRule
+from partitioned_etl.engine.contract import Column, RowRule
+from partitioned_etl.engine.feed import Feed
 
 SHARE_PRICE_IS_POSITIVE = RowRule(
     name="share_price_is_positive",
@@ -12,38 +18,52 @@ SHARE_PRICE_IS_POSITIVE = RowRule(
     expression="share_price > 0",
     reason="not greater than 0",
 )
+PRICE_COLUMNS = {
+    "date": Column(
+        type="DATE", description="Day of the quotation; it need not be the day of the file."
+    ),
+    "share_price": Column(type="DOUBLE", description="Price of one share; more than 0."),
+    "amount": Column(type="DOUBLE", description="Number of shares that changed hands."),
+    "spend": Column(type="DOUBLE", description="What was paid for them, in thousands."),
+    "shift": Column(type="DOUBLE", description="Change of the price since the quotation before."),
+    "spread": Column(type="DOUBLE", description="Difference between the prices asked and offered."),
+}
 
 DAILY_PRICES = Feed(
     name="daily_prices",
     description="Share prices, one file a day.",
     folder="daily",
     pattern="{date:%Y-%m-%d}.csv",
-    columns={
-        "date": "DATE",
-        "share_price": "DOUBLE",
-        "amount": "DOUBLE",
-        "spend": "DOUBLE",
-        "shift": "DOUBLE",
-        "spread": "DOUBLE",
-    },
+    columns=PRICE_COLUMNS,
     table="raw_partition_data",
     row_rules=(SHARE_PRICE_IS_POSITIVE,),
-    due_after=timedelta(hours=7),
-    column_descriptions={
-        "date": "Day of the quotation; it need not be the day of the file.",
-        "share_price": "Price of one share; more than 0.",
-        "amount": "Number of shares that changed hands.",
-        "spend": "What was paid for them, in thousands.",
-        "shift": "Change of the price since the quotation before.",
-        "spread": "Difference between the prices asked and offered.",
-    },
+    due_after_hours=7,
 )
 
-DAILY_PRICES_PIPELINE = build_pipeline(
+
+@feed_assets(
     DAILY_PRICES,
     partitions_def=daily_partitions,
     import_asset="import_partition_file",
     load_asset="duckdb_partition_table",
-    sensor="daily_landing_sensor",
     owners=["team:data-engineering"],
 )
+def daily_prices(
+    context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource
+) -> Iterator[FeedEvent]:
+    """Find the file of each day of the run; in one transaction, delete its rows and insert them."""
+    files = landing.find(context)
+    yield from warehouse.load(context, files)
+
+
+daily_prices_job = feed_job(daily_prices)
+
+daily_prices_schedule = dg.build_schedule_from_partitioned_job(
+    daily_prices_job,
+    name="daily_prices_schedule",
+    description="Loads the day's file again at 23:30; fails if none has landed.",
+    hour_of_day=23,
+    minute_of_hour=30,
+)
+
+daily_landing_sensor = landing_sensor(daily_prices, daily_prices_job, name="daily_landing_sensor")

@@ -1,24 +1,36 @@
 """Monthly orders: one file per month, `monthly/2018-01.csv`, and the order counts per status."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import dagster as dg
 
-from partitioned_etl.builders.assets import DUCKDB_POOL
-from partitioned_etl.builders.imports import feed_tags
-from partitioned_etl.builders.pipelines import build_pipeline
-from partitioned_etl.builders.refresh import build_refresh
-from partitioned_etl.builders.resources import Warehouse
+from partitioned_etl.components.assets import WAREHOUSE_POOL, feed_assets, feed_job
+from partitioned_etl.components.downstream import downstream_job, downstream_sensor
+from partitioned_etl.components.events import FeedEvent
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.components.sensor import landing_sensor
 from partitioned_etl.defs.partitions import monthly_partitions
-from partitioned_etl.ingest.database import has_table, transaction
-from partitioned_etl.ingest.feed import Feed, RowRule
+from partitioned_etl.engine.contract import Column, RowRule
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.warehouse.feed_table import has_table, transaction
 
 MONTHLY_ORDERS = Feed(
     name="monthly_orders",
     description="Orders, one file a month.",
     folder="monthly",
     pattern="{date:%Y-%m}.csv",
-    columns={"id": "BIGINT", "user_id": "BIGINT", "order_date": "DATE", "status": "VARCHAR"},
+    columns={
+        "id": Column(type="BIGINT", description="Number of the order."),
+        "user_id": Column(type="BIGINT", description="Who ordered."),
+        "order_date": Column(
+            type="DATE", description="Day of the order, in the month of the file."
+        ),
+        "status": Column(
+            type="VARCHAR",
+            description="How far the order has come, such as `placed` or `returned`.",
+        ),
+    },
     table="stg_orders",
     row_rules=(
         RowRule(
@@ -28,12 +40,36 @@ MONTHLY_ORDERS = Feed(
             reason="not in the month of the file's name",
         ),
     ),
-    column_descriptions={
-        "id": "Number of the order.",
-        "user_id": "Who ordered.",
-        "order_date": "Day of the order, in the month of the file.",
-        "status": "How far the order has come, such as `placed` or `returned`.",
-    },
+)
+
+
+@feed_assets(
+    MONTHLY_ORDERS,
+    partitions_def=monthly_partitions,
+    import_asset="import_monthly_file",
+    owners=["team:data-engineering"],
+)
+def stg_orders(
+    context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource
+) -> Iterator[FeedEvent]:
+    """Find the file of each month; in one transaction, delete its rows and insert them."""
+    files = landing.find(context)
+    yield from warehouse.load(context, files)
+
+
+monthly_orders_job = feed_job(stg_orders)
+
+monthly_orders_schedule = dg.build_schedule_from_partitioned_job(
+    monthly_orders_job,
+    name="monthly_orders_schedule",
+    description="Loads the month's file again on day 28 at 23:30; fails if none has landed.",
+    day_of_month=28,
+    hour_of_day=23,
+    minute_of_hour=30,
+)
+
+monthly_landing_sensor = landing_sensor(
+    stg_orders, monthly_orders_job, name="monthly_landing_sensor"
 )
 
 
@@ -41,10 +77,10 @@ MONTHLY_ORDERS = Feed(
     deps=["stg_orders"],
     partitions_def=monthly_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    pool=DUCKDB_POOL,
+    pool=WAREHOUSE_POOL,
     kinds={"duckdb", "table"},
     group_name=MONTHLY_ORDERS.name,
-    tags=feed_tags(MONTHLY_ORDERS),
+    tags={"feed": MONTHLY_ORDERS.name},
     owners=["team:data-engineering"],
     metadata={
         "dagster/table_name": "monthly_orders",
@@ -64,7 +100,7 @@ MONTHLY_ORDERS = Feed(
         ),
     },
 )
-def monthly_orders(context: dg.AssetExecutionContext, warehouse: Warehouse) -> None:
+def monthly_orders(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
     """Number of orders per month and status, counted again whenever a month's file was loaded."""
     months = {key: key[:7] for key in context.partition_keys}
     inserted: list[tuple[str]] = []
@@ -94,22 +130,7 @@ def monthly_orders(context: dg.AssetExecutionContext, warehouse: Warehouse) -> N
         )
 
 
-monthly_rollup = build_refresh(
-    MONTHLY_ORDERS,
-    monthly_orders,
-    monthly_partitions,
-    load_asset="stg_orders",
-    job="monthly_rollup_job",
-    job_description="Count orders per status again, for one month or a range.",
-    sensor="monthly_rollup_sensor",
-    sensor_description="Refreshes the roll-up of a month when its orders were loaded again.",
-)
-
-MONTHLY_ORDERS_PIPELINE = build_pipeline(
-    MONTHLY_ORDERS,
-    partitions_def=monthly_partitions,
-    import_asset="import_monthly_file",
-    sensor="monthly_landing_sensor",
-    owners=["team:data-engineering"],
-    refresh=monthly_rollup,
+monthly_rollup_job = downstream_job(monthly_orders, name="monthly_rollup_job", feed=stg_orders)
+monthly_rollup_sensor = downstream_sensor(
+    monthly_orders, monthly_rollup_job, name="monthly_rollup_sensor", feed=stg_orders
 )

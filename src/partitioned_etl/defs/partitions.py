@@ -7,9 +7,9 @@ it ends.
 
 import dagster as dg
 
-from partitioned_etl.ingest.settings import read_settings
+from partitioned_etl.engine.settings import Settings
 
-_settings = read_settings()
+_settings = Settings()
 
 daily_partitions = dg.DailyPartitionsDefinition(
     start_date=_settings.daily_start_date.isoformat(),

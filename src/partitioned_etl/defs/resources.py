@@ -1,6 +1,7 @@
-"""Resources: the landing directory and the warehouse that every feed shares."""
+"""Resources: the landing and the warehouse that every feed shares."""
 
-from partitioned_etl.builders.resources import LandingDirectory, Warehouse
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
 
-landing = LandingDirectory()
-warehouse = Warehouse(landing=landing)
+_landing = LandingResource()
+
+resources = {"landing": _landing, "warehouse": WarehouseResource(landing=_landing)}
