@@ -24,9 +24,12 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 pip := -m pip --disable-pip-version-check --quiet --quiet install
 compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
-# A test file shares what is slow to start, such as a server, in one process; slow files come first.
+# The tests of a file share a process, and what is slow to start, such as a server.
 pytest := -m pytest -n auto --dist loadfile --no-loadscope-reorder
-benchmarks = $(basename $(notdir $(shell grep -l __main__ benchmarks/*.py)))
+# How many times as many examples, histories and kills make test-long tries as make test does.
+SCALE ?= 20
+# A benchmark reports through benchmarks/measure.py; its neighbours are what it starts or imports.
+benchmarks = $(basename $(notdir $(shell grep -l '^from measure import' benchmarks/*/*.py)))
 dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
 # Hides Dagster's warnings about the two commands that are used here.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
@@ -42,7 +45,7 @@ $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test check bench compare screenshots clean lock test-duckdb15
+.PHONY: help run dev test test-long test-duckdb15 check docs bench compare screenshots clean lock
 
 help: ## Print this page
 	@echo 'Targets (make TARGET):'
@@ -56,7 +59,7 @@ help: ## Print this page
 	@echo '                   instance of your own; default: the dagster.yaml of this folder'
 	@echo 'The first two may be relative to this folder. All settings are in .env.example.'
 	@echo 'PYTHON=/path/to/python chooses the Python that .venv is made with; ARGS="..." adds arguments'
-	@echo 'to dev, test, test-duckdb15, compare and lock.'
+	@echo 'to dev, compare, lock and the tests.'
 
 run: .venv/.installed ## Load every landed file that changed, once; fail if a file was refused
 	@.venv/bin/partitioned-etl sync
@@ -66,10 +69,13 @@ dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops
 	@$(dagster) dev -h 127.0.0.1 $(ARGS)
 
 test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
-	@.venv/bin/python $(pytest) $(ARGS)
+	@.venv/bin/python $(pytest) -m "not long" $(ARGS)
+
+test-long: .venv/.installed ## Run what takes long: browser, daemons, wheel, and SCALE=20 times as many cases
+	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -m "scaled or long" $(ARGS)
 
 test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
-	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) $(ARGS)
+	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -m "not long" $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet
@@ -78,30 +84,34 @@ check: .venv/.installed ## Check format, lint, types and definitions
 	@$(dagster) definitions validate --log-level warning
 	@VIRTUAL_ENV="$(CURDIR)/.venv" .venv/bin/dg check defs
 
+docs: .venv/.installed ## Write anew what pages say of attributes, formats and settings
+	@.venv/bin/python docs/generate.py
+
 bench: .venv/.installed $(dlt) ## Benchmark against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
 	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
-		.venv/bin/python benchmarks/$$name.py || failed=1; echo; done; test -z "$$failed"
+		PYTHONPATH="$(CURDIR)/benchmarks:$(CURDIR)/tests" .venv/bin/python benchmarks/*/"$$name".py \
+			|| failed=1; echo; done; test -z "$$failed"
 
 compare: .venv/.installed .venv-dlt/.installed ## Compare with a tutorial's project and dlt
-	@.venv/bin/python benchmarks/side_by_side/compare.py $(ARGS)
+	@.venv/bin/python benchmarks/against/compare.py $(ARGS)
 
 screenshots: .venv/.installed ## Retake the screenshots in docs/images; needs Chromium
-	@.venv/bin/python tests/take_screenshots.py
+	@PYTHONPATH=tests .venv/bin/python -m support.take_screenshots
 
 lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock
 	@.venv-lock/bin/python $(pip) uv==$(UV_VERSION)
 	@$(compile) pyproject.toml --group dev --output-file requirements.lock $(ARGS)
-	@$(compile) benchmarks/children/dlt.requirements --output-file benchmarks/children/dlt.lock $(ARGS)
+	@$(compile) benchmarks/against/dlt.requirements --output-file benchmarks/against/dlt.lock $(ARGS)
 	@rm -rf .venv-lock
 
 clean: ## Remove environments, caches, storage, database and generated files; landed files stay
 	@rm -rf .venv .venv-* .duckdb-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
 	@rm -rf build dist data/staging/*.duckdb* data/archive data/reports
-	@find src tests -name __pycache__ -prune -exec rm -rf {} +
+	@find src tests docs benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # dlt needs DuckDB 1.5, so it has its own environment.
-.venv-dlt/.installed: benchmarks/children/dlt.lock
+.venv-dlt/.installed: benchmarks/against/dlt.lock
 	@echo 'Making .venv-dlt from $<'
 	@"$(python)" -m venv --clear .venv-dlt
 	@.venv-dlt/bin/python $(pip) --require-hashes --requirement $<
