@@ -1,6 +1,7 @@
 """What the Dagster tests share: a landing directory, a warehouse and an instance of their own."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,23 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from partitioned_etl.builders.resources import LandingDirectory, Warehouse
 from partitioned_etl.cli.main import commands
-
-PRICE_HEADER = "date,share_price,amount,spend,shift,spread\n"
-ORDER_HEADER = "id,user_id,order_date,status\n"
-
-
-def price_rows(*share_prices: float) -> str:
-    """Give the text of a price file with one row per share price."""
-    rows = (f"2018-01-{day:02d},{price},2,3,4,5\n" for day, price in enumerate(share_prices, 1))
-    return PRICE_HEADER + "".join(rows)
-
-
-def order_rows(month: str, *statuses: str) -> str:
-    """Give the text of an order file with one order per status."""
-    rows = (f"{number},7,{month}-15,{status}\n" for number, status in enumerate(statuses, 1))
-    return ORDER_HEADER + "".join(rows)
+from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from support.workbench import Child, Workbench
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,10 +38,32 @@ def _output_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    """A landing directory and a database that nobody else uses."""
+    bench = Workbench(tmp_path)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def start_child(bench: Workbench) -> Iterator[Callable[[str], Child]]:
+    """Start processes that run Python code on the same workbench; all are ended."""
+    children: list[Child] = []
+
+    def start(code: str) -> Child:
+        children.append(Child(bench, code))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.close()
+
+
+@pytest.fixture
 def landing_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty landing directory with the folders of the shipped feeds, set as LANDING_DIR."""
+    """An empty landing directory with the folders of the sample feeds, set as LANDING_DIR."""
     folder = tmp_path / "landing"
-    for feed_folder in ("daily", "customers", "monthly", "stock"):
+    for feed_folder in ("daily", "customers", "monthly"):
         (folder / feed_folder).mkdir(parents=True)
     monkeypatch.setenv("LANDING_DIR", str(folder))
     monkeypatch.setenv("SETTLE_SECONDS", "0")
@@ -85,8 +94,8 @@ def resources(landing_dir: Path, database: Path) -> dict[str, object]:
     """The shipped resources, which take folder and database from the settings."""
     assert os.environ["LANDING_DIR"] == str(landing_dir)
     assert os.environ["DUCKDB_DATABASE"] == str(database)
-    landing = LandingDirectory()
-    return {"landing": landing, "warehouse": Warehouse(landing=landing)}
+    landing = LandingResource()
+    return {"landing": landing, "warehouse": WarehouseResource(landing=landing)}
 
 
 @pytest.fixture
@@ -96,24 +105,41 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield ephemeral
 
 
-@pytest.fixture
-def instance_on_disk(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance of this test only, which other processes can open, too."""
-    home = tmp_path / "dagster_home"
-    home.mkdir()
+@pytest.fixture(scope="session")
+def dagster_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dagster's storage of an instance that nobody has used: to make one takes a second or two."""
+    home = tmp_path_factory.mktemp("dagster_storage")
     with dg.instance_for_test(temp_dir=str(home)) as instance:
+        instance.get_runs(limit=1)
+        instance.all_instigator_state()
+        instance.fetch_materializations(dg.AssetKey("none"), limit=1)
+    (home / "dagster.yaml").unlink()
+    return home
+
+
+@pytest.fixture
+def dagster_home(tmp_path: Path, dagster_storage: Path) -> Path:
+    """The folder of a Dagster instance of this test only."""
+    home = tmp_path / "dagster_home"
+    shutil.copytree(dagster_storage, home)
+    return home
+
+
+@pytest.fixture
+def instance_on_disk(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance of this test only, which other processes can open, too."""
+    with dg.instance_for_test(temp_dir=str(dagster_home)) as instance:
         yield instance
 
 
 @pytest.fixture
 def call(
-    landing_dir: Path, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    landing_dir: Path, database: Path, dagster_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
-    """Call the command line with arguments, in this process."""
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    """Call the command line for the sample feeds with arguments, in this process."""
+    (dagster_home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
+    monkeypatch.setenv("DEFINITIONS_MODULE", "support.sample_location")
 
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(commands, [str(argument) for argument in arguments])

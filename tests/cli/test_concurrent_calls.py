@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,98 +14,108 @@ import dagster as dg
 import pytest
 from click.testing import Result
 
-from conftest import order_rows, price_rows
+from support.samples import order_rows, price_rows
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
-PROCESSES = 3
+pytestmark = pytest.mark.slow
+
+PROCESSES, SYNCS = 3, 2
 ROUNDS = 3
-DEADLINE_S = 60
-BARRIER = """
-import os, sys, time
+DEADLINE_S = 600
+PROLOGUE = """
+import os, sys
+from multiprocessing import get_context
 from pathlib import Path
-from partitioned_etl.builders.partitions import register_names
+from partitioned_etl.cli import sync
 from partitioned_etl.cli.location import open_instance
-
-folder, number, processes, rounds = Path(sys.argv[1]), *map(int, sys.argv[2:])
-
-def meet(name):
-    # Each says that it is there, and goes on when all are.
-    (folder / name).mkdir(exist_ok=True)
-    (folder / name / str(number)).touch()
-    while len(list((folder / name).iterdir())) < processes:
-        time.sleep(0.0005)
-
-"""
-OPEN = f"""{BARRIER}
-home = Path(os.environ["DAGSTER_HOME"])
-for one in range(rounds):
-    meet(f"round{{one}}")
-    os.environ["DAGSTER_HOME"] = str(home / str(one))
-    with open_instance():
-        pass
-"""
-REGISTER = f"""{BARRIER}
-with open_instance() as instance:
-    for one in range(rounds):
-        meet(f"round{{one}}")
-        register_names(instance, "customers", [f"{{one}}", f"{{one}}_{{number}}"])
-"""
-SYNC = f"""{BARRIER}
 from partitioned_etl.cli.main import commands
-meet("start")
-commands(["sync"])
+from support.sample_location import CUSTOMERS
+
+processes, rounds = map(int, sys.argv[1:])
+fork = get_context("fork")
+barrier = fork.Barrier(processes, timeout=300)
 """
-
-
-def call_at_once(code: str, folder: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Run code in several processes at once, and give how each of them ended."""
-    folder.mkdir()
-    command = [sys.executable, "-c", code, str(folder)]
-    processes = [
-        subprocess.Popen(
-            [*command, str(number), str(PROCESSES), str(ROUNDS)],
-            env=os.environ | {"SETTLE_SECONDS": "0"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(PROCESSES)
-    ]
+EPILOGUE = """
+def call_or_abort(number):
     try:
-        outputs = [process.communicate(timeout=DEADLINE_S) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [
-        subprocess.CompletedProcess([], process.returncode, *output)
-        for process, output in zip(processes, outputs, strict=True)
-    ]
+        call(number)
+    except Exception:
+        # The others would wait for it in vain.
+        barrier.abort()
+        raise
+
+children = [fork.Process(target=call_or_abort, args=[number]) for number in range(processes)]
+for child in children:
+    child.start()
+for child in children:
+    child.join()
+sys.exit(max((child.exitcode for child in children), key=abs))
+"""
+OPEN = f"""{PROLOGUE}
+def call(number):
+    home = Path(os.environ["DAGSTER_HOME"])
+    for one in range(rounds):
+        os.environ["DAGSTER_HOME"] = str(home / str(one))
+        barrier.wait()
+        with open_instance():
+            pass
+{EPILOGUE}"""
+REGISTER = f"""{PROLOGUE}
+def call(number):
+    with open_instance() as instance:
+        for one in range(rounds):
+            barrier.wait()
+            CUSTOMERS.assets.partitions.register(instance, [f"{{one}}", f"{{one}}_{{number}}"])
+{EPILOGUE}"""
+SYNC = f"""{PROLOGUE}
+def call(number):
+    barrier.wait()
+    commands(["sync", "--feed", "customer_prices", "--feed", "monthly_orders"])
+{EPILOGUE}"""
+
+
+def call_at_once(code: str, processes: int = PROCESSES) -> None:
+    """Run code in several processes at once, which end well and say nothing of a fault."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(processes), str(ROUNDS)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            _, errors = process.communicate(timeout=DEADLINE_S)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert (process.returncode, errors) == (0, "")
 
 
 @pytest.fixture
-def home(call: Callable[..., Result], tmp_path: Path) -> Path:
+def home(call: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """DAGSTER_HOME, with a `dagster.yaml` and no storage yet."""
-    return tmp_path / "dagster_home"
+    home = tmp_path / "home_without_storage"
+    home.mkdir()
+    shutil.copy(tmp_path / "dagster_home" / "dagster.yaml", home)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    return home
 
 
-def test_processes_that_start_at_once_make_one_storage(home: Path, tmp_path: Path) -> None:
+def test_processes_that_start_at_once_make_one_storage(home: Path) -> None:
     homes = [home / str(number) for number in range(ROUNDS)]
     for one in homes:
         one.mkdir()
         shutil.copy(home / "dagster.yaml", one)
-    done = call_at_once(OPEN, tmp_path / "barrier")
-    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * PROCESSES
+    call_at_once(OPEN)
     for one in homes:
         with dg.DagsterInstance.from_config(str(one)) as instance:
             assert instance.get_runs() == []
 
 
-def test_a_name_that_several_processes_register_at_once_is_there_once(
-    home: Path, tmp_path: Path
-) -> None:
-    done = call_at_once(REGISTER, tmp_path / "barrier")
-    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * PROCESSES
+def test_a_name_that_several_processes_register_at_once_is_there_once(home: Path) -> None:
+    call_at_once(REGISTER)
     with dg.DagsterInstance.from_config(str(home)) as instance:
         names = instance.get_dynamic_partitions("customers")
     numbers = range(ROUNDS)
@@ -111,18 +123,17 @@ def test_a_name_that_several_processes_register_at_once_is_there_once(
     assert sorted(names) == sorted([*(str(number) for number in numbers), *own])
 
 
-@pytest.mark.slow
 def test_syncs_that_start_at_once_load_every_row_once(
-    home: Path, landing_dir: Path, query: Query, tmp_path: Path
+    home: Path, landing_dir: Path, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (landing_dir / "daily" / "2018-01-22.csv").write_text(price_rows(1, 2))
+    # For as long, a call that waits for the run of another one rests.
+    monkeypatch.setenv("SETTLE_SECONDS", "0.2")
     for name in ("acme", "globex"):
         (landing_dir / "customers" / f"{name}.csv").write_text(price_rows(1))
     (landing_dir / "monthly" / "2018-02.csv").write_text(order_rows("2018-02", "placed"))
-    done = call_at_once(SYNC, tmp_path / "barrier")
-    assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * PROCESSES
-    assert query("SELECT count(*) FROM raw_partition_data") == [(2,)]
-    assert query("SELECT count(*) FROM raw_dynamic_partition_data") == [(2,)]
-    assert query("SELECT * FROM monthly_orders") == [("2018-02", "placed", 1)]
+    call_at_once(SYNC, SYNCS)
+    assert query("SELECT count(*) FROM raw_customer_prices") == [(2,)]
+    assert query("SELECT count(*) FROM stg_orders") == [(1,)]
+    assert query("SELECT * FROM orders_per_month") == [("2018-02", "placed", 1)]
     with dg.DagsterInstance.from_config(str(home)) as instance:
         assert sorted(instance.get_dynamic_partitions("customers")) == ["acme", "globex"]

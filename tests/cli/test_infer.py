@@ -10,10 +10,10 @@ import pytest
 import yaml
 from click.testing import Result
 
-from conftest import order_rows, price_rows
 from partitioned_etl.components.file_feed import FileFeed
-from partitioned_etl.ingest.inference import infer_feed
-from partitioned_etl.ingest.sync import sync_feed
+from partitioned_etl.engine.infer import infer_feed
+from partitioned_etl.engine.sync import sync_feed
+from support.samples import order_rows, price_rows
 
 Call = Callable[..., Result]
 
@@ -69,7 +69,7 @@ def infer(call: Call, sample: Path, *options: str) -> dict[str, object]:
             "x/k.csv",
             "id;Tag;yes\n007;22.01.2018;a\n008;23.01.2018;b\n",
             {
-                "csv": {"delimiter": ";"},
+                "format": {"type": "csv", "delimiter": ";"},
                 "columns": {"id": "VARCHAR", "Tag": "VARCHAR", "yes": "VARCHAR"},
             },
         ),
@@ -87,8 +87,8 @@ def test_a_sample_of_csv_becomes_a_feed_that_loads_it(
     assert "the sample loads by it" in call("infer", sample).stdout
     feed = infer_feed(sample).to_feed(sample.parent.name)
     component = FileFeed.resolve_from_yaml(yaml.safe_dump(attributes))
-    assert component.feed.pattern == feed.pattern
-    assert (component.feed.columns, component.feed.format) == (feed.columns, feed.format)
+    assert component.pattern == feed.pattern
+    assert (component.columns, component.format) == (feed.columns, feed.format)
     report = sync_feed(feed, tmp_path / "samples", tmp_path / "trial.duckdb", settle_seconds=0)
     assert [record.rows for record in report.loaded] == [text.count("\n") - 1]
 

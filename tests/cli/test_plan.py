@@ -3,26 +3,27 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
-from conftest import price_rows
-from partitioned_etl import definitions
-from partitioned_etl.builders.jobs import FEED_TAG
-from partitioned_etl.builders.pipelines import FeedPipeline
-from partitioned_etl.builders.sensors import Cursor
 from partitioned_etl.cli.location import open_instance
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES, CUSTOMER_PRICES_PIPELINE
-from partitioned_etl.ingest.feed import Feed, OnMissing
-from partitioned_etl.ingest.landing import list_landed_files
-from partitioned_etl.ingest.reconcile import MAX_ATTEMPTS
-from partitioned_etl.ingest.sync import sync_feed
+from partitioned_etl.components.agenda import mark_of
+from partitioned_etl.components.events import FEED_TAG
+from partitioned_etl.components.isolation import Location
+from partitioned_etl.components.sensor import LandingCursor
+from partitioned_etl.engine.feed import OnMissing
+from partitioned_etl.engine.landing.local import LocalLanding
+from partitioned_etl.engine.plan import MAX_ATTEMPTS
+from partitioned_etl.engine.sync import sync_feed
+from support.sample_location import CUSTOMER_PRICES, CUSTOMERS, define_customers, defs
+from support.samples import price_rows
+from support.workbench import change_feed
 
 Call = Callable[..., Result]
 Query = Callable[..., list[tuple[object, ...]]]
+UseLocation = Callable[..., Location]
 
 
 def read_plan(result: Result) -> dict[str, tuple[str, str, str]]:
@@ -66,7 +67,7 @@ def test_every_file_is_told_with_what_happens_to_it_and_why(
         "new.csv": ("new", "load", ""),
         "gone.csv": ("missing", "keep", "the file is gone; rows are kept"),
         "bad.csv": (
-            "rejected",
+            "refused",
             "nothing",
             "bad.csv: line 3, column share_price: not greater than 0 (share_price_is_positive)",
         ),
@@ -142,30 +143,37 @@ def test_an_unknown_feed_and_a_missing_directory_end_with_two_and_one_line(
 
 
 @pytest.fixture
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> Callable[[Feed], FeedPipeline]:
-    """Let the customers' feed, with other policies, be the only one of the location."""
-
-    def choose(feed: Feed) -> FeedPipeline:
-        changed = replace(CUSTOMER_PRICES_PIPELINE, feed=feed)
-        monkeypatch.setattr(definitions, "pipelines", [changed])
-        return changed
-
-    return choose
+def cursor(landing_dir: Path, monkeypatch: pytest.MonkeyPatch) -> LandingCursor:
+    """The cursor of the customers' sensor, which has requested the one landed file."""
+    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
+    landing = LocalLanding(landing_dir, settle_seconds=0)
+    [file] = landing.list_files(CUSTOMER_PRICES).files.values()
+    cursor = LandingCursor()
+    cursor.attempts.note("acme", mark_of(file))
+    cursors = {CUSTOMERS.sensor.name: cursor}
+    monkeypatch.setattr(
+        "partitioned_etl.cli.plan._read_cursor",
+        lambda _, name: cursors.get(name, LandingCursor()),
+    )
+    return cursor
 
 
 def test_a_file_that_was_tried_in_vain_is_told_as_given_up(
-    landing_dir: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+    cursor: LandingCursor, call: Call
 ) -> None:
-    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
-    [file] = list_landed_files(CUSTOMER_PRICES, landing_dir).files.values()
-    cursor = Cursor()
-    for _ in range(MAX_ATTEMPTS):
-        cursor.note(file)
-    monkeypatch.setattr("partitioned_etl.cli.plan._read_cursor", lambda *_: cursor)
+    assert read_plan(call("plan", "--json"))["acme.csv"] == ("new", "load", "")
+    while cursor.attempts.of_key["acme"].times < MAX_ATTEMPTS:
+        cursor.attempts.note("acme", cursor.attempts.of_key["acme"].mark)
     state, step, reason = read_plan(call("plan", "--json"))["acme.csv"]
     assert (state, step) == ("new", "nothing")
     assert "acme.csv was requested 3 times" in reason
     assert reason.endswith("sync tries it again.")
+
+
+def test_a_file_whose_run_could_not_start_is_waited_for(cursor: LandingCursor, call: Call) -> None:
+    cursor.attempts.take_back(["acme"])
+    told = read_plan(call("plan", "--json"))["acme.csv"]
+    assert told == ("new", "wait", "its latest run could not start")
 
 
 def test_a_file_that_a_run_is_loading_is_waited_for(landing_dir: Path, call: Call) -> None:
@@ -174,7 +182,7 @@ def test_a_file_that_a_run_is_loading_is_waited_for(landing_dir: Path, call: Cal
     with open_instance() as instance:
         instance.add_dynamic_partitions("customers", ["acme"])
         instance.create_run_for_job(
-            definitions.defs.resolve_job_def(CUSTOMER_PRICES_PIPELINE.job.name),
+            defs.resolve_job_def(CUSTOMERS.assets.job_name),
             tags={FEED_TAG: CUSTOMER_PRICES.name, "dagster/partition": "acme"},
         )
     assert read_plan(call("plan", "--json")) == {
@@ -184,19 +192,19 @@ def test_a_file_that_a_run_is_loading_is_waited_for(landing_dir: Path, call: Cal
 
 
 def test_a_file_without_its_marker_is_waited_for(
-    landing_dir: Path, call: Call, pipeline: Callable[[Feed], FeedPipeline]
+    landing_dir: Path, call: Call, use_location: UseLocation
 ) -> None:
-    pipeline(replace(CUSTOMER_PRICES, done_suffix=".done"))
+    use_location(define_customers(change_feed(CUSTOMER_PRICES, done_suffix=".done")))
     (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
     told = read_plan(call("plan", "--json"))
     assert told == {"acme.csv": ("unsettled", "wait", "its marker file has not landed")}
 
 
 def test_what_the_policy_removes_is_told_and_what_the_brake_keeps(
-    landing_dir: Path, database: Path, call: Call, pipeline: Callable[[Feed], FeedPipeline]
+    landing_dir: Path, database: Path, call: Call, use_location: UseLocation
 ) -> None:
-    feed = replace(CUSTOMER_PRICES, on_missing=OnMissing.REMOVE)
-    pipeline(feed)
+    feed = change_feed(CUSTOMER_PRICES, on_missing=OnMissing.REMOVE)
+    use_location(define_customers(feed))
     folder = landing_dir / "customers"
     for name in "abc":
         (folder / f"{name}.csv").write_text(price_rows(1))

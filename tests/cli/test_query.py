@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from dev_server import default_interrupt
+from support.dev_server import default_interrupt
 
 Call = Callable[..., Result]
 Query = Callable[..., list[tuple[object, ...]]]

@@ -1,4 +1,4 @@
-"""The three shipped feeds through `materialize()`, on temporary databases."""
+"""The feeds that ship, through `materialize()`, on temporary databases."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +7,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from conftest import order_rows, price_rows
-from partitioned_etl.builders.ranges import range_tags
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES_PIPELINE
-from partitioned_etl.defs.daily_prices import DAILY_PRICES_PIPELINE
-from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS_PIPELINE, monthly_orders
+from partitioned_etl.components.ranges import range_tags
+from partitioned_etl.defs.customer_prices import customer_prices
+from partitioned_etl.defs.daily_prices import daily_prices
+from partitioned_etl.defs.monthly_orders import monthly_orders, stg_orders
+from support.samples import order_rows, price_rows
 
-customer_assets = CUSTOMER_PRICES_PIPELINE.assets
-daily_assets = DAILY_PRICES_PIPELINE.assets
-monthly_assets = MONTHLY_ORDERS_PIPELINE.assets
 Query = Callable[..., list[tuple[Any, ...]]]
 
 
@@ -25,7 +22,7 @@ def test_a_daily_key_loads_its_file_once(
     (landing_dir / "daily" / "2018-01-22.csv").write_text(price_rows(1.5, 2.5))
     for _ in range(3):
         result = dg.materialize(
-            [daily_assets], instance=instance, partition_key="2018-01-22", resources=resources
+            [daily_prices], instance=instance, partition_key="2018-01-22", resources=resources
         )
         assert result.success
     assert query("SELECT share_price, partition_key, source_file FROM raw_partition_data") == [
@@ -41,7 +38,7 @@ def test_a_daily_file_may_hold_any_dates(
     (landing_dir / "daily" / "2018-01-22.csv").write_text(text)
     for _ in range(2):
         dg.materialize(
-            [daily_assets], instance=instance, partition_key="2018-01-22", resources=resources
+            [daily_prices], instance=instance, partition_key="2018-01-22", resources=resources
         )
     assert query("SELECT date::VARCHAR, partition_key FROM raw_partition_data") == [
         ("1999-12-31", "2018-01-22")
@@ -55,13 +52,13 @@ def test_a_dynamic_key_replaces_only_its_own_partition(
     (landing_dir / "customers" / "acme.csv").write_text(price_rows(1, 2))
     (landing_dir / "customers" / "globex.csv").write_text(price_rows(3))
     dg.materialize(
-        [customer_assets],
+        [customer_prices],
         instance=instance,
         tags=range_tags(["acme", "globex"]),
         resources=resources,
     )
     (landing_dir / "customers" / "acme.csv").write_text(price_rows(9))
-    dg.materialize([customer_assets], instance=instance, partition_key="acme", resources=resources)
+    dg.materialize([customer_prices], instance=instance, partition_key="acme", resources=resources)
     assert query(
         "SELECT partition_key, share_price FROM raw_dynamic_partition_data ORDER BY ALL"
     ) == [("acme", 9.0), ("globex", 3.0)]
@@ -75,7 +72,7 @@ def test_a_month_is_rolled_up_by_status(
     (monthly / "2018-02.csv").write_text(order_rows("2018-02", "shipped"))
     for _ in range(2):
         result = dg.materialize(
-            [monthly_assets, monthly_orders],
+            [stg_orders, monthly_orders],
             instance=instance,
             tags=range_tags(["2018-01-01", "2018-02-01"]),
             resources=resources,
@@ -108,9 +105,7 @@ def test_months_are_counted_as_none_before_the_first_load_and_by_themselves_afte
     assert query("SELECT * FROM monthly_orders") == []
     for month in ("2018-01", "2018-02"):
         (landing_dir / "monthly" / f"{month}.csv").write_text(order_rows(month, "placed", "back"))
-    dg.materialize(
-        [monthly_assets], instance=instance, tags=range_tags(months), resources=resources
-    )
+    dg.materialize([stg_orders], instance=instance, tags=range_tags(months), resources=resources)
     assert count(months[1]) == {months[1]: 2}
     assert count(*months) == dict.fromkeys(months, 2)
     assert len(query("SELECT * FROM monthly_orders")) == 4
@@ -121,7 +116,7 @@ def test_an_order_of_another_month_refuses_the_file(
 ) -> None:
     (landing_dir / "monthly" / "2018-01.csv").write_text(order_rows("2018-02", "placed"))
     result = dg.materialize(
-        [monthly_assets],
+        [stg_orders],
         instance=instance,
         partition_key="2018-01-01",
         resources=resources,
@@ -147,7 +142,7 @@ def test_a_key_without_a_file_fails_and_says_where_it_looked(
 ) -> None:
     with pytest.raises(dg.Failure) as failure:
         dg.materialize(
-            [daily_assets],
+            [daily_prices],
             selection=[asset_key],
             instance=instance,
             partition_key=partition,

@@ -1,0 +1,149 @@
+"""The calendar of arrivals: one asset over all feeds."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from partitioned_etl.components import calendar
+from partitioned_etl.components.calendar_page import draw_calendar
+from support.sample_location import CUSTOMERS, MONTHLY, defs
+from support.samples import order_rows, price_rows
+
+ARRIVALS = dg.AssetKey("arrivals")
+
+
+@pytest.fixture
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the pages."""
+    folder = tmp_path / "reports"
+    monkeypatch.setenv("REPORTS_DIR", str(folder))
+    return folder
+
+
+def test_the_asset_shows_what_came_of_every_feed(
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    reports: Path,
+) -> None:
+    instance.add_dynamic_partitions("customers", ["acme", "globex"])
+    (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
+    (landing_dir / "customers" / "globex.csv").write_text(price_rows(-1))
+    (landing_dir / "monthly" / "2018-01.csv").write_text(order_rows("2018-01", "placed"))
+    for assets, key in (
+        (CUSTOMERS.definition, "acme"),
+        (CUSTOMERS.definition, "globex"),
+        (MONTHLY.definition, "2018-01-01"),
+    ):
+        dg.materialize(
+            [assets],
+            instance=instance,
+            partition_key=key,
+            resources=resources,
+            raise_on_error=False,
+        )
+    result = dg.materialize([defs.get_assets_def(ARRIVALS)], instance=instance, resources=resources)
+
+    metadata = result.asset_materializations_for_node("arrivals")[0].metadata
+    counts = {name: metadata[f"{name}_files"].value for name in ("loaded", "refused")}
+    assert counts == {"loaded": 2, "refused": 1}
+    assert str(metadata["calendar"].value).startswith("![Calendar of arrivals](data:image/png;")
+    page = (reports / "arrivals.html").read_text(encoding="utf-8")
+    assert "<td>globex</td><td>refused</td><td>globex.csv: line 2, column share_price" in page
+    assert [path.name for path in reports.iterdir()] == ["arrivals.html"]
+
+
+def test_a_feed_that_cannot_be_listed_is_said_and_leaves_the_others_in_the_calendar(
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    reports: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (landing_dir / "monthly" / "2018-01.csv").write_text(order_rows("2018-01", "placed"))
+    dg.materialize(
+        [MONTHLY.definition], instance=instance, partition_key="2018-01-01", resources=resources
+    )
+    (landing_dir / "customers").rmdir()
+    (landing_dir / "customers").write_text("no folder", encoding="utf-8")
+    result = dg.materialize([defs.get_assets_def(ARRIVALS)], instance=instance, resources=resources)
+    assert result.asset_materializations_for_node("arrivals")[0].metadata["loaded_files"].value == 1
+    assert "feed customer_prices: cannot list" in capfd.readouterr().err
+
+
+def test_the_asset_depends_on_every_load_asset_and_has_no_partitions() -> None:
+    node = defs.resolve_asset_graph().get(ARRIVALS)
+    assert node.partitions_def is None
+    assert {key.to_user_string() for key in node.parent_keys} == {
+        "raw_daily_prices",
+        "raw_customer_prices",
+        "stg_orders",
+    }
+
+
+@pytest.fixture
+def drawn(
+    landing_dir: Path, resources: dict[str, object], instance: dg.DagsterInstance, reports: Path
+) -> Callable[[], None]:
+    """Draw the calendar."""
+
+    def draw() -> None:
+        dg.materialize([defs.get_assets_def(ARRIVALS)], instance=instance, resources=resources)
+
+    return draw
+
+
+def asks(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, moment: datetime) -> bool:
+    """Tell whether the sensor asks for the calendar at a moment."""
+    with monkeypatch.context() as clock, dg.build_sensor_context(instance=instance) as context:
+        now = {"now": classmethod(lambda *_: moment)}
+        clock.setattr(calendar, "datetime", type("Clock", (datetime,), now))
+        return isinstance(defs.resolve_sensor_def("arrivals_sensor")(context), dg.RunRequest)
+
+
+def test_it_is_drawn_after_each_load_and_refusal_but_once_a_minute(
+    instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.combine(datetime.now(UTC), time(12), UTC)
+    monkeypatch.setattr(calendar, "_EVERY_DAY_AT", time.max)
+    assert not asks(instance, monkeypatch, now)
+    instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
+    assert asks(instance, monkeypatch, now)
+    run = instance.create_run_for_job(defs.resolve_job_def("arrivals_job"))
+    assert not asks(instance, monkeypatch, now)
+    instance.delete_run(run.run_id)
+    drawn()
+    now = datetime.now(UTC)
+    assert not asks(instance, monkeypatch, now + timedelta(minutes=2))
+    instance.report_runless_asset_event(dg.AssetObservation("stg_orders", partition="x"))
+    assert not asks(instance, monkeypatch, now + timedelta(seconds=30))
+    assert asks(instance, monkeypatch, now + timedelta(minutes=2))
+
+
+def test_a_load_that_ends_while_it_is_drawn_is_drawn_afterwards(
+    instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendar, "_EVERY_DAY_AT", time.max)
+
+    def draw(*arguments: Any) -> bytes:
+        instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
+        return draw_calendar(*arguments)
+
+    monkeypatch.setattr(calendar, "draw_calendar", draw)
+    drawn()
+    assert asks(instance, monkeypatch, datetime.now(UTC) + timedelta(minutes=2))
+
+
+def test_it_is_drawn_every_morning(
+    instance: dg.DagsterInstance, drawn: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn()
+    instance.report_runless_asset_event(dg.AssetMaterialization("stg_orders", partition="x"))
+    drawn()
+    tomorrow = datetime.combine(datetime.now(UTC) + timedelta(days=1), time(7), UTC)
+    assert not asks(instance, monkeypatch, tomorrow)
+    assert asks(instance, monkeypatch, tomorrow + timedelta(minutes=20))

@@ -1,0 +1,304 @@
+"""Parquet: a file is loaded as it is, or refused because its columns, bytes or rows are others."""
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.contract import BadRows
+from partitioned_etl.engine.errors import FeedDefinitionError
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats import parquet
+from partitioned_etl.engine.formats.parquet import ParquetFormat
+from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.outcomes import OutcomeStatus
+from partitioned_etl.engine.warehouse.ledger import LoadStatus
+from support.scale import try_examples
+from support.workbench import PRICES, Workbench, at_moment, change_feed
+
+NUMBERS = Feed(
+    name="numbers",
+    folder="numbers",
+    pattern="{key}.parquet",
+    columns={"id": "BIGINT", "note": "TEXT"},
+    table="numbers",
+    format=ParquetFormat(),
+)
+DAILY = change_feed(PRICES, pattern="{date:%Y-%m-%d}.parquet", format=ParquetFormat())
+TWO_ROWS = "SELECT * FROM (VALUES (1::BIGINT, 'x'), (2, NULL)) AS t(id, note)"
+
+
+def make_parquet(bench: Workbench, query: str, options: str = "") -> bytes:
+    path = bench.root / "made.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({query}) TO '{path}' (FORMAT parquet{options})")
+    return path.read_bytes()
+
+
+def land(bench: Workbench, feed: Feed, key: str, query: str) -> Path:
+    return bench.land(feed, f"{key}.parquet", make_parquet(bench, query))
+
+
+def test_a_file_is_loaded_and_its_rows_are_those_of_its_metadata(bench: Workbench) -> None:
+    land(bench, NUMBERS, "a", TWO_ROWS)
+    land(bench, NUMBERS, "b", "SELECT 3::BIGINT AS id, '' AS note")
+    land(bench, NUMBERS, "c", f"{TWO_ROWS} LIMIT 0")
+    outcomes = bench.load(NUMBERS)
+    assert [outcome.reason for outcome in outcomes.values()] == [""] * 3
+    assert bench.rows(NUMBERS) == [
+        (1, "x", "a", "a.parquet"),
+        (2, None, "a", "a.parquet"),
+        (3, "", "b", "b.parquet"),
+    ]
+    assert [row.file_row_count for row in bench.ledger(NUMBERS)] == [2, 1, 0]
+    bench.assert_level(NUMBERS)
+    assert bench.sync(NUMBERS).loaded == []
+
+
+COLUMNS = {
+    "a column missing": ("SELECT 1::BIGINT AS id", "column note is missing"),
+    "a column more": (
+        f"SELECT *, 1 AS Zaphod FROM ({TWO_ROWS})",
+        "1 column name(s) that the feed does not have",
+    ),
+    "a column in capitals": (
+        "SELECT 1::BIGINT AS ID, 'x' AS note",
+        "column id is missing; 1 column name(s) that the feed does not have",
+    ),
+    "another order": (
+        f"SELECT note, id FROM ({TWO_ROWS})",
+        "the columns are not in the order id, note",
+    ),
+    "a smaller type": (
+        "SELECT 1::INTEGER AS id, 'x' AS note",
+        "column id: INTEGER in the file, BIGINT in the feed",
+    ),
+    "a text for a number": (
+        "SELECT '1' AS id, 'x' AS note",
+        "column id: VARCHAR in the file, BIGINT in the feed",
+    ),
+    "a nested value": (
+        "SELECT 1::BIGINT AS id, ['x'] AS note",
+        "column note: VARCHAR[] in the file, VARCHAR in the feed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "problem"), COLUMNS.values(), ids=list(COLUMNS))
+def test_a_file_with_other_columns_changes_no_row(
+    bench: Workbench, query: str, problem: str
+) -> None:
+    land(bench, NUMBERS, "a", TWO_ROWS)
+    bench.load(NUMBERS)
+    before = bench.rows(NUMBERS)
+    land(bench, NUMBERS, "a", query)
+    assert bench.load(NUMBERS)["a"].reason == f"a.parquet: {problem}"
+    assert bench.rows(NUMBERS) == before
+    assert bench.ledger(NUMBERS).rows["a.parquet"].status == LoadStatus.REFUSED
+
+
+def test_columns_go_by_name_in_any_order_where_the_feed_says_so(bench: Workbench) -> None:
+    feed = change_feed(NUMBERS, format=ParquetFormat(any_column_order=True))
+    land(bench, feed, "a", TWO_ROWS)
+    land(bench, feed, "b", "SELECT 'y' AS note, 3::BIGINT AS id")
+    bench.load(feed)
+    assert [row[:3] for row in bench.rows(feed)] == [(1, "x", "a"), (2, None, "a"), (3, "y", "b")]
+
+
+def damage_metadata(whole: bytes) -> bytes:
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    return whole[:start] + bytes(32) + whole[start + 32 :]
+
+
+def damage_pages(whole: bytes) -> bytes:
+    return whole[:4] + bytes(len(whole) // 4) + whole[4 + len(whole) // 4 :]
+
+
+UNREADABLE = "the file cannot be read as Parquet"
+DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "no bytes": (lambda _: b"", "the file is empty"),
+    "text": (lambda _: b"id,note\n1,x\n", "the file is no Parquet file"),
+    "cut off": (lambda whole: whole[:-100], "no Parquet mark at the end: cut off?"),
+    "two marks only": (lambda _: b"PAR1PAR1", "no Parquet mark at the end: cut off?"),
+    "encrypted": (lambda whole: b"PARE" + whole[4:-4] + b"PARE", "the Parquet file is encrypted"),
+    "damaged metadata": (damage_metadata, UNREADABLE),
+    "damaged pages": (damage_pages, UNREADABLE),
+}
+
+
+@pytest.mark.parametrize(("damage", "problem"), DAMAGE.values(), ids=list(DAMAGE))
+def test_a_file_that_cannot_be_read_changes_no_row(
+    bench: Workbench, damage: Callable[[bytes], bytes], problem: str
+) -> None:
+    land(bench, NUMBERS, "a", TWO_ROWS)
+    bench.load(NUMBERS)
+    before = bench.rows(NUMBERS)
+    rows = "SELECT i::BIGINT AS id, 'Zaphod ' || i AS note FROM range(500) AS t(i)"
+    bench.land(NUMBERS, "a.parquet", damage(make_parquet(bench, rows)))
+    land(bench, NUMBERS, "b", "SELECT 3::BIGINT AS id, 'y' AS note")
+    outcome = bench.load(NUMBERS)["a"]
+    assert outcome.reason.startswith(f"a.parquet: {problem}")
+    assert "Zaphod" not in outcome.reason
+    assert bench.rows(NUMBERS) == [*before, (3, "y", "b", "b.parquet")]
+    assert bench.ledger(NUMBERS).rows["a.parquet"].error == outcome.reason
+
+
+def test_a_file_that_is_cut_off_anywhere_is_refused(bench: Workbench) -> None:
+    whole = make_parquet(bench, TWO_ROWS)
+    for length in random.Random(1).sample(range(len(whole)), 15):
+        bench.land(NUMBERS, "a.parquet", whole[:length])
+        assert bench.load(NUMBERS)["a"].status is OutcomeStatus.REFUSED
+    assert bench.rows(NUMBERS) == []
+
+
+ENDLESS = {
+    "NaN": ("'nan'::DOUBLE", "2018-01-22", "row 2, column price: not a DOUBLE"),
+    "infinity": ("'inf'::DOUBLE", "2018-01-22", "row 2, column price: not a DOUBLE"),
+    "a day without end": ("1::DOUBLE", "infinity", "row 2, column day: not a DATE"),
+    "a broken rule": (
+        "-1::DOUBLE",
+        "2018-01-22",
+        "row 2, column price: not above 0 (price_is_positive)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("price", "day", "problem"), ENDLESS.values(), ids=list(ENDLESS))
+def test_a_bad_row_is_named_by_its_number(
+    bench: Workbench, price: str, day: str, problem: str
+) -> None:
+    query = (
+        "SELECT '2018-01-22'::DATE AS day, 1::DOUBLE AS price "
+        f"UNION ALL SELECT '{day}'::DATE, {price}"
+    )
+    land(bench, DAILY, "2018-01-22", query)
+    land(bench, DAILY, "2018-01-23", "SELECT '2018-01-23'::DATE AS day, 2::DOUBLE AS price")
+    assert bench.load(DAILY)["2018-01-22"].reason == f"2018-01-22.parquet: {problem}"
+    assert [row[2] for row in bench.rows(DAILY)] == ["2018-01-23"]
+
+
+def test_a_feed_may_take_nan_and_infinity(bench: Workbench) -> None:
+    feed = change_feed(DAILY, row_rules=(), non_finite_columns=("price",))
+    values = "FROM (VALUES ('nan'), ('inf')) AS t(v)"
+    land(
+        bench, feed, "2018-01-22", f"SELECT '2018-01-22'::DATE AS day, v::DOUBLE AS price {values}"
+    )
+    assert bench.load(feed)["2018-01-22"].row_count == 2
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 50_000])
+def test_bad_rows_are_put_aside_and_the_good_ones_load(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    monkeypatch.setattr(parquet, "_BATCH_ROWS", batch_rows)
+    feed = change_feed(DAILY, bad_rows=BadRows.QUARANTINE, max_rejected_percent=50)
+    query = "SELECT '2018-01-22'::DATE AS day, (i - 1.5)::DOUBLE AS price FROM range(5) AS t(i)"
+    land(bench, feed, "2018-01-22", query)
+    outcome = bench.load(feed)["2018-01-22"]
+    assert (outcome.row_count, outcome.rejected_count) == (3, 2)
+    assert [row[1] for row in bench.rows(feed)] == [0.5, 1.5, 2.5]
+    assert bench.query("SELECT line, column_name, reason, raw_line FROM rejected_rows") == [
+        (1, "price", "not above 0 (price_is_positive)", "{'day': 2018-01-22, 'price': -1.5}"),
+        (2, "price", "not above 0 (price_is_positive)", "{'day': 2018-01-22, 'price': -0.5}"),
+    ]
+    bench.assert_level(feed)
+
+
+def test_a_file_without_rows_is_refused_where_the_feed_says_so(bench: Workbench) -> None:
+    feed = change_feed(NUMBERS, allow_empty=False)
+    land(bench, feed, "a", f"{TWO_ROWS} LIMIT 0")
+    assert bench.load(feed)["a"].reason == "a.parquet: the file has no rows"
+
+
+def test_a_compressed_file_stands_for_no_key(bench: Workbench) -> None:
+    bench.land(NUMBERS, "a.parquet.gz", b"")
+    listing = bench.landing.list_files(NUMBERS)
+    assert listing.files == {}
+    assert [entry.reason for entry in listing.ignored] == [
+        "the name does not match the pattern '{key}.parquet'"
+    ]
+    with pytest.raises(FeedDefinitionError, match="a parquet file is compressed within"):
+        change_feed(NUMBERS, pattern="{key}.parquet.gz")
+
+
+def test_a_feed_has_no_column_of_the_name_that_a_rows_number_has() -> None:
+    with pytest.raises(FeedDefinitionError, match="file_row_number is what DuckDB calls"):
+        change_feed(NUMBERS, columns={"file_row_number": "BIGINT"})
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"PAR1"), Path.unlink])
+@pytest.mark.parametrize("moment", [failpoints.AFTER_DELETE, failpoints.MID_INSERT])
+def test_a_file_that_changes_while_it_is_loaded_is_not_committed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, moment: str, change: Callable[[Path], Any]
+) -> None:
+    path = land(bench, NUMBERS, "a", TWO_ROWS)
+    land(bench, NUMBERS, "b", TWO_ROWS)
+    at_moment(monkeypatch, moment, lambda: change(path))
+    assert bench.load(NUMBERS)["a"].status is OutcomeStatus.CHANGED
+    assert {row[2] for row in bench.rows(NUMBERS)} == {"b"}
+
+
+TYPED = change_feed(
+    NUMBERS,
+    name="typed",
+    table="typed",
+    columns={
+        "id": "BIGINT",
+        "small": "utinyint",
+        "amount": "DOUBLE",
+        "price": "DECIMAL(18,4)",
+        "day": "DATE",
+        "moment": "TIMESTAMP",
+        "flag": "BOOLEAN",
+        "note": "VARCHAR",
+        "key": "UUID",
+    },
+)
+tables = st.lists(
+    st.tuples(
+        st.none() | st.integers(-(2**63), 2**63 - 1),
+        st.none() | st.integers(0, 255),
+        st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        st.none() | st.integers(-(10**13), 10**13).map(lambda n: Decimal(n) / 10_000),
+        st.none() | st.dates(),
+        st.none() | st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)),  # noqa: DTZ001
+        st.none() | st.booleans(),
+        st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+        st.none() | st.uuids(),
+    ),
+    max_size=6,
+)
+
+
+@pytest.mark.scaled
+def test_the_rows_that_a_parquet_writer_wrote_are_the_rows_of_the_table(bench: Workbench) -> None:
+    made = bench.root / "made.parquet"
+    columns = ", ".join(f"{name} {kind}" for name, kind in TYPED.columns.items())
+    with duckdb.connect() as writer, bench.open_table(TYPED) as table:
+        writer.execute(f"CREATE TABLE made ({columns})")
+
+        @try_examples(12)
+        @given(tables, st.sampled_from(["snappy", "zstd", "gzip", "uncompressed"]))
+        def check(rows: list[tuple[Any, ...]], codec: str) -> None:
+            writer.execute("DELETE FROM made")
+            marks = ", ".join("?" * len(TYPED.columns))
+            for row in rows:
+                writer.execute(f"INSERT INTO made VALUES ({marks})", list(row))
+            writer.execute(f"COPY made TO '{made}' (FORMAT parquet, COMPRESSION {codec})")
+            bench.land(TYPED, "a.parquet", made.read_bytes())
+            (outcome,) = load_files(table, bench.landing, bench.list_files(TYPED))
+            assert outcome.reason == ""
+            loaded = table.duck.execute(
+                "SELECT * EXCLUDE (partition_key, source_file) FROM typed ORDER BY rowid"
+            )
+            assert loaded.fetchall() == rows
+
+        check()

@@ -1,0 +1,244 @@
+"""Settings: where each value comes from, and what is said of one that cannot be used."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from partitioned_etl.engine import settings
+from partitioned_etl.engine.errors import SettingError
+from partitioned_etl.engine.settings import Settings, project_dir
+
+DEFAULTS = {name.upper(): str(field.default) for name, field in Settings.model_fields.items()}
+"""Default of each setting, by its name in the environment."""
+
+
+def read(given: Mapping[str, str]) -> Settings:
+    """Read the settings in an environment that has some of them."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        return Settings()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of this test only, which is not the working directory."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.setattr(settings, "project_dir", lambda: folder)
+    monkeypatch.chdir(tmp_path)
+    for name in DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+def write_env(project: Path, text: str) -> None:
+    (project / ".env").write_text(text, encoding="utf-8")
+
+
+def test_without_any_setting_the_defaults_hold(project: Path) -> None:
+    assert Settings().model_dump() == {
+        "landing_dir": project / "data/source",
+        "duckdb_database": project / "data/staging/partitioned_etl.duckdb",
+        "archive_dir": project / "data/archive",
+        "reports_dir": project / "data/reports",
+        "daily_start_date": date(2018, 1, 21),
+        "daily_end_date": date(2018, 1, 24),
+        "monthly_start_date": date(2018, 1, 1),
+        "sensor_interval_seconds": 10,
+        "settle_seconds": 2.0,
+        "max_files_per_run": 1000,
+        "lock_wait_seconds": 60.0,
+        "duckdb_memory_limit": "",
+        "alert_urls": "",
+        "definitions_module": "partitioned_etl.definitions",
+        "web_ui_url": "http://127.0.0.1:3000",
+    }
+
+
+def test_the_environment_beats_the_env_file_which_beats_the_default(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Settings().max_files_per_run == 1000
+    write_env(project, "MAX_FILES_PER_RUN=20\nSETTLE_SECONDS=0.5\n")
+    assert Settings().max_files_per_run == 20
+    monkeypatch.setenv("MAX_FILES_PER_RUN", "30")
+    assert Settings().max_files_per_run == 30
+    assert Settings().settle_seconds == 0.5
+
+
+def test_reading_settings_does_not_change_the_environment(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SETTLE_SECONDS", "3")
+    write_env(project, "MAX_FILES_PER_RUN=20\nSETTLE_SECONDS=4\n")
+    before = dict(os.environ)
+    assert Settings().max_files_per_run == 20
+    assert dict(os.environ) == before
+
+
+def test_every_setting_can_be_set(project: Path) -> None:
+    given = {
+        "LANDING_DIR": "in",
+        "DUCKDB_DATABASE": "/db/x.duckdb",
+        "ARCHIVE_DIR": "copies",
+        "REPORTS_DIR": "/pages",
+        "DAILY_START_DATE": "2020-02-03",
+        "DAILY_END_DATE": "2020-03-04",
+        "MONTHLY_START_DATE": "2020-04-01",
+        "SENSOR_INTERVAL_SECONDS": "7",
+        "SETTLE_SECONDS": "0",
+        "MAX_FILES_PER_RUN": "1",
+        "LOCK_WAIT_SECONDS": "1.5",
+        "DUCKDB_MEMORY_LIMIT": "1.5 GiB",
+        "ALERT_URLS": "jsons://alerts.example/x mailto://a.example",
+        "DEFINITIONS_MODULE": "elsewhere.definitions",
+        "WEB_UI_URL": "https://dagster.example",
+    }
+    assert list(given) == list(DEFAULTS)
+    assert read(given).model_dump() == {
+        "landing_dir": project / "in",
+        "duckdb_database": Path("/db/x.duckdb"),
+        "archive_dir": project / "copies",
+        "reports_dir": Path("/pages"),
+        "daily_start_date": date(2020, 2, 3),
+        "daily_end_date": date(2020, 3, 4),
+        "monthly_start_date": date(2020, 4, 1),
+        "sensor_interval_seconds": 7,
+        "settle_seconds": 0.0,
+        "max_files_per_run": 1,
+        "lock_wait_seconds": 1.5,
+        "duckdb_memory_limit": "1.5 GiB",
+        "alert_urls": "jsons://alerts.example/x mailto://a.example",
+        "definitions_module": "elsewhere.definitions",
+        "web_ui_url": "https://dagster.example",
+    }
+
+
+@pytest.mark.parametrize("line", ["DAILY_END_DATE=", "DAILY_END_DATE=''"])
+def test_an_empty_end_date_means_no_end(project: Path, line: str) -> None:
+    assert read({"DAILY_END_DATE": ""}).daily_end_date is None
+    write_env(project, line)
+    assert read({}).daily_end_date is None
+    assert read({"DAILY_END_DATE": "2020-01-01"}).daily_end_date == date(2020, 1, 1)
+
+
+def test_an_empty_end_date_in_the_environment_beats_the_env_file(project: Path) -> None:
+    write_env(project, "DAILY_END_DATE=2020-01-01")
+    assert read({"DAILY_END_DATE": ""}).daily_end_date is None
+
+
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name != "DAILY_END_DATE"])
+def test_any_other_empty_setting_means_its_default(project: Path, name: str) -> None:
+    assert read({name: ""}) == read({})
+    write_env(project, f"{name}=\n")
+    assert read({}) == read({name: DEFAULTS[name]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DAILY_START_DATE", "yesterday"),
+        ("DAILY_START_DATE", "2018-02-30"),
+        ("DAILY_END_DATE", "24.01.2018"),
+        ("MONTHLY_START_DATE", "2018-01"),
+        ("SENSOR_INTERVAL_SECONDS", "0"),
+        ("SENSOR_INTERVAL_SECONDS", "1.5"),
+        ("SETTLE_SECONDS", "-1"),
+        ("SETTLE_SECONDS", "nan"),
+        ("SETTLE_SECONDS", "inf"),
+        ("MAX_FILES_PER_RUN", "0"),
+        ("MAX_FILES_PER_RUN", "-5"),
+        ("MAX_FILES_PER_RUN", "many"),
+        ("LOCK_WAIT_SECONDS", "a minute"),
+        ("DUCKDB_MEMORY_LIMIT", "much"),
+        ("DUCKDB_MEMORY_LIMIT", "1GB'"),
+        ("WEB_UI_URL", "dagster.example"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named(project: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=rf"^setting {name}: "):
+        read({name: value})
+    write_env(project, f"{name}={value}\n")
+    with pytest.raises(SettingError, match=name):
+        read({})
+
+
+def test_an_env_file_that_cannot_be_read_is_named(project: Path) -> None:
+    (project / ".env").write_bytes("LANDING_DIR=/übung".encode("latin-1"))
+    with pytest.raises(SettingError, match=r"\.env cannot be read: .*utf-8"):
+        read({})
+
+
+def test_spaces_around_a_value_do_not_count(project: Path) -> None:
+    assert read({"MAX_FILES_PER_RUN": " 5 ", "LANDING_DIR": " in "}) == read(
+        {"MAX_FILES_PER_RUN": "5", "LANDING_DIR": "in"}
+    )
+    assert project / "in" == read({"LANDING_DIR": " in "}).landing_dir
+
+
+def test_a_relative_path_is_relative_to_the_project_whatever_the_working_directory(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"LANDING_DIR": "in", "DUCKDB_DATABASE": "../out/x.duckdb"}
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found = read(given)
+        assert found.landing_dir == project / "in"
+        assert found.duckdb_database == project / "../out/x.duckdb"
+
+
+def test_an_absolute_path_stays_and_a_tilde_is_the_home(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = read({"LANDING_DIR": str(tmp_path), "DUCKDB_DATABASE": "~/x.duckdb"})
+    assert found.landing_dir == tmp_path
+    assert found.duckdb_database == tmp_path / "home/x.duckdb"
+    assert project not in found.duckdb_database.parents
+
+
+def test_the_env_file_of_the_working_directory_does_not_count(
+    project: Path, tmp_path: Path
+) -> None:
+    write_env(tmp_path, "MAX_FILES_PER_RUN=20")
+    assert Settings().max_files_per_run == 1000
+    assert not (project / ".env").exists()
+
+
+def test_the_checkout_is_the_project_whatever_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "checkout"
+    package = checkout / "src/partitioned_etl/engine"
+    package.mkdir(parents=True)
+    for name in ("pyproject.toml", "workspace.yaml"):
+        (checkout / name).touch()
+    monkeypatch.setattr(settings, "__file__", str(package / "settings.py"))
+    monkeypatch.chdir(tmp_path)
+    assert project_dir() == checkout
+
+
+@pytest.mark.parametrize("present", [[], ["pyproject.toml"], ["workspace.yaml"]])
+def test_without_a_checkout_the_project_is_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: list[str]
+) -> None:
+    package = tmp_path / "env/lib/site-packages/partitioned_etl/engine"
+    package.mkdir(parents=True)
+    for name in present:
+        (tmp_path / "env/lib" / name).touch()
+    monkeypatch.setattr(settings, "__file__", str(package / "settings.py"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert project_dir() == tmp_path / "elsewhere"
+
+
+def test_the_example_file_names_every_setting_with_its_default() -> None:
+    example = Path(__file__).parents[2] / ".env.example"
+    text = example.read_text(encoding="utf-8")
+    assert re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE) == list(DEFAULTS.items())
