@@ -188,5 +188,11 @@ def throughput_bar(what: str, figures: Mapping[str, Figures], must: float) -> Ba
     return Bar(what, round(figures[REFERENCE].median / figures[MEASURED].median, 3), must)
 
 
+def plain_environment() -> dict[str, str]:
+    """Give this process's environment without what makes Dagster or Python behave otherwise."""
+    strange = ("DAGSTER", "PYTHON")
+    return {name: text for name, text in os.environ.items() if not name.startswith(strange)}
+
+
 def _throughput(amount: tuple[float, str] | None, figures: Figures) -> str:
     return f"{amount[0] / figures.median:,.0f} {amount[1]}/s" if amount else ""

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+
 from tutorial import defs
 
 
@@ -25,7 +26,7 @@ def retry_crashed(instance: dg.DagsterInstance) -> bool:
 
 
 def tick(instance: dg.DagsterInstance, sensor: dg.SensorDefinition) -> bool:
-    """Let a sensor look, run what it asks for, and say whether all of it succeeded."""
+    """Let a sensor tick, run what it requests, and say whether all of it succeeded."""
     cursor = Path(os.environ["DAGSTER_HOME"]) / f"{sensor.name}.cursor"
     before = cursor.read_text(encoding="utf-8") if cursor.exists() else None
     with dg.build_sensor_context(

@@ -20,7 +20,7 @@ PIECE_ROWS = 6_700_000
 NEEDED_BYTES = 3 * FILE_BYTES
 MUST = 1.5
 RUNS = 3
-CHILD = Path(__file__).parent / "children" / "load_within.py"
+CHILD = Path(__file__).with_name("load_within.py")
 
 
 def write_file(folder: Path) -> None:

@@ -7,8 +7,7 @@ server does it.
 import subprocess
 import sys
 
-from measure import MEASURED, REFERENCE, Bar, report, take_turns
-from servers.dev_server import plain_environment
+from measure import MEASURED, REFERENCE, Bar, plain_environment, report, take_turns
 
 MUST = 1.3
 _REFERENCE = "import dagster, dagster_duckdb, duckdb"

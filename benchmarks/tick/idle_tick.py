@@ -9,58 +9,41 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 
-from measure import MEASURED, Bar, Figures, report
+from measure import MEASURED, Bar, Figures, plain_environment, report
 from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
-from partitioned_etl.ingest.database import connect
-from partitioned_etl.ingest.landing import list_landed_files
-from partitioned_etl.ingest.ledger import upsert_ledger
-from partitioned_etl.ingest.loading import ledger_row
-from partitioned_etl.ingest.sync import sync_feed
-from servers.dev_server import PRICES, plain_environment
+from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.sync import sync_feed
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from past_loads import record_past_load
+from server_inputs import PRICES
 
 FILES = 100_000
 FILES_PER_LOAD = 1_000
 CHANGED = 10
-TICKS = Path(__file__).parent / "children/evaluate_ticks.py"
+TICKS = Path(__file__).with_name("evaluate_ticks.py")
 MUST_SECONDS, MUST_CURSOR_KB, MUST_MEGABYTES = 3.0, 64.0, 300.0
 
 
-def land_and_load(landing: Path, database: Path, instance: dg.DagsterInstance) -> None:
+def land_and_load(landing_dir: Path, database: Path, instance: dg.DagsterInstance) -> None:
     """Make files, and write ledger and partition keys as if they were loaded."""
-    folder = landing / CUSTOMER_PRICES.folder
+    folder = landing_dir / CUSTOMER_PRICES.folder
     folder.mkdir(parents=True)
     (folder / "customer-000000.csv").write_text(PRICES, encoding="utf-8")
-    sync_feed(CUSTOMER_PRICES, landing, database, settle_seconds=0)
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
     for number in range(1, FILES):
         (folder / f"customer-{number:06}.csv").write_text("x\n", encoding="utf-8")
-    files = list(list_landed_files(CUSTOMER_PRICES, landing).files.values())
+    landing, warehouse = connect_landing(landing_dir, settle_seconds=0), connect_warehouse(database)
+    files = list(landing.list_files(CUSTOMER_PRICES).files.values())
     for start in range(0, FILES, FILES_PER_LOAD):
         some = files[start : start + FILES_PER_LOAD]
-        loaded_at, run_id = datetime.now(UTC), str(uuid4())
-        with connect(database, landing) as connection:
-            upsert_ledger(
-                connection,
-                [
-                    ledger_row(
-                        CUSTOMER_PRICES,
-                        file,
-                        run_id,
-                        sha256=sha256(file.name.encode()).hexdigest(),
-                        row_count=1,
-                        file_row_count=1,
-                        loaded_at=loaded_at,
-                    )
-                    for file in some
-                ],
-            )
+        with warehouse.open(landing.readable_dir) as opened:
+            record_past_load(opened.table(CUSTOMER_PRICES), some, run_id=str(uuid4()))
         instance.add_dynamic_partitions("customers", [file.partition_key for file in some])
 
 
@@ -73,6 +56,7 @@ def main() -> int:
             "DUCKDB_DATABASE": str(folder / "warehouse.duckdb"),
             "SETTLE_SECONDS": "0",
             "DAGSTER_HOME": name,
+            "PYTHONPATH": str(Path(__file__).parents[1]),
         }
         os.environ |= environment
         (folder / "dagster.yaml").touch()

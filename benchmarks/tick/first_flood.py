@@ -1,6 +1,6 @@
 """20,000 files that are there when `dagster dev` is started for the first time.
 
-They are asked for in the order of their partition keys, MAX_FILES_PER_RUN by a tick. Memory is that
+They are requested in the order of their partition keys, MAX_FILES_PER_RUN by a tick. Memory is that
 of all processes of the server but the run workers.
 """
 
@@ -11,7 +11,8 @@ from datetime import date, timedelta
 import psutil
 
 from measure import MEASURED, Bar, Figures, Lines, report
-from servers.dev_server import DevServer, open_server
+from server_inputs import SHIPPED, make_price_files
+from support.dev_server import LOCATION, DevServer, open_server
 
 FILES = 20_000
 FIRST_DAY = date(1960, 1, 1)
@@ -21,7 +22,7 @@ _TICKS = (
     "sensorState { ticks(limit: 1000) { status timestamp endTimestamp } } } } }"
 )
 _SENSOR = {
-    "repositoryLocationName": "partitioned_etl.definitions",
+    "repositoryLocationName": LOCATION,
     "repositoryName": "__repository__",
     "sensorName": "daily_landing_sensor",
 }
@@ -43,11 +44,12 @@ def main() -> int:
     """Measure, and give 0 if all bars are met."""
     days = [FIRST_DAY + timedelta(number) for number in range(FILES + 1)]
     with open_server(
+        SHIPPED,
         SENSOR_INTERVAL_SECONDS="5",
         DAILY_START_DATE=str(days[0]),
         DAILY_END_DATE=str(days[FILES]),
     ) as server:
-        server.drop("daily", [f"{day}.csv" for day in days[:FILES]])
+        server.land("daily", make_price_files(map(str, days[:FILES])))
         server.start()
         started_at = time.perf_counter()
         points = [(0.0, 0.0)]
@@ -60,7 +62,7 @@ def main() -> int:
                 memory.append(measure_megabytes(server))
             return points[-1][1] == FILES
 
-        server.wait_until(read_loaded, poll_seconds=0.5, deadline_seconds=3600)
+        server.wait_until("every file is loaded", read_loaded, poll_s=0.5, deadline_s=3600)
         seconds = points[-1][0]
         ticks = server.ask(_TICKS, sensor=_SENSOR)["sensorOrError"]["sensorState"]["ticks"]
     failed = [tick for tick in ticks if tick["status"] == "FAILURE"]

@@ -1,32 +1,33 @@
-"""Files that are dropped at once: the time until the last row is queryable, in `dagster dev`.
+"""Files that land at once: the time until the last row is queryable, in `dagster dev`.
 
-The sensors look every 5 seconds and wait until a file was left alone for 2. The reference is one
-run per file under the default executor, `servers/run_per_file.py`, without a settle time.
+The sensors tick every 5 seconds and wait until a file was left alone for 2. The reference is one
+run per file under the default executor, `against/run_per_file.py`, without a settle time.
 """
 
 import sys
 import time
 
 from measure import MEASURED, REFERENCE, Bar, Figures, Lines, report
-from servers.dev_server import RUN_PER_FILE, DevServer, open_server
+from server_inputs import RUN_PER_FILE, SHIPPED, make_price_files
+from support.dev_server import DevServer, open_server
 
 COUNTS = {20: 3, 100: 3, 1000: 3}
-"""How often so many files are dropped."""
-LOOK_SECONDS = 10
-"""Within that, every sensor has looked: what follows a load has been asked for, such as copies."""
+"""How often so many files land."""
+QUIET_SECONDS = 10
+"""Within that, every sensor has ticked: what is downstream has been requested, such as copies."""
 REFERENCE_COUNT = 20
 MUST_SECONDS = {100: 10.0, 1000: 30.0}
 MUST_RATIO = 90
 TABLE = "raw_dynamic_partition_data"
 
 
-def drop_and_wait(server: DevServer, count: int, so_far: int) -> float:
-    """Drop files, wait for their rows, and give the seconds that it took."""
-    names = [f"file-{so_far + number:06}.csv" for number in range(count)]
-    dropped_at = server.drop("customers", names)
-    took = server.wait_for_files(TABLE, so_far + count) - dropped_at
-    server.wait_until_quiet(LOOK_SECONDS)
-    # Drops come at different moments between two looks of the sensor.
+def land_and_wait(server: DevServer, count: int, so_far: int) -> float:
+    """Let files land, wait for their rows, and give the seconds that it took."""
+    stems = [f"file-{so_far + number:06}" for number in range(count)]
+    landed_at = server.land("customers", make_price_files(stems))
+    took = server.wait_for_files(TABLE, so_far + count) - landed_at
+    server.wait_until_quiet(QUIET_SECONDS)
+    # Files land at different moments between two ticks of the sensor.
     time.sleep(1.7 * (so_far % 3))
     return took
 
@@ -34,17 +35,17 @@ def drop_and_wait(server: DevServer, count: int, so_far: int) -> float:
 def main() -> int:
     """Measure, and give 0 if all bars are met."""
     runs: dict[int, list[float]] = {count: [] for count in COUNTS}
-    with open_server(SENSOR_INTERVAL_SECONDS="5") as server:
+    with open_server(SHIPPED, SENSOR_INTERVAL_SECONDS="5") as server:
         server.start()
         so_far = 1
-        drop_and_wait(server, 1, 0)
+        land_and_wait(server, 1, 0)
         for count, times in COUNTS.items():
             for _ in range(times):
-                runs[count].append(drop_and_wait(server, count, so_far))
+                runs[count].append(land_and_wait(server, count, so_far))
                 so_far += count
     with open_server(RUN_PER_FILE, SENSOR_INTERVAL_SECONDS="5") as server:
         server.start()
-        reference = drop_and_wait(server, REFERENCE_COUNT, 0)
+        reference = land_and_wait(server, REFERENCE_COUNT, 0)
 
     seconds = {count: Figures.of(times) for count, times in runs.items()}
     most = max(COUNTS)

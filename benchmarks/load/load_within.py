@@ -8,14 +8,13 @@ import sys
 from pathlib import Path
 
 import duckdb
-from peak_memory import read_peak_bytes
 
-from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.sync import sync_feed
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.sync import sync_feed
+from peak_memory import read_peak_bytes
 
 FEED = Feed(
     name="readings",
-    folder="readings",
     pattern="{key}.csv",
     columns={
         "id": "BIGINT",
@@ -24,7 +23,6 @@ FEED = Feed(
         "value": "DOUBLE",
         "spread": "DOUBLE",
     },
-    table="readings",
 )
 
 
@@ -33,10 +31,10 @@ def main() -> None:
     way, folder, limit = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     database = folder / f"{way}.duckdb"
     if way == "load":
-        report = sync_feed(FEED, folder, database, settle_seconds=0, memory_limit=limit)
-        assert len(report.loaded) == 1, report
+        synced = sync_feed(FEED, folder, database, settle_seconds=0, memory_limit=limit)
+        assert len(synced.loaded) == 1, synced
     else:
-        columns = ", ".join(f"{column} {kind}" for column, kind in FEED.columns.items())
+        columns = ", ".join(f"{column} {kind}" for column, kind in FEED.column_types.items())
         with duckdb.connect(str(database)) as connection:
             connection.execute(f"SET memory_limit = '{limit}'")
             connection.execute("SET preserve_insertion_order = false")

@@ -47,7 +47,10 @@ OURS = Way(
         DEFS / f"{name}.py"
         for name in ("partitions", "daily_prices", "customer_prices", "monthly_orders")
     ],
-    beside=("monthly_orders", "monthly_rollup", "customer_archive"),
+    beside=(
+        *("monthly_orders", "monthly_rollup_job", "monthly_rollup_sensor"),
+        *("archived_file", "customer_prices_archive_job", "customer_prices_archive_sensor"),
+    ),
 )
 TUTORIAL = Way(
     "tutorial",

@@ -1,8 +1,8 @@
 """One large file: the whole strict load, `sync_feed`, against DuckDB's plain `COPY` of it.
 
 The file is one of the daily price feed that ships, with 9.5 million rows, some 850 MB. The strict
-load also hashes it, counts its rows, holds every value against the contract, adds `partition_key`
-and `source_file`, and writes the ledger. Both begin with no database.
+load also hashes it, counts its rows, validates every value against the contract, adds
+`partition_key` and `source_file`, and writes the ledger. Both begin with no database.
 """
 
 import sys
@@ -13,8 +13,8 @@ import duckdb
 
 from measure import MEASURED, REFERENCE, report, take_turns, throughput_bar
 from partitioned_etl.defs.daily_prices import DAILY_PRICES
-from partitioned_etl.ingest.columns import quote_identifier
-from partitioned_etl.ingest.sync import sync_feed
+from partitioned_etl.engine.sql import quote_identifier
+from partitioned_etl.engine.sync import sync_feed
 
 ROWS = 9_500_000
 MUST = 0.65
@@ -42,7 +42,8 @@ def main() -> int:
         write_file(path)
         database = folder / "warehouse.duckdb"
         columns = ", ".join(
-            f"{quote_identifier(column)} {kind}" for column, kind in DAILY_PRICES.columns.items()
+            f"{quote_identifier(column)} {type_name}"
+            for column, type_name in DAILY_PRICES.column_types.items()
         )
 
         def copy() -> None:
@@ -53,8 +54,8 @@ def main() -> int:
 
         def load() -> None:
             database.unlink(missing_ok=True)
-            report = sync_feed(DAILY_PRICES, folder / "landing", database, settle_seconds=0)
-            assert [record.rows for record in report.loaded] == [ROWS], report
+            synced = sync_feed(DAILY_PRICES, folder / "landing", database, settle_seconds=0)
+            assert [record.rows for record in synced.loaded] == [ROWS], synced
 
         megabytes = path.stat().st_size / 1e6
         figures = take_turns({REFERENCE: copy, MEASURED: load}, runs=9)

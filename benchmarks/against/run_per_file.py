@@ -1,6 +1,6 @@
 """What this project is compared with: one run per file, in the style of the usual tutorial.
 
-A sensor remembers the names that it has seen, registers a dynamic partition per file and asks for
+A sensor remembers the names that it has seen, registers a dynamic partition per file and requests
 one run each; import and load are two steps under the default executor. It is written for the
 benchmarks only, and as fast as that style allows: the delete is by partition key, and a load that
 finds the database locked is tried again.
@@ -70,7 +70,7 @@ customers_job = dg.define_asset_job("customers_job", selection=[customer_file, c
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def customers_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Ask for one run per file that was not seen before."""
+    """Request one run per file that was not seen before."""
     seen = set(json.loads(context.cursor or "[]"))
     names = {path.stem for path in (LANDING_DIR / "customers").glob("*.csv")}
     new = sorted(names - seen)

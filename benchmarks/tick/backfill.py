@@ -1,7 +1,7 @@
 """A backfill of 1,000 days that are loaded already, launched as the web UI does it.
 
 It ends when the last of its runs has ended. Dagster looks for new backfills every 30 seconds, which
-is in all figures. The reference is one run per partition, `servers/run_per_file.py`.
+is in all figures. The reference is one run per partition, `against/run_per_file.py`.
 """
 
 import sys
@@ -9,7 +9,8 @@ import time
 from datetime import date, timedelta
 
 from measure import MEASURED, REFERENCE, Figures, report, throughput_bar
-from servers.dev_server import RUN_PER_FILE, DevServer, open_server
+from server_inputs import RUN_PER_FILE, SHIPPED, make_price_files
+from support.dev_server import DevServer, open_server
 
 DAYS = 1000
 REFERENCE_DAYS = 20
@@ -47,17 +48,16 @@ def time_backfill(server: DevServer, assets: list[str], days: list[str]) -> floa
         assert statuses == {"SUCCESS"}, f"the backfill's runs ended with {statuses}"
         return max(run["endTime"] for run in backfill["runs"])
 
-    ended_at = server.wait_until(read_end, poll_seconds=1)
-    assert ended_at
+    ended_at = server.wait_until("the backfill has ended", read_end, poll_s=1)
     return (ended_at - launched_at) / len(days)
 
 
 def main() -> int:
     """Measure, and give 0 if all bars are met."""
     days = [(START + timedelta(days=number)).isoformat() for number in range(DAYS)]
-    with open_server(**WINDOW) as server:
+    with open_server(SHIPPED, **WINDOW) as server:
         server.start()
-        server.drop("daily", [f"{day}.csv" for day in days])
+        server.land("daily", make_price_files(days))
         server.wait_for_files("raw_partition_data", DAYS)
         server.wait_until_quiet()
         assets = ["import_partition_file", "duckdb_partition_table"]
@@ -65,7 +65,7 @@ def main() -> int:
     with open_server(RUN_PER_FILE, **WINDOW) as server:
         server.start()
         days = days[:REFERENCE_DAYS]
-        server.drop("daily", [f"{day}.csv" for day in days])
+        server.land("daily", make_price_files(days))
         reference = time_backfill(server, ["day_file", "day_table"], days)
 
     figures = {

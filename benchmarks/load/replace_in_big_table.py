@@ -1,9 +1,9 @@
 """One partition of 10,000 rows replaced in a table of 50 million, against one in an empty table.
 
-Both are what a run's load does: open the database, replace the partition, close it. What the
-ledger costs that knows 5,000 partitions, when a folder is held against it, is in `growth`. The rows
-of the large table are put there by SQL, with ledger rows as loads would have left them. A third way
-has the partitions in random order, so that no zone map of DuckDB tells where the rows of one are.
+Both are what a run's load does: open the warehouse, replace the partition, close it. What a ledger
+of many partitions costs when a folder is compared with it, `growth` measures. The rows of the large
+table are put there by SQL, with ledger rows as loads would have left them. A third way has the
+partitions in random order, so that no zone map of DuckDB tells where the rows of one are.
 """
 
 import sys
@@ -13,10 +13,11 @@ from pathlib import Path
 import duckdb
 
 from measure import MEASURED, REFERENCE, Bar, report, take_turns
-from partitioned_etl.ingest.database import connect
-from partitioned_etl.ingest.feed import LEDGER_TABLE, Feed
-from partitioned_etl.ingest.landing import list_landed_files
-from partitioned_etl.ingest.warehouse import replace_partitions
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.sql import LEDGER_TABLE
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
 
 ROWS, PARTITIONS = 10_000, 5_000
 KEY = "p2500"
@@ -24,14 +25,12 @@ MUST = 1.5
 RANDOM = "measured, keys in random order"
 FEED = Feed(
     name="readings",
-    folder="readings",
     pattern="{key}.csv",
     columns={"id": "BIGINT", "value": "DOUBLE"},
-    table="readings",
 )
 
 
-class Place:
+class Site:
     """A landing directory with one file, and a database.
 
     Args:
@@ -39,18 +38,20 @@ class Place:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.landing_dir, self.database = folder / "landing", folder / "warehouse.duckdb"
-        self.path = self.landing_dir / FEED.folder / f"{KEY}.csv"
+        self.database = folder / "warehouse.duckdb"
+        self.landing = connect_landing(folder / "landing", settle_seconds=0)
+        self.warehouse = connect_warehouse(self.database)
+        self.path = folder / "landing" / FEED.folder / f"{KEY}.csv"
         self.path.parent.mkdir(parents=True)
-        self._version = 0
+        self._edition = 0
 
     def write_file(self) -> None:
         """Write the file with new values."""
-        self._version += 1
+        self._edition += 1
         aside = self.path.with_suffix(".part")
         with duckdb.connect() as connection:
             connection.execute(
-                f"COPY (SELECT n AS id, n * {self._version} AS value FROM range({ROWS}) AS r(n)) "
+                f"COPY (SELECT n AS id, n * {self._edition} AS value FROM range({ROWS}) AS r(n)) "
                 f"TO '{aside}' (HEADER)"
             )
         aside.replace(self.path)
@@ -59,14 +60,14 @@ class Place:
         """Write the file, and begin with an empty table."""
         self.write_file()
         self.database.unlink(missing_ok=True)
-        with connect(self.database, self.landing_dir) as connection:
-            replace_partitions(connection, FEED, [])
+        with self.warehouse.open(self.landing.readable_dir) as opened:
+            opened.table(FEED).prepare()
 
     def load(self) -> None:
         """Load the file."""
-        files = list(list_landed_files(FEED, self.landing_dir).files.values())
-        with connect(self.database, self.landing_dir) as connection:
-            outcomes = replace_partitions(connection, FEED, files)
+        files = list(self.landing.list_files(FEED).files.values())
+        with self.warehouse.open(self.landing.readable_dir) as opened:
+            outcomes = load_files(opened.table(FEED), self.landing, files)
         assert [outcome.row_count for outcome in outcomes] == [ROWS], outcomes
 
     def fill(self, order: str) -> None:
@@ -85,11 +86,11 @@ class Place:
             )
             connection.execute(
                 f"INSERT INTO {LEDGER_TABLE} SELECT l.* REPLACE ('p' || k AS partition_key, "
-                f"'p' || k || '.csv' AS source_file, sha256(k::VARCHAR) AS sha256) "
+                f"'p' || k || '.csv' AS source_file, sha256(k::VARCHAR) AS content_hash) "
                 f"FROM {LEDGER_TABLE} AS l, range({PARTITIONS}) AS r(k) WHERE 'p' || k <> '{KEY}'"
             )
 
-    def check(self) -> None:
+    def verify_rows(self) -> None:
         """Make sure that the table has every row once."""
         with duckdb.connect(str(self.database)) as connection:
             query = f"SELECT count(*), count(*) FILTER (partition_key = '{KEY}') FROM readings"
@@ -99,7 +100,7 @@ class Place:
 def main() -> int:
     """Measure, and give 0 if all bars are met."""
     with tempfile.TemporaryDirectory(prefix="replace_in_big_table_") as name:
-        empty, big, mixed = (Place(Path(name) / part) for part in ("empty", "big", "mixed"))
+        empty, big, mixed = (Site(Path(name) / part) for part in ("empty", "big", "mixed"))
         big.fill("k")
         mixed.fill("hash(k)")
         figures = take_turns(
@@ -107,8 +108,8 @@ def main() -> int:
             prepare={REFERENCE: empty.forget, MEASURED: big.write_file, RANDOM: mixed.write_file},
             runs=9,
         )
-        big.check()
-        mixed.check()
+        big.verify_rows()
+        mixed.verify_rows()
     ratio = figures[MEASURED].median / figures[REFERENCE].median
     return report(
         "replace_in_big_table",

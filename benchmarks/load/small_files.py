@@ -1,10 +1,10 @@
 """2,000 files of 50 rows: `sync_feed` against one plain statement of DuckDB, and against dlt.
 
-`sync_feed` lists the folder, hashes every file and holds it against the contract, loads all of them
-in one transaction with `partition_key` and `source_file`, and writes 2,000 ledger rows. The plain
-statement is an INSERT from `read_csv` with the list of files and their types, so that nothing is
-sniffed. dlt's ways are in `children/load_with_dlt.py`; only its pipeline is timed, not the start of
-its process. Everybody begins with no database.
+`sync_feed` lists the folder, hashes and validates every file, loads all of them in one transaction
+with `partition_key` and `source_file`, and writes 2,000 ledger rows. The plain statement is an
+INSERT from `read_csv` with the list of files and their types, so that nothing is sniffed. dlt's
+ways are in `against/load_with_dlt.py`; only its pipeline is timed, not the start of its process.
+Everybody begins with no database.
 """
 
 import subprocess
@@ -14,22 +14,20 @@ from pathlib import Path
 
 import duckdb
 
-from measure import MEASURED, REFERENCE, Bar, Figures, report, take_turns
+from measure import MEASURED, REFERENCE, Bar, Figures, plain_environment, report, take_turns
 from partitioned_etl.defs.daily_prices import DAILY_PRICES, SHARE_PRICE_IS_POSITIVE
-from partitioned_etl.ingest.feed import Feed
-from partitioned_etl.ingest.sync import sync_feed
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.sync import sync_feed
 
 FILES, ROWS = 2_000, 50
 RAW_MUST, DLT_MUST = 4.0, 8.0
 DLT_RUNS = 3
-CHILDREN = Path(__file__).parent / "children"
-DLT_PYTHON = Path(__file__).parents[1] / ".venv-dlt/bin/python"
+AGAINST = Path(__file__).parents[1] / "against"
+DLT_PYTHON = Path(__file__).parents[2] / ".venv-dlt/bin/python"
 FEED = Feed(
     name="readings",
-    folder="readings",
     pattern="{key}.csv",
     columns=DAILY_PRICES.columns,
-    table="readings",
     row_rules=(SHARE_PRICE_IS_POSITIVE,),
 )
 
@@ -56,8 +54,9 @@ def time_dlt(folder: Path, way: str) -> float:
     """Give how many seconds dlt's pipeline takes."""
     with tempfile.TemporaryDirectory(prefix="small_files_dlt_") as work:
         ran = subprocess.run(
-            [DLT_PYTHON, CHILDREN / "load_with_dlt.py", folder, work, way],
+            [DLT_PYTHON, AGAINST / "load_with_dlt.py", folder, work, way],
             check=True,
+            env=plain_environment(),
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
@@ -76,13 +75,13 @@ def main() -> int:
         landed = folder / "landing" / FEED.folder
         write_files(landed)
         database = folder / "warehouse.duckdb"
-        types = ", ".join(f"{column}: '{kind}'" for column, kind in FEED.columns.items())
-        names = ", ".join(f"{column} {kind}" for column, kind in FEED.columns.items())
+        types = ", ".join(f"{name}: '{kind}'" for name, kind in FEED.column_types.items())
+        columns = ", ".join(f"{name} {kind}" for name, kind in FEED.column_types.items())
 
         def insert() -> None:
             paths = [str(path) for path in sorted(landed.iterdir())]
             with duckdb.connect(str(database)) as connection:
-                connection.execute(f"CREATE TABLE readings ({names})")
+                connection.execute(f"CREATE TABLE readings ({columns})")
                 connection.execute(
                     "INSERT INTO readings FROM read_csv(?, auto_detect = false, header = true, "
                     f"columns = {{{types}}})",
@@ -118,7 +117,7 @@ def main() -> int:
 
 def dlt_versions() -> dict[str, str]:
     """Give the versions that dlt's environment is made of."""
-    lines = (CHILDREN / "dlt.requirements").read_text(encoding="utf-8").split()
+    lines = (AGAINST / "dlt.requirements").read_text(encoding="utf-8").split()
     versions = dict(line.split("==") for line in lines)
     return {"dlt": versions["dlt[duckdb]"], "duckdb of dlt": versions["duckdb"]}
 

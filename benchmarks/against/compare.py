@@ -12,8 +12,9 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-from mishaps import try_way
 from tabulate import tabulate
+
+from mishaps import try_way
 from ways import DLT, HERE, OURS, PROJECT, WAYS
 
 RESULTS = HERE / "results.json"
