@@ -1,0 +1,149 @@
+"""Writes what the pages say of attributes, formats and settings, from where these are declared.
+
+Run it by `make docs`. Between two marks, such as `<!-- begin attributes -->` and
+`<!-- end attributes -->`, a page is generated; so are `.env.example` and the JSON schema of a
+`defs.yaml`, for editors. A test fails while one of them is stale.
+"""
+
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from partitioned_etl.components import FileFeed
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats.registry import FORMATS, name_of
+from partitioned_etl.engine.settings import Settings
+
+PROJECT = Path(__file__).parents[1]
+COMPONENT = f"{FileFeed.__module__.rpartition('.')[0]}.FileFeed"
+SCHEMA = PROJECT / "docs" / "defs.schema.json"
+EXAMPLE = PROJECT / ".env.example"
+_FIRST = ("name", "pattern", "columns")
+_EXAMPLE_HEAD = """\
+# Settings and their defaults. Copy this file to .env and remove the "# " from a line to change it.
+# `make run` prefers environment variables to lines here, Dagster's commands prefer the lines here;
+# `make dev` refuses to start if the two differ.
+"""
+
+
+def render_attributes() -> str:
+    """Return the table of a feed's attributes."""
+    fields = FileFeed.model_fields
+    names = [*_FIRST, *(name for name in Feed.model_fields if name not in _FIRST)]
+    names += [name for name in fields if name not in names]
+    rows = [f"| `{name}` | {_describe(fields[name])} |" for name in names]
+    return "\n".join(["| attribute | meaning and default |", "| --- | --- |", *rows])
+
+
+def render_formats() -> str:
+    """Return the formats, each with its options."""
+    parts = []
+    for format_class in FORMATS:
+        summary = (format_class.__doc__ or "").strip().splitlines()[0]
+        fields = {
+            name: field
+            for name, field in format_class.model_fields.items()
+            if name != "type" and (field.description or not _is_inherited(format_class, name))
+        }
+        own = [name for name in fields if fields[name].description]
+        of_base = [name for name in fields if not fields[name].description]
+        parts.append(f"**`{name_of(format_class)}`**: {summary}")
+        if of_base:
+            changed = ", ".join(f"`{name}` is {_show(fields[name].default)}" for name in of_base)
+            parts[-1] += f" Its options are those of `csv`; by default {changed}."
+        elif own:
+            rows = [f"| `{name}` | {_describe(fields[name])} |" for name in own]
+            parts.append("\n".join(["| option | meaning and default |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts)
+
+
+def _is_inherited(format_class: type, name: str) -> bool:
+    return name not in format_class.__annotations__
+
+
+def render_settings() -> str:
+    """Return the table of settings."""
+    rows = [
+        f"| `{name.upper()}` | {_show(field.default) or 'none'} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def render_example() -> str:
+    """Return `.env.example`."""
+    parts = [_EXAMPLE_HEAD]
+    for name, field in Settings.model_fields.items():
+        text = re.sub(r"\[(\w+)\]\((\S+)\)", r"\1 (\2)", field.description or "")
+        comment = textwrap.fill(text, 98, initial_indent="# ", subsequent_indent="# ")
+        default = "" if field.default is None else field.default
+        parts.append(f"{comment}\n# {name.upper()}={default}\n")
+    return "\n".join(parts)
+
+
+def render_schema() -> str:
+    """Return the JSON schema of a `defs.yaml` with a feed."""
+    attributes = FileFeed.model_json_schema()
+    definitions = attributes.pop("$defs", {})
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A feed",
+        "type": "object",
+        "properties": {"type": {"const": COMPONENT}, "attributes": attributes},
+        "required": ["type", "attributes"],
+        "$defs": definitions,
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _describe(field: FieldInfo) -> str:
+    text = (field.description or "").replace("|", r"\|")
+    if field.is_required() or "Default:" in text or "Empty:" in text:
+        return text
+    default = _show(field.get_default(call_default_factory=True))
+    return f"{text} Default: {default or 'none'}."
+
+
+def _show(value: Any) -> str:
+    """Return a default value as it would be written in YAML; empty if there is none."""
+    if value is None or value in ("", ()):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, Enum):
+        return f"`{value.value}`"
+    return "`\\t`" if value == "\t" else f"`{value}`"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "attributes": render_attributes,
+    "formats": render_formats,
+    "settings": render_settings,
+}
+
+
+def render_all() -> Iterator[tuple[Path, str]]:
+    """Yield each generated file with the text that it should have."""
+    yield EXAMPLE, render_example()
+    yield SCHEMA, render_schema()
+    for page in ("feeds.md", "settings.md"):
+        path = PROJECT / "docs" / page
+        text = path.read_text(encoding="utf-8")
+        for name, render in PARTS.items():
+            begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+            head, found, rest = text.partition(begin)
+            if found:
+                tail = rest.partition(end)[2]
+                text = f"{head}{begin}\n{render()}\n{end}{tail}"
+        yield path, text
+
+
+if __name__ == "__main__":
+    for file, generated in render_all():
+        file.write_text(generated, encoding="utf-8")
