@@ -1,10 +1,13 @@
 """The landing sensors: what a tick asks for, registers, remembers and says."""
 
+import gc
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
@@ -12,7 +15,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from partitioned_etl.components import agenda
+from partitioned_etl.components import agenda, ranges
 from partitioned_etl.components.assets import feed_assets, feed_job
 from partitioned_etl.components.attempts import PAUSE_SECONDS, Attempt, Attempts
 from partitioned_etl.components.events import FEED_TAG
@@ -391,6 +394,32 @@ def test_two_plans_are_never_held_at_once(
     monkeypatch.setattr(agenda, "make_plan", plan_alone)
     assert len(ticker.tick()) == 1
     assert len(plans) == 2
+
+
+def test_no_plan_outlives_its_tick(
+    customers: Path, ticker: Ticker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster keeps the variables of the function that makes a process's first request for ever.
+
+    Which test makes the first is chance, so every request is looked at.
+    """
+    requests: list[dict[str, Any]] = []
+
+    def request(**values: Any) -> dg.RunRequest:
+        requests.append(sys._getframe(1).f_locals)
+        return dg.RunRequest(**values)
+
+    known = SimpleNamespace(RunRequest=request, MultiPartitionKey=dg.MultiPartitionKey)
+    monkeypatch.setattr(ranges, "dg", known)
+    drop(customers, "a", "b", "c")
+    gc.collect()
+    gc.disable()
+    try:
+        assert ticker.tick()
+        assert len(requests) == 1
+        assert not [plan for plan in gc.get_objects() if isinstance(plan, Plan)]
+    finally:
+        gc.enable()
 
 
 def test_what_is_passed_over_is_said_once_per_change(

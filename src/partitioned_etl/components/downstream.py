@@ -16,7 +16,7 @@ import dagster as dg
 from partitioned_etl.components.agenda import MAX_RUNS_AT_ONCE
 from partitioned_etl.components.assets import AssetJob, FeedAssets
 from partitioned_etl.components.attempts import Attempts
-from partitioned_etl.components.ranges import group_into_ranges, range_tags
+from partitioned_etl.components.ranges import group_into_ranges, request_run
 from partitioned_etl.components.runs import list_keys_in_flight, list_keys_of_unfinished_runs
 from partitioned_etl.components.sensor import read_tick_interval
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
@@ -197,10 +197,7 @@ def downstream_sensor(
             return dg.SensorResult(skip_reason=_tell(feed_name, given_up, busy), cursor=str(cursor))
         for key in chain.from_iterable(ranges):
             attempts.note(key, str(stale[key]))
-        requests = [
-            dg.RunRequest(partition_key=keys[0] if len(keys) == 1 else None, tags=range_tags(keys))
-            for keys in ranges
-        ]
+        requests = [request_run(keys) for keys in ranges]
         context.log.info(f"feed {feed_name}: requested {len(requests)} run(s) of {job.name}")
         return dg.SensorResult(run_requests=requests, cursor=str(cursor))
 

@@ -69,6 +69,25 @@ def range_tags(keys: Sequence[str]) -> dict[str, str]:
     return {RANGE_START_TAG: str(keys[0]), RANGE_END_TAG: str(keys[-1])}
 
 
+def request_run(
+    keys: Sequence[str], *, tags: Mapping[str, str] | None = None, run_key: str | None = None
+) -> dg.RunRequest:
+    """Request one run for a range of keys.
+
+    Args:
+        keys: The keys of the range.
+        tags: Tags of the run beside those that select the range.
+        run_key: Dagster starts one run for it and no second one.
+    """
+    # Dagster keeps all variables of the function that makes the first request in a process, so this
+    # one knows no plan.
+    return dg.RunRequest(
+        run_key=run_key,
+        partition_key=str(keys[0]) if len(keys) == 1 else None,
+        tags={**(tags or {}), **range_tags(keys)},
+    )
+
+
 def keys_of_run(tags: Mapping[str, str], ordered: Sequence[str]) -> list[str]:
     """Return the partition keys that a run takes.
 

@@ -18,7 +18,7 @@ from partitioned_etl.components.assets import AssetJob, FeedAssets, check_name
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.orphans import fail_runs_without_worker
-from partitioned_etl.components.ranges import range_tags
+from partitioned_etl.components.ranges import request_run
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import list_keys_that_could_not_start
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
@@ -201,10 +201,10 @@ def _request_runs(assets: FeedAssets, agenda: Agenda, cursor: LandingCursor) -> 
             cursor.attempts.note(key, mark_of(by_key[key]))
         cursor.requests += 1
         requests.append(
-            dg.RunRequest(
+            request_run(
+                keys,
+                tags={FEED_TAG: assets.feed.name},
                 run_key=f"{cursor.requests}-{digest(cursor.attempts.of_key[key] for key in keys)}",
-                partition_key=str(keys[0]) if len(keys) == 1 else None,
-                tags={FEED_TAG: assets.feed.name, **range_tags(keys)},
             )
         )
     return requests
