@@ -16,7 +16,8 @@ COUNTS = {20: 3, 100: 3, 1000: 3}
 QUIET_SECONDS = 10
 """Within that, every sensor has ticked: what is downstream has been requested, such as copies."""
 REFERENCE_COUNT = 20
-MUST_SECONDS = {100: 10.0, 1000: 30.0}
+MUST_TAKE = {100: 2.6, 1000: 7.8}
+"""The most time for so many files, in times of what the reference takes for one."""
 MUST_RATIO = 90
 TABLE = "raw_dynamic_partition_data"
 
@@ -62,8 +63,13 @@ def main() -> int:
         [
             Bar("times the files per second of one run per file", round(ratio, 1), MUST_RATIO),
             *(
-                Bar(f"seconds for {count} files", seconds[count].median, must, is_least=False)
-                for count, must in MUST_SECONDS.items()
+                Bar(
+                    f"time for {count} files, in times of the reference's for one",
+                    round(seconds[count].median * REFERENCE_COUNT / reference, 2),
+                    must,
+                    is_least=False,
+                )
+                for count, must in MUST_TAKE.items()
             ),
         ],
         unit="files/s",
