@@ -18,7 +18,7 @@ from support.samples import order_rows, price_rows
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PROCESSES, SYNCS = 3, 2
 ROUNDS = 3

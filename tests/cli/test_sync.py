@@ -377,6 +377,7 @@ def test_a_roll_up_that_fails_is_a_failure(landed: Path, sync: Call, query: Quer
     assert "not computed: orders_per_month, downstream of monthly_orders" in result.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_roll_up_is_refreshed_after_the_load_was_killed_before_it(
     landed: Path, sync: Call, sync_apart: Apart, query: Query
@@ -395,6 +396,7 @@ def test_a_roll_up_is_refreshed_after_the_load_was_killed_before_it(
     assert "rollup_job" not in sync(*MONTHLY).stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_load_that_was_killed_before_it_was_reported_is_done_again_and_rolled_up(
     landed: Path, sync: Call, sync_apart: Apart, query: Query, dagster_home: Path

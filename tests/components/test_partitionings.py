@@ -11,6 +11,7 @@ import pytest
 from support.define import define_location
 from support.location import Location
 from support.partitioned_location import DEFINED, defs
+from support.scale import quick_and_long
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -125,7 +126,7 @@ def drop(landing_dir: Path) -> Callable[..., None]:
     return land
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.feed)
+@pytest.mark.parametrize("kind", quick_and_long({kind.feed: [kind] for kind in KINDS}, every=3))
 def test_files_go_the_whole_way(
     kind: Kind,
     landing_dir: Path,

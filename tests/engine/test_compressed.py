@@ -18,6 +18,7 @@ from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.landing.landing import CHUNK_BYTES
 from partitioned_etl.engine.landing.local import version_in
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
+from support.scale import quick_and_long
 from support.workbench import NOTES, Workbench, change_feed
 
 TEXT = b"id,note\n1,x\n2,y\n"
@@ -175,7 +176,7 @@ BREACHES = {
 }
 
 
-@pytest.mark.parametrize(("name", "content", "problem"), BREACHES.values(), ids=list(BREACHES))
+@pytest.mark.parametrize(("name", "content", "problem"), quick_and_long(BREACHES, every=2))
 def test_a_compressed_breach_changes_no_row(
     bench: Workbench, name: str, content: bytes, problem: str
 ) -> None:

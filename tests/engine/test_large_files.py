@@ -14,6 +14,7 @@ from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
+from support.scale import quick_and_long
 from support.workbench import (
     NOTES,
     PRICES,
@@ -61,7 +62,7 @@ def test_a_sound_file_is_loaded_counted_and_hashed(
     assert bench.sync(NOTES).loaded == []
 
 
-@pytest.mark.parametrize(("content", "problems"), BREACHES.values(), ids=list(BREACHES))
+@pytest.mark.parametrize(("content", "problems"), quick_and_long(BREACHES))
 def test_a_breach_is_told_as_in_a_small_file(
     bench: Workbench, content: bytes, problems: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,10 @@ the same ones every time.
 """
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 TEST_SCALE = float(os.environ.get("TEST_SCALE") or 1)
@@ -16,6 +19,17 @@ IS_SEEDED = TEST_SCALE <= 1
 def examples(count: int) -> int:
     """Give how many examples to try, of so many as usual; at least one."""
     return max(1, round(count * TEST_SCALE))
+
+
+def quick_and_long(cases: Mapping[str, Sequence[Any]], *, every: int = 4) -> list[Any]:
+    """Give the cases of a test as its parameters: one in so many is quick, the others are long.
+
+    For cases that another test tries in full on a shorter way.
+    """
+    return [
+        pytest.param(*values, id=name, marks=[] if place % every == 0 else pytest.mark.long)
+        for place, (name, values) in enumerate(cases.items())
+    ]
 
 
 def try_examples(count: int) -> settings:

@@ -173,14 +173,9 @@ def ensure_ledger(duck: duckdb.DuckDBPyConnection) -> None:
     """Create the ledger's table, or convert that of version 0.1; inside a transaction."""
     columns = ", ".join(f"{name} {type_name}" for name, type_name in _COLUMNS.items())
     shape = f"({columns}, PRIMARY KEY (feed, source_file))"
-    rows = duck.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? "
-        "AND database_name = current_database() AND schema_name = current_schema()",
-        [LEDGER_TABLE],
-    ).fetchall()
-    columns = [name for (name,) in rows]
-    if not columns or is_ledger(columns):
-        duck.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} {shape}")
+    duck.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} {shape}")
+    rows = duck.execute("SELECT name FROM pragma_table_info(?)", [LEDGER_TABLE]).fetchall()
+    if is_ledger([name for (name,) in rows]):
         return
     duck.execute(f"CREATE TABLE {LEDGER_TABLE}_by_file {shape}")
     duck.execute(
