@@ -26,6 +26,8 @@ compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
 # The tests of a file share a process, and what is slow to start, such as a server.
 pytest := -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# Tests that take long mostly wait for servers: two of them share a processor.
+waiting = $$((2 * $$(getconf _NPROCESSORS_ONLN)))
 # How many times as many examples, histories and kills make test-long tries as make test does.
 SCALE ?= 20
 # A benchmark reports through benchmarks/measure.py; its neighbours are what it starts or imports.
@@ -72,7 +74,7 @@ test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
 	@.venv/bin/python $(pytest) -m "not long" $(ARGS)
 
 test-long: .venv/.installed ## Run what takes long: browser, daemons, wheel, and SCALE=20 times as many cases
-	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -m "scaled or long" $(ARGS)
+	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -n $(waiting) -m "scaled or long" $(ARGS)
 
 test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
 	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -m "not long" $(ARGS)

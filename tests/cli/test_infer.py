@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import duckdb
 import pytest
@@ -143,6 +144,99 @@ def test_what_the_contract_would_refuse_is_said(call: Call, tmp_path: Path) -> N
     sample = tmp_path / "k.csv"
     sample.write_text("a,b\n1,2")
     assert "the sample would be refused" in call("infer", sample).stdout
+
+
+REFUSING = {
+    "hours without a zero": ("t\n1:30\n2:45\n", "t: VARCHAR  # line 2 is not a TIME"),
+    "days without a zero": ("d\n2024-1-2\n2024-11-12\n", "d: VARCHAR  # line 2 is not a DATE"),
+    "hexadecimal": ("u\n0x1F\n0x2A\n", "u: VARCHAR  # line 2 is not a BIGINT"),
+    "leading spaces": ("u,v\n 1,2\n 3,4\n", "u: VARCHAR  # line 2 is not a BIGINT"),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), REFUSING.values(), ids=list(REFUSING))
+def test_a_column_whose_type_would_refuse_the_sample_becomes_a_text(
+    call: Call, tmp_path: Path, text: str, line: str
+) -> None:
+    sample = tmp_path / "k.csv"
+    sample.write_text(text)
+    printed = call("infer", sample).stdout
+    assert line in printed
+    assert f"the sample loads by it: {text.count(chr(10)) - 1} rows" in printed
+
+
+def test_leading_zeros_are_found_in_the_last_row(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "k.csv"
+    rows = "".join(f"{number}\n" for number in range(1, 30_001))
+    sample.write_text(f"v\n{rows}0012\n")
+    assert infer(call, sample)["columns"] == {"v": "VARCHAR"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_line_of_another_width_does_not_make_all_of_them_one_column(
+    call: Call, tmp_path: Path, delimiter: str
+) -> None:
+    sample = tmp_path / "k.csv"
+    rows = "".join(f"{number},x{number}\n" for number in range(300))
+    sample.write_text(f"a,b\n{rows}1,x,y\n".replace(",", delimiter))
+    assert infer(call, sample)["columns"] == {"a": "BIGINT", "b": "VARCHAR"}
+    printed = call("infer", sample).stdout
+    assert "by the first line; not all lines have as many fields" in printed
+    assert "the sample would be refused: k.csv: line 302: 3 fields instead of 2" in printed
+
+
+def test_a_column_name_of_any_length_is_yaml(call: Call, tmp_path: Path) -> None:
+    name, sample = "x" * 2000, tmp_path / "k.csv"
+    sample.write_text(f"{name},b\n1,2\n")
+    assert infer(call, sample)["columns"] == {name: "BIGINT", "b": "BIGINT"}
+
+
+def test_a_day_with_two_digits_of_its_year_is_no_month(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "sales_241201.csv"
+    sample.write_text("id\n1\n")
+    assert infer(call, sample)["pattern"] == "{key}.csv"
+
+
+def test_digits_that_stay_in_a_pattern_are_named(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "orders_20240131_053012.csv"
+    sample.write_text("id\n1\n")
+    assert infer(call, sample)["pattern"] == "orders_{date:%Y%m%d}_053012.csv"
+    assert "053012 must be in every name" in call("infer", sample).stdout
+
+
+def make_workbook(path: Path) -> None:
+    with ZipFile(path, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+
+
+def make_archive(path: Path) -> None:
+    with ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", "id\n1\n")
+
+
+KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "xlsx": (make_workbook, "it is an Excel workbook: save its sheet as CSV"),
+    "xls": (
+        lambda path: path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+        "it is an Excel workbook of the kind .xls",
+    ),
+    "zip": (make_archive, "it is a zip archive: unpack it"),
+    "cut zip": (lambda path: path.write_bytes(b"PK\x03\x04"), "it is a zip archive: unpack it"),
+    "windows-1252": (
+        lambda path: path.write_bytes(b"a,b\n1,\x93x\x94\n"),
+        "they may be Windows-1252",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), KINDS.values(), ids=list(KINDS))
+def test_what_no_feed_can_be_of_is_named(
+    call: Call, tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    make(tmp_path / "k.csv")
+    result = call("infer", tmp_path / "k.csv")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert said in result.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet"])

@@ -1,6 +1,7 @@
 """Partitions of a feed: what its partitioning calls for, and nothing else."""
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pytest
 from partitioned_etl.components.partitions import FeedPartitions, build_partitions_def
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.local import LocalLanding
 
 HOURS = {"pattern": "{date:%Y-%m-%d-%H}.csv", "timezone": "Europe/Berlin"}
 DAYS = {"pattern": "{date:%Y-%m-%d}.csv"}
@@ -192,3 +194,23 @@ def test_an_hour_is_where_dagster_has_it_also_when_clocks_are_set_back() -> None
         if feed.window_of(key):
             in_utc = (window.start.astimezone(UTC), window.end.astimezone(UTC))
             assert feed.window_of(key) == in_utc
+
+
+@pytest.mark.parametrize(
+    ("timezone", "skipped"),
+    [("Europe/Berlin", "2018-03-25-02"), ("America/New_York", "2018-03-11-02")],
+)
+def test_a_file_of_an_hour_that_the_clock_skips_is_refused_for_that(
+    landing_dir: Path, timezone: str, skipped: str
+) -> None:
+    feed = make_feed(
+        HOURS | {"timezone": timezone}, folder="daily", start="2018-01-01", end="2018-12-31"
+    )
+    for name in (skipped, "2018-06-01-02"):
+        (landing_dir / "daily" / f"{name}.csv").write_text("a\n1\n", encoding="utf-8")
+    listing = make_partitions(feed).list_files(LocalLanding(landing_dir))
+    assert list(listing.files) == ["2018-06-01-02:00"]
+    [refused] = listing.refused
+    assert refused.reason == (
+        f"partition key {skipped}:00: in {timezone}, the clock skips this hour"
+    )

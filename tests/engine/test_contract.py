@@ -45,8 +45,8 @@ BREACHES = {
     ),
     "header: column in another case": (
         b"ID,note\n1,Zaphod\n",
-        "line 1: header: column id is missing; "
-        "line 1: header: 1 column name(s) that the feed does not have",
+        "line 1: header: column id is missing: "
+        "one differs in white space or in small and capital letters",
     ),
     "header: extra column": (
         b"id,note,Zaphod\n1,x,y\n",
@@ -70,8 +70,7 @@ BREACHES = {
     ),
     "header: spaces": (
         b"id, note\n1,Zaphod\n",
-        "line 1: header: column note is missing; "
-        "line 1: header: 1 column name(s) that the feed does not have",
+        "line 1: header: column note is missing: one has U+0020 SPACE in its name",
     ),
     "header: a row in its place": (
         b"1,Zaphod\n",
@@ -425,7 +424,18 @@ def test_a_file_is_read_in_the_dialect_of_its_feed(
         (CsvFormat(escape="\\"), b'id,note\n1,"a""b"\n', DIALECT),
         (CsvFormat(escape="\\"), b'id,note\n1,"a\\nb"\n', QUOTE),
         (CsvFormat(quote="'", escape="'"), b"id,note\n1,it's\n", QUOTE),
+        (CsvFormat(quote="'"), b"id,note\n1,it's\n", QUOTE),
         (CsvFormat(encoding="latin-1"), b"id,note\n1,x\0\n", "a NUL character"),
+        (
+            CsvFormat(encoding="latin-1"),
+            b"id,note\n1,\xe9\n2,\x93x\x94\n",
+            "line 3: byte 0x93, which latin-1 does not use: windows-1252?",
+        ),
+        (
+            CsvFormat(encoding="latin-1"),
+            "id,note\n1,x\n2,\u00e9\n".encode(),
+            "line 3: what is not ASCII would also be sound in utf-8: utf-8?",
+        ),
         (CsvFormat(encoding="utf-16"), b"\xff\xfei", "the bytes are not utf-16"),
     ],
     ids=lambda value: repr(value) if isinstance(value, CsvFormat) else "",
@@ -456,6 +466,46 @@ def test_a_file_is_read_in_the_encoding_of_its_feed(
         (2, "\u00e9,\n\u00fc"),
         (3, ""),
     ]
+
+
+@pytest.mark.parametrize("text", ["\x93x\x94", "\u00c3\u00a9"])
+def test_a_latin_1_text_that_looks_like_another_is_loaded_if_its_feed_is_certain(
+    bench: Workbench, text: str
+) -> None:
+    feed = change_feed(NOTES, format=CsvFormat(encoding="latin-1", encoding_is_certain=True))
+    bench.land(feed, "a.csv", f"id,note\n1,{text}\n".encode("latin-1"))
+    assert bench.load(feed)["a"].reason == ""
+    assert [row[:2] for row in bench.rows(feed)] == [(1, text)]
+
+
+@pytest.mark.parametrize("csv", [CsvFormat(quote="'"), CsvFormat(quote="'", escape="'")])
+def test_a_quote_is_doubled_within_a_field_unless_the_feed_says_else(
+    bench: Workbench, csv: CsvFormat
+) -> None:
+    feed = change_feed(NOTES, format=csv)
+    bench.land(feed, "a.csv", "id,note\n1,'it''s'\n2,'say \"\"hi\"\"'\n")
+    bench.load(feed)
+    assert [row[:2] for row in bench.rows(feed)] == [(1, "it's"), (2, 'say ""hi""')]
+
+
+NEAR = {
+    "note\u200b": "one has U+200B ZERO WIDTH SPACE in its name",
+    "note\u00a0": "one has U+00A0 NO-BREAK SPACE in its name",
+    "\ufeffnote": "one has U+FEFF ZERO WIDTH NO-BREAK SPACE in its name",
+    " note": "one has U+0020 SPACE in its name",
+    "NOTE": "one differs in white space or in small and capital letters",
+    "no\uff54e": "one looks the same and is spelled with other characters",
+}
+
+
+@pytest.mark.parametrize(("name", "difference"), NEAR.items(), ids=map(ascii, NEAR))
+def test_what_cannot_be_seen_in_a_header_is_named(
+    bench: Workbench, name: str, difference: str
+) -> None:
+    bench.land(NOTES, "a.csv", f"id,{name}\n1,x\n")
+    reason = f"a.csv: line 1: header: column note is missing: {difference}"
+    assert bench.load(NOTES)["a"].reason == reason
+    assert bench.rows(NOTES) == []
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import date
 from typing import Any
 
 import pytest
@@ -273,7 +274,7 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
         ({"timezone": "Asia/Tokyo"}, "timezone: only a file with a date is in a time zone"),
         ({"colour": "red"}, "colour: there is no such attribute"),
         ({"columns": {"a": {"type": "BIGINT", "desc": "x"}}}, "columns.a.desc: there is no such"),
-        ({"columns": {"a": 5}}, "columns.a: Input should be"),
+        ({"columns": {"a": 5}}, "columns.a: YAML takes 5 for no text"),
     ],
 )
 def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], message: str) -> None:
@@ -313,7 +314,7 @@ def test_the_format_is_part_of_the_contract_and_a_csv_feed_keeps_its_fingerprint
     by_month = change_feed(NOTES, pattern="{date:%Y-%m}.csv")
     assert by_month.contract_fingerprint != NOTES.contract_fingerprint
     # What ledgers hold; with another one, every refused file is validated again.
-    assert PRICES.contract_fingerprint == "ff23ce6fbe47b3ae"
+    assert PRICES.contract_fingerprint == "b92cbd3a08887578"
 
 
 def test_a_feed_cannot_be_changed_after_it_was_declared() -> None:
@@ -334,3 +335,22 @@ def test_a_declaration_is_validated_without_assertions() -> None:
         [sys.executable, "-O", "-c", code], check=False, capture_output=True, text=True
     )
     assert "timezone 'Mars/Base' is not the IANA name of a time zone" in refused.stderr
+
+
+UNQUOTED = {
+    "keys": {"partitioning": "static", "keys": ["se", False, "dk"]},
+    "columns": {"columns": {True: "BIGINT"}},
+    "columns.a.description": {"columns": {"a": {"type": "BIGINT", "description": True}}},
+    "name": {"name": True},
+    "format.quote": {"format": {"type": "csv", "quote": False}},
+    "keys.1": {"partitioning": "static", "keys": ["a", 1]},
+    "columns of a day": {"columns": {date(2024, 1, 1): "BIGINT"}},
+}
+
+
+@pytest.mark.parametrize("declared", UNQUOTED.values(), ids=list(UNQUOTED))
+def test_a_text_that_yaml_takes_for_something_else_is_to_be_quoted(
+    declared: dict[str, Any],
+) -> None:
+    with pytest.raises(FeedDefinitionError, match=r"YAML takes .*: put it in quotes$"):
+        make_feed(**declared)

@@ -1,6 +1,7 @@
 """Parquet: a file is loaded as it is, or refused because its columns, bytes or rows are others."""
 
 import random
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -34,6 +35,18 @@ NUMBERS = Feed(
 )
 DAILY = change_feed(PRICES, pattern="{date:%Y-%m-%d}.parquet", format=ParquetFormat())
 TWO_ROWS = "SELECT * FROM (VALUES (1::BIGINT, 'x'), (2, NULL)) AS t(id, note)"
+
+
+INT96 = b64decode(
+    "UEFSMRUEFRgVHEwVAhUAEgAADCwVTeRkWiEAAJiKJQAVABUSFRYsFQIVEBUGFQYcAAAACSACAAAAAgEBAgAV"
+    "BBksNQAYBnNjaGVtYRUCABUGJQIYAXQAFgIZHBkcJgAcFQYZNQAGEBkYAXQVAhYCFmwWdCZAJggpLBUEFQAV"
+    "AgAVABUQFQIAPCkGGSYAAgAAABZsFgImCBZ0ABkcGAxBUlJPVzpzY2hlbWEYoAEvLy8vLzNBQUFBQVFBQUFB"
+    "QUFBS0FBd0FCZ0FGQUFnQUNnQUFBQUFCQkFBTUFBQUFDQUFJQUFBQUJBQUlBQUFBQkFBQUFBRUFBQUFVQUFB"
+    "QUVBQVVBQWdBQmdBSEFBd0FBQUFRQUJBQUFBQUFBQUVLRUFBQUFCZ0FBQUFFQUFBQUFBQUFBQUVBQUFCMEFB"
+    "WUFDQUFHQUFZQUFBQUFBQU1BABggcGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAA4AQAA"
+    "UEFSMQ=="
+)
+"""A file with one column `t` of type INT96, as older writers write times, with nanoseconds."""
 
 
 def make_parquet(bench: Workbench, query: str, options: str = "") -> bytes:
@@ -71,7 +84,7 @@ COLUMNS = {
     ),
     "a column in capitals": (
         "SELECT 1::BIGINT AS ID, 'x' AS note",
-        "column id is missing; 1 column name(s) that the feed does not have",
+        "column id is missing: one differs in white space or in small and capital letters",
     ),
     "another order": (
         f"SELECT note, id FROM ({TWO_ROWS})",
@@ -103,6 +116,26 @@ def test_a_file_with_other_columns_changes_no_row(
     assert bench.load(NUMBERS)["a"].reason == f"a.parquet: {problem}"
     assert bench.rows(NUMBERS) == before
     assert bench.ledger(NUMBERS).rows["a.parquet"].status == LoadStatus.REFUSED
+
+
+def test_a_time_in_nanoseconds_is_not_cut(bench: Workbench) -> None:
+    feed = change_feed(NUMBERS, columns={"t": "TIMESTAMP"})
+    bench.land(feed, "a.parquet", INT96)
+    reason = "a.parquet: column t: INT96 in the file, TIMESTAMP in the feed"
+    assert bench.load(feed)["a"].reason == reason
+    assert bench.rows(feed) == []
+
+
+@pytest.mark.parametrize(("first", "second"), [("amount_1", "amount_1"), ("amount_1", "AMOUNT_1")])
+def test_names_are_compared_as_they_are_in_the_file(
+    bench: Workbench, first: str, second: str
+) -> None:
+    """DuckDB calls the second of two columns of one name `amount_1_1`."""
+    feed = change_feed(NUMBERS, columns={first: "INTEGER", f"{second}_1": "INTEGER"})
+    content = make_parquet(bench, "SELECT 1 AS amount_1, 2 AS amount_2")
+    bench.land(feed, "a.parquet", content.replace(b"amount_2", second.encode()))
+    assert f"column {second}_1 is missing" in bench.load(feed)["a"].reason
+    assert bench.rows(feed) == []
 
 
 def test_columns_go_by_name_in_any_order_where_the_feed_says_so(bench: Workbench) -> None:

@@ -17,6 +17,7 @@ from partitioned_etl.engine.contract import RowRule
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.csv import CsvFormat
+from partitioned_etl.engine.formats.format import Loose
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.rows import FILE_FAULTS, VALID, select_rows, validate_rows
 from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
@@ -60,8 +61,11 @@ ACCEPTED: dict[str, dict[str, object]] = {
         "007": 7.0,
         "1.7976931348623157e308": 1.7976931348623157e308,
         "5e-324": 5e-324,
+        "0.0": 0.0,
+        "0e-400": 0.0,
+        f"1.{'0' * 400}": 1.0,
     },
-    "FLOAT": {"1.5": 1.5, "-2": -2.0},
+    "FLOAT": {"1.5": 1.5, "-2": -2.0, "-0.00e-9": 0.0},
     "REAL": {"1.5": 1.5},
     "DECIMAL(5,2)": {
         "1": Decimal("1.00"),
@@ -103,7 +107,7 @@ NO_NUMBER = ("x", "+", "-", "--1", "1_000", " 1", "1 ", "0x10", "1,5", "\uff11",
 NO_INTEGER = (*NO_NUMBER, "1.5", "1.0", "1.", "1e3", "\t1", "1\n", "0b1")
 NO_FLOAT = (
     *NO_NUMBER, "nan", "NaN", "-nan", "inf", "-inf", "Infinity", "1e999", "-1e999", "1_0", "1e",
-    "e1", "1d", "1f", "\u00a01",
+    "e1", "1d", "1f", "\u00a01", "+-1", "+-2.5", "-+1", "1e-400", "-2.5E-999", f"0.{'0' * 400}1",
 )  # fmt: skip
 NO_DAY = (
     "24-01-02", "2024-1-2", "2024-02-30", "2023-02-29", "2024-13-01", "2024-01/02", "2024.01.02",
@@ -128,7 +132,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "UBIGINT": (*NO_INTEGER, "18446744073709551616", "-1"),
     "UHUGEINT": ("340282366920938463463374607431768211456", "-1", "1.5"),
     "DOUBLE": NO_FLOAT,
-    "FLOAT": (*NO_FLOAT, "1e39"),
+    "FLOAT": (*NO_FLOAT, "1e39", "1e-50", f"0.{'0' * 50}1"),
     "REAL": ("nan", "1e39", "1_0"),
     "DECIMAL(5,2)": (*NO_NUMBER, "1.255", "1e2", "1000", "999.994", "\t1", "nan"),
     "NUMERIC(3, 0)": ("1.5", "1000", "x"),
@@ -232,6 +236,26 @@ def test_large_doubles_keep_their_value_in_the_table(bench: Workbench) -> None:
     bench.land(feed, "a.csv", "id,amount\n1,33597290\n2,9007199254740991\n")
     bench.load(feed)
     assert [row[:2] for row in bench.rows(feed)] == [(1, 33597290.0), (2, 9007199254740991.0)]
+
+
+@pytest.mark.parametrize("type_name", ["DOUBLE", "FLOAT"])
+@pytest.mark.parametrize("text", ["+-1", "+-2.5", "1e-400", "1E-400", f"0.{'0' * 400}1"])
+@pytest.mark.parametrize("row", ["{},x", '"{}",x', "{},a b"], ids=["plain", "quoted", "spaced"])
+def test_a_number_that_duckdb_would_change_is_refused(
+    bench: Workbench, row: str, text: str, type_name: str
+) -> None:
+    feed = change_feed(NOTES, columns={"v": type_name, "other": "VARCHAR"})
+    bench.land(feed, "a.csv", f"v,other\n1.5,x\n{row.format(text)}\n")
+    reason = f"a.csv: line 3, column v: not a {type_name}"
+    assert bench.load(feed)["a"].reason == reason
+    assert bench.rows(feed) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"+", b"-1,x"), (b"1e", b"-400,x"), (b"", b"")])
+def test_signs_are_seen_where_two_chunks_meet(before: bytes, after: bytes) -> None:
+    last = before[-1:]
+    found = CsvFormat().find_loose(after, in_header=False, last=last)
+    assert found == (Loose.NUMBER if before else Loose.NOTHING)
 
 
 def test_every_type_reaches_the_table(bench: Workbench) -> None:

@@ -6,6 +6,7 @@ guessed and what to check.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ COMPONENT = "partitioned_etl.components.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
 _SURROGATES = re.compile(r"\\ud[89ab]\w\w\\ud[c-f]\w\w")
 """How JSON writes a character beyond U+FFFF, and YAML does not."""
+_LONGEST_KEY = 1000
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
@@ -59,6 +61,8 @@ def propose_feed(sample: Path, name: str | None, *, as_json: bool) -> int:
     click.echo(f"# Guessed from {show(sample.name)}: check every line before you use it.")
     if proposal.verdict:
         click.echo(f"# As it stands, {show(proposal.verdict)}.")
+    for attribute in sorted(proposal.doubts.keys() - _list_places(attributes)):
+        click.echo(f"# {show(attribute)}: {show(proposal.doubts[attribute])}")
     click.echo(f"type: {COMPONENT}\nattributes:")
     for attribute, value in attributes.items():
         if isinstance(value, dict):
@@ -90,8 +94,22 @@ def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
     return attributes
 
 
+def _list_places(attributes: Mapping[str, object]) -> set[str]:
+    """Return the attributes that have a line of their own."""
+    inner = (
+        f"{attribute}.{key}"
+        for attribute, value in attributes.items()
+        if isinstance(value, Mapping)
+        for key in value
+    )
+    return {*attributes, *inner}
+
+
 def _line(indent: int, key: str, value: object, comment: str) -> str:
-    text = f"{' ' * indent}{_scalar(key)}: {_scalar(value)}"
+    name, space = _scalar(key), " " * indent
+    # YAML takes a longer one for a key only if it is said to be one.
+    text = f"{space}{name}: " if len(name) <= _LONGEST_KEY else f"{space}? {name}\n{space}: "
+    text += _scalar(value)
     return f"{text}  # {show(comment)}" if comment else text
 
 

@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from itertools import product
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.file_names import FRIDAY, KEY_SEPARATOR, Partitioning
+from partitioned_etl.engine.file_names import (
+    FRIDAY,
+    KEY_SEPARATOR,
+    Partitioning,
+    is_skipped_hour,
+)
 from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
 
 NAME_DIMENSION, DATE_DIMENSION = "name", "period"
@@ -223,5 +229,8 @@ def _why_outside(
     if isinstance(dimension, dg.StaticPartitionsDefinition):
         named = ", ".join(keys[:_MOST_NAMED]) + (", …" if keys[_MOST_NAMED:] else "")
         return f"{part} is not in the list of names that feed {feed.name} takes: {named}"
+    is_hourly = feed.partitioning is Partitioning.HOURLY
+    if is_hourly and is_skipped_hour(part, ZoneInfo(feed.timezone)):
+        return f"partition key {key}: in {feed.timezone}, the clock skips this hour"
     reason = f"partition key {key} is outside the window of {feed.partitioning} partitions"
     return f"{reason}, {keys[0]} to {keys[-1]}" if keys else reason

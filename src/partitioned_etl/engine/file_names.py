@@ -120,6 +120,12 @@ def window_of(
     return begin.astimezone(UTC), end.astimezone(UTC)
 
 
+def is_skipped_hour(date_key: str, zone: tzinfo) -> bool:
+    """Return whether an hourly key is of an hour that never was, because clocks were set."""
+    begin = datetime.strptime(date_key, _KEY_DATE_FORMATS[Partitioning.HOURLY]).replace(tzinfo=zone)
+    return begin.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != begin.replace(tzinfo=None)
+
+
 @lru_cache(_DATES_KEPT)
 def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str | None:
     """Return the key of a date in a file name; None if there is no such date."""

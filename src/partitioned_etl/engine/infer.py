@@ -6,12 +6,14 @@ declarations alone.
 """
 
 import re
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import duckdb
 
@@ -28,6 +30,7 @@ from partitioned_etl.engine.file_names import (
     Partitioning,
     window_of,
 )
+from partitioned_etl.engine.formats.format import Problem
 from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_files
@@ -48,6 +51,10 @@ _DATES = {
     r"\d{4}_\d{2}": "%Y_%m",
     r"\d{6}": "%Y%m",
 }
+
+
+_LIKELY_YEARS = range(1900, 2100)
+"""Six digits may also be a day with two digits of its year: 241201 is of no year 2412."""
 
 
 @dataclass
@@ -109,17 +116,37 @@ def infer_feed(sample: Path, name: str | None = None) -> Proposal:
     sample = sample.resolve()
     if not sample.is_file() or not sample.stat().st_size:
         raise LandedFileError(f"{sample.name}: nothing can be inferred: it is no file, or empty")
+    _refuse_other_kinds(sample)
     proposal = _propose_name_and_pattern(sample, name)
-    with TemporaryDirectory() as folder:
-        try:
-            with connect_warehouse(Path(folder) / "trial.duckdb").open(sample.parent) as opened:
-                _propose_format(opened.duck, sample, proposal)
-                _keep_to_known_types(proposal)
-                proposal.verdict = _load_on_trial(opened, sample, proposal)
-        except duckdb.Error as error:
-            reason = " ".join(str(error).splitlines()[0].split())
-            raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}") from error
+    try:
+        with _open_trial(sample) as opened:
+            _propose_format(opened.duck, sample, proposal)
+        _keep_to_known_types(proposal)
+        proposal.verdict = _load_until_it_fits(sample, proposal)
+    except duckdb.Error as error:
+        reason = " ".join(str(error).splitlines()[0].split())
+        raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}") from error
     return proposal
+
+
+def _refuse_other_kinds(sample: Path) -> None:
+    """Name what a sample is, if no format can read it, by its first bytes.
+
+    Raises:
+        LandedFileError: It is a workbook or an archive.
+    """
+    with sample.open("rb") as file:
+        start = file.read(8)
+    kind = ""
+    if start.startswith(b"\xd0\xcf\x11\xe0"):
+        kind = "an Excel workbook of the kind .xls: save its sheet as CSV"
+    elif start.startswith(b"PK\x03\x04"):
+        kind = "a zip archive: unpack it"
+        with suppress(BadZipFile), ZipFile(sample) as archive:
+            if any(name.startswith("xl/") for name in archive.namelist()):
+                kind = "an Excel workbook: save its sheet as CSV"
+    if kind:
+        raise LandedFileError(f"{sample.name}: nothing can be inferred: it is {kind}")
 
 
 def _propose_format(duck: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> None:
@@ -145,6 +172,8 @@ def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
         doubt = f"{partitioning}: one file for each, whose date is in its name"
     name = name or _to_name(rest) or _to_name(sample.parent.name) or "feed"
     proposal = Proposal(name, pattern, guess_format(ending), start=start)
+    if digits := re.findall(r"[0-9]+", rest):
+        doubt += f"; {' and '.join(digits)} must be in every name"
     proposal.doubts["pattern"] = doubt
     if start:
         proposal.doubts["start"] = "the sample's; an earlier file is refused"
@@ -159,7 +188,8 @@ def _find_date(stem: str) -> tuple[re.Match[str], str, Partitioning, datetime] |
             if match := pattern.match(where[0]):
                 with suppress(PartitionKeyError):
                     begin, _ = window_of(pattern.key_of(match), pattern.partitioning)
-                    return where, date_format, pattern.partitioning, begin
+                    if begin.year in _LIKELY_YEARS:
+                        return where, date_format, pattern.partitioning, begin
     return None
 
 
@@ -172,7 +202,7 @@ def _keep_to_known_types(proposal: Proposal) -> None:
     for name, type_name in proposal.columns.items():
         about = f"columns.{name}"
         try:
-            Feed(name="trial", pattern="{key}", columns={name: type_name})
+            Feed(name="trial", pattern="{key}", columns={"value": type_name})
         except FeedDefinitionError:
             proposal.doubts[about] = f"{_shorten(type_name)}, of which no column can be"
             proposal.columns[name] = "VARCHAR"
@@ -185,8 +215,38 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _load_on_trial(opened: OpenWarehouse, sample: Path, proposal: Proposal) -> str:
-    """Load the sample with the proposal, and return what happened to it."""
+def _load_until_it_fits(sample: Path, proposal: Proposal) -> str:
+    """Load the sample with the proposal, and return what happened to it.
+
+    A column whose type does not take all values of the sample becomes a text.
+    """
+    while True:
+        verdict, problems = _load_on_trial(sample, proposal)
+        refusing = [
+            problem
+            for problem in problems
+            if proposal.columns.get(problem.column, "VARCHAR") != "VARCHAR"
+        ]
+        if not refusing:
+            return verdict
+        for problem in reversed(refusing):
+            doubt = f"{problem.place} {problem.line} is {problem.reason}"
+            proposal.doubts[f"columns.{problem.column}"] = doubt
+            proposal.columns[problem.column] = "VARCHAR"
+
+
+@contextmanager
+def _open_trial(sample: Path) -> Iterator[OpenWarehouse]:
+    """Open an empty database that reads the sample and is thrown away."""
+    with (
+        TemporaryDirectory() as folder,
+        connect_warehouse(Path(folder) / "trial.duckdb").open(sample.parent) as opened,
+    ):
+        yield opened
+
+
+def _load_on_trial(sample: Path, proposal: Proposal) -> tuple[str, Sequence[Problem]]:
+    """Load the sample with the proposal; return what happened to it, and what is wrong with it."""
     landing = connect_landing(sample.parent.parent, settle_seconds=0)
     try:
         feed = proposal.to_feed(sample.parent.name)
@@ -195,10 +255,11 @@ def _load_on_trial(opened: OpenWarehouse, sample: Path, proposal: Proposal) -> s
         if not files:
             passed_over = [*listing.refused, *listing.ignored]
             reasons = [entry.reason for entry in passed_over if entry.name == sample.name]
-            return f"the sample would not be loaded: {''.join(reasons)}"
-        [outcome] = load_files(opened.table(feed), landing, files)
+            return f"the sample would not be loaded: {''.join(reasons)}", ()
+        with _open_trial(sample) as opened:
+            [outcome] = load_files(opened.table(feed), landing, files)
     except PartitionedEtlError as error:
-        return f"the sample would not be loaded: {error}"
+        return f"the sample would not be loaded: {error}", ()
     if outcome.is_loaded:
-        return f"the sample loads by it: {outcome.row_count:,} rows"
-    return f"the sample would be refused: {outcome.reason}"
+        return f"the sample loads by it: {outcome.row_count:,} rows", ()
+    return f"the sample would be refused: {outcome.reason}", outcome.problems

@@ -28,7 +28,7 @@ from partitioned_etl.engine.replace import (
     Candidate,
     FileAtFaultError,
     FilesChangedError,
-    NotPlainError,
+    LooseTextError,
     Stage,
     ledger_row,
     replace_rows,
@@ -109,7 +109,7 @@ class _Load:
                 break
             try:
                 replace_rows(self._table, self._pending, self._run_id)
-            except NotPlainError:
+            except LooseTextError:
                 continue
             except (FilesChangedError, LandedFileError, duckdb.Error, FileAtFaultError) as error:
                 self._end(self._find_at_fault(error))

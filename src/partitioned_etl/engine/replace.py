@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import duckdb
@@ -93,7 +95,7 @@ class FilesChangedError(Exception):
         self.files = files
 
 
-class NotPlainError(Exception):
+class LooseTextError(Exception):
     """A file that was loaded as plain text turned out to need guarded conversions."""
 
 
@@ -111,7 +113,7 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
 
     Raises:
         FilesChangedError: Files changed while they were read.
-        NotPlainError: A file must be loaded again, now that its whole text is known.
+        LooseTextError: A file must be loaded again, now that its whole text is known.
         FileAtFaultError: A file is at fault although DuckDB accepted it.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, another load came first, or the database failed.
@@ -166,8 +168,8 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
             raise FileAtFaultError(f"{first.file.name}: other bad rows than are known of")
     else:
         files = [candidate.file for candidate in candidates]
-        is_plain = all(candidate.survey.is_plain for candidate in candidates)
-        rows = select_rows(table.feed, files, first.survey.header, is_plain=is_plain)
+        loose = reduce(or_, (candidate.survey.loose for candidate in candidates))
+        rows = select_rows(table.feed, files, first.survey.header, loose=loose)
         all_bytes = sum(file.size_bytes for file in files)
         try:
             with watch(lambda: all_bytes * read_share(table.duck)):
@@ -190,7 +192,7 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
 
 
 def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query) -> None:
-    feed, was_plain = table.feed, candidate.survey.is_plain
+    feed, guarded = table.feed, candidate.survey.loose
     with ThreadPoolExecutor(1) as pool:
         survey = pool.submit(feed.format.survey, feed, candidate.file)
         try:
@@ -200,8 +202,8 @@ def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query)
             candidate.stage = Stage.SURVEYED
     if candidate.survey.problems:
         raise FileAtFaultError(describe_problems(candidate.file.name, candidate.survey.problems))
-    if was_plain and not candidate.survey.is_plain:
-        raise NotPlainError
+    if candidate.survey.loose & ~guarded:
+        raise LooseTextError
 
 
 def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]:

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
+from partitioned_etl.engine.errors import ContractError, FeedDefinitionError, LandedFileError
 from partitioned_etl.engine.formats.compression import is_compressed, open_text
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import (
@@ -27,7 +27,7 @@ from partitioned_etl.engine.formats.format import (
     compare_names,
     problem_of_file,
 )
-from partitioned_etl.engine.formats.text import TextCounts, TextFormat
+from partitioned_etl.engine.formats.text import C1_CONTROL, TextCounts, TextFormat
 from partitioned_etl.engine.landing.landing import CHUNK_BYTES, LandedFile, Readable
 from partitioned_etl.engine.sql import quote_text
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _ENCODINGS = {"utf-8": "utf-8", "iso8859-1": "latin-1", "utf-16": "utf-16"}
 """The encodings that DuckDB reads, by their names in Python's codec registry and in DuckDB."""
 _HEAD_BYTES = 1 << 20
+_DELIMITERS = ",;\t|"
 _YEAR_FIRST = re.compile(r"%Y([-/])%m\1%d([ T]%H:%M(:%S(\.%f)?)?)?")
 
 
@@ -59,9 +60,9 @@ class CsvFormat(TextFormat, frozen=True):
         str,
         Field(
             description="The character that makes a quote inside a quoted field literal; in "
-            "RFC 4180, the quote itself."
+            "RFC 4180, and by default, the quote itself."
         ),
-    ] = '"'
+    ] = ""
     encoding: Annotated[
         str,
         Field(
@@ -69,6 +70,14 @@ class CsvFormat(TextFormat, frozen=True):
             "`latin-1`."
         ),
     ] = "utf-8"
+    encoding_is_certain: Annotated[
+        bool,
+        Field(
+            description="Whether a `latin-1` text is taken as it is although it looks like another "
+            "encoding: with bytes 0x80 to 0x9F, which are letters in Windows-1252 alone, or with "
+            "no bytes that UTF-8 could not have."
+        ),
+    ] = False
     header: Annotated[
         bool,
         Field(
@@ -86,11 +95,15 @@ class CsvFormat(TextFormat, frozen=True):
 
     @model_validator(mode="after")
     def _check_dialect(self) -> "CsvFormat":
-        for name in ("delimiter", "quote", "escape"):
-            value = getattr(self, name)
+        characters = {
+            "delimiter": self.delimiter,
+            "quote": self.quote,
+            "escape": self.escape_character,
+        }
+        for name, value in characters.items():
             if len(value) != 1 or not value.isascii() or value in "\r\n\0":
                 raise _wrong(name, f"CSV {name} must be one ASCII character: {value!r}")
-        if self.delimiter in (self.quote, self.escape):
+        if self.delimiter in (self.quote, self.escape_character):
             raise _wrong("delimiter", "CSV delimiter must differ from quote and escape")
         if self.any_column_order and not self.header:
             reason = "any_column_order needs a header, which names the columns"
@@ -107,6 +120,16 @@ class CsvFormat(TextFormat, frozen=True):
             return codecs.lookup(self.encoding).name
         except LookupError:
             return self.encoding
+
+    @property
+    def is_encoding_certain(self) -> bool:
+        """Whether it is another than Latin-1, in which any bytes are sound, or is said to be."""
+        return self.encoding_is_certain or self.text_encoding != "iso8859-1"
+
+    @property
+    def escape_character(self) -> str:
+        """The character that makes a quote inside a quoted field literal."""
+        return self.escape or self.quote
 
     @property
     def header_lines(self) -> int:
@@ -128,7 +151,7 @@ class CsvFormat(TextFormat, frozen=True):
                 text = open_text(file, handle, max_bytes=contract.max_uncompressed_bytes)
                 self.survey_header(contract, text, survey)
                 text.seek(0)
-                survey.is_plain = self.is_plain(text.read(CHUNK_BYTES), in_header=self.header)
+                survey.loose = self.find_loose(text.read(CHUNK_BYTES), in_header=self.header)
             except (ContractError, UnicodeError, StopIteration):
                 return None
         return None if survey.problems else survey
@@ -171,7 +194,7 @@ class CsvFormat(TextFormat, frozen=True):
         return (
             f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{columns}}}, "
             f"header = {str(self.header).lower()}, delim = {quote_text(self.delimiter)}, "
-            f"quote = {quote_text(self.quote)}, escape = {quote_text(self.escape)}, "
+            f"quote = {quote_text(self.quote)}, escape = {quote_text(self.escape_character)}, "
             f"encoding = {quote_text(_ENCODINGS[self.text_encoding])}, "
             "nullstr = '', allow_quoted_nulls = false, "
             f"compression = {quote_text(compression)}, "
@@ -182,12 +205,14 @@ class CsvFormat(TextFormat, frozen=True):
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
         """Propose a dialect and columns, by DuckDB's sniffer."""
         encoding = _detect_encoding(sample)
-        found = duck.execute(
-            "SELECT Delimiter, Quote, Escape, HasHeader, Columns, DateFormat, TimestampFormat "
-            "FROM sniff_csv(?, encoding = ?)",
-            [glob.escape(str(sample)), encoding],
-        ).fetchall()
-        (delimiter, quote, escape, has_header, columns, date_format, timestamp_format) = found[0]
+        found, doubts = _sniff(duck, sample, encoding), {}
+        names = [column["name"] for column in found["Columns"]]
+        delimiter = found["Delimiter"] if found["SkipRows"] else ""
+        if delimiter or (len(names) == 1 and (delimiter := _find_delimiter(names[0]))):
+            found = _sniff(duck, sample, encoding, delimiter)
+            doubts["format.delimiter"] = "by the first line; not all lines have as many fields"
+        delimiter, quote, escape = (found[name] for name in ("Delimiter", "Quote", "Escape"))
+        escape = "" if escape == quote else escape
         sniffed = {"delimiter": delimiter, "quote": quote, "escape": escape, "encoding": encoding}
         type_name = "tsv" if delimiter == "\t" else ""
         fields = (TsvFormat if type_name else cls).model_fields
@@ -198,15 +223,16 @@ class CsvFormat(TextFormat, frozen=True):
                 for option, value in sniffed.items()
                 if value not in (None, "", "(empty)", fields[option].default)
             },
+            doubts=doubts,
         )
-        if not has_header:
+        if not found["HasHeader"]:
             proposal.options["header"] = False
             proposal.doubts["format.header"] = "the first line looks like data; name the columns"
         if encoding == "latin-1":
             doubt = "it is not UTF-8; which else, nothing in the file says"
             proposal.doubts["format.encoding"] = doubt
-        formats = {"DATE": date_format, "TIMESTAMP": timestamp_format}
-        for column in columns:
+        formats = {"DATE": found["DateFormat"], "TIMESTAMP": found["TimestampFormat"]}
+        for column in found["Columns"]:
             name, type_name = column["name"], column["type"]
             written = formats.get(type_name)
             if written and not _YEAR_FIRST.fullmatch(written):
@@ -224,6 +250,25 @@ class TsvFormat(CsvFormat, frozen=True):
 
     type: Literal["csv", "tsv"] = "tsv"
     delimiter: str = "\t"
+
+
+def _sniff(
+    duck: duckdb.DuckDBPyConnection, sample: Path, encoding: str, delimiter: str = ""
+) -> dict[str, Any]:
+    """Return what DuckDB finds in all lines of a sample, or in those that a delimiter fits."""
+    given = f"delim = {quote_text(delimiter)}, skip = 0, ignore_errors = true, "
+    found = duck.execute(
+        f"SELECT * FROM sniff_csv(?, {given if delimiter else ''}encoding = ?, sample_size = -1)",
+        [glob.escape(str(sample)), encoding],
+    )
+    names = [name for name, *_ in found.description or ()]
+    return dict(zip(names, found.fetchall()[0], strict=True))
+
+
+def _find_delimiter(line: str) -> str:
+    """Return the delimiter that stands most often in a line; empty if none does."""
+    most = max(_DELIMITERS, key=line.count)
+    return most if most in line else ""
 
 
 def _wrong(option: str, reason: str) -> FeedDefinitionError:
@@ -257,5 +302,10 @@ def _detect_encoding(sample: Path) -> str:
     try:
         whole.decode("utf-8")
     except UnicodeDecodeError:
+        if C1_CONTROL.search(whole):
+            raise LandedFileError(
+                f"{sample.name}: nothing can be inferred: its bytes are neither UTF-8 nor Latin-1; "
+                "they may be Windows-1252, which no feed can declare: save it in UTF-8"
+            ) from None
         return "latin-1"
     return "utf-8"

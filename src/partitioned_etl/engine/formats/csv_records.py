@@ -47,14 +47,16 @@ def _unquote(text: str, csv: "CsvFormat") -> str | None:
     if text[:1] != csv.quote:
         return text or None
     inner = text[1:-1]
-    if csv.escape == csv.quote:
+    if csv.escape_character == csv.quote:
         return inner.replace(csv.quote * 2, csv.quote)
-    return re.sub(f"{re.escape(csv.escape)}(.)", r"\1", inner, flags=re.DOTALL)
+    escape = re.escape(csv.escape_character)
+    return re.sub(f"{escape}(.)", r"\1", inner, flags=re.DOTALL)
 
 
 def _field_regex(csv: "CsvFormat") -> str:
-    quote, escape, delimiter = (re.escape(c) for c in (csv.quote, csv.escape, csv.delimiter))
-    if csv.quote == csv.escape:
+    characters = (csv.quote, csv.escape_character, csv.delimiter)
+    quote, escape, delimiter = map(re.escape, characters)
+    if quote == escape:
         quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
     else:
         quoted = f"{quote}(?:[^{quote}{escape}]|{escape}[{quote}{escape}])*+{quote}"

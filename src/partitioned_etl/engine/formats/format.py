@@ -5,10 +5,13 @@ of its rows or, where that is not exact, its rows one by one, and proposes itsel
 format is a module here; `registry.py` lists them.
 """
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import date
+from enum import Flag, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -19,6 +22,8 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query, internal_identifier
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from partitioned_etl.engine.contract import Contract
 
 CONTRACT = "contract"
@@ -115,14 +120,54 @@ def compare_names(expected: Sequence[str], given: Sequence[str], *, any_order: b
     """
     repeated = sorted({name for name in given if given.count(name) > 1})
     missing = [name for name in expected if name not in given]
-    extra = len([name for name in given if name not in expected])
+    extra = [name for name in given if name not in expected]
     reasons = [f"column {name} is there more than once" for name in repeated if name in expected]
-    reasons += [f"column {name} is missing" for name in missing]
+    for name in missing:
+        near = next((each for each in extra if _simplify(each) == _simplify(name)), None)
+        if near is not None:
+            extra.remove(near)
+        reasons.append(f"column {name} is missing{_say_difference(name, near)}")
     if extra:
-        reasons.append(f"{extra} column name(s) that the feed does not have")
+        reasons.append(f"{len(extra)} column name(s) that the feed does not have")
     if not reasons and list(given) != list(expected) and not any_order:
         reasons = [f"the columns are not in the order {', '.join(expected)}"]
     return reasons
+
+
+def _simplify(name: str) -> str:
+    """Return what a reader sees of a name, and takes for it."""
+    visible = "".join(character for character in name if not _is_unseen(character))
+    return unicodedata.normalize("NFKC", visible).casefold()
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character)[0] in "CZ"
+
+
+def _say_difference(name: str, near: str | None) -> str:
+    """Return how the name nearest to one that is missing differs from it."""
+    if near is None:
+        return ""
+    unseen = dict.fromkeys(each for each in near if _is_unseen(each) and each not in name)
+    if unseen:
+        names = ", ".join(
+            f"U+{ord(each):04X} {unicodedata.name(each, '')}".rstrip() for each in unseen
+        )
+        return f": one has {names} in its name"
+    if "".join(near.split()).casefold() == "".join(name.split()).casefold():
+        return ": one differs in white space or in small and capital letters"
+    return ": one looks the same and is spelled with other characters"
+
+
+class Loose(Flag):
+    """What a text holds that DuckDB converts more leniently than a contract allows."""
+
+    NOTHING = 0
+    TEXT = auto()
+    """Quotes, underscores, or white space other than line ends."""
+    NUMBER = auto()
+    """Two signs, a negative exponent or a long run of zeros, as in a number that becomes 0."""
+    ANYTHING = TEXT | NUMBER
 
 
 @dataclass
@@ -133,15 +178,14 @@ class Survey:
         content_hash: sha256 of the bytes, hexadecimal.
         row_count: Records in the file, without the header.
         header: The column names in the file.
-        is_plain: Whether the text has no quotes, no underscores and no white space other than line
-            ends. Without these DuckDB's conversion is less lenient.
+        loose: What the text holds, except in its header, that needs guards when it is converted.
         problems: Why it does not match its contract; empty if the text is sound.
     """
 
     content_hash: str = ""
     row_count: int = 0
     header: list[str] = field(default_factory=list)
-    is_plain: bool = True
+    loose: Loose = Loose.NOTHING
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -307,6 +351,8 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
     A misspelled attribute is named before the one that it was meant to be.
     """
     mistakes = error.errors()
+    # A mapping was not meant to be a text, where it may be either.
+    mistakes = [one for one in mistakes if not _is_other_kind(one)] or mistakes
     unknown = [mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"]
     wrong = [*unknown, *mistakes][0]
     # Within an attribute's value, pydantic also names which kind of value it tried.
@@ -315,13 +361,25 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
         for depth, part in enumerate(wrong["loc"])
         if depth < 2 or part not in _KINDS_OF_COLUMN
     ]
+    if parts[-1] == "[key]":
+        parts = parts[:-2]
     path = ".".join(parts)
     match wrong["type"]:
         case "missing":
             return path, "is needed"
         case "extra_forbidden":
             return path, "there is no such attribute"
+        case "string_type" if isinstance(wrong["input"], bool):
+            reason = "YAML takes no, yes, on and off for true or false, and never for a text"
+            return path, f"{reason}: put it in quotes"
+        case "string_type" if isinstance(wrong["input"], int | float | date):
+            return path, f"YAML takes {wrong['input']} for no text: put it in quotes"
         case "value_error":
             return path, f"{wrong.get('ctx', {}).get('error')}, not {wrong['input']!r}"
         case _:
             return path, f"{wrong['msg']}, not {wrong['input']!r}"
+
+
+def _is_other_kind(mistake: "ErrorDetails") -> bool:
+    is_union = len(mistake["loc"]) > 2 and mistake["loc"][-1] == "str"
+    return is_union and isinstance(mistake["input"], Mapping)

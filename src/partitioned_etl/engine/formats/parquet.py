@@ -82,11 +82,8 @@ class ParquetFormat(Format, frozen=True):
                 (survey.row_count,) = duck.execute(
                     "SELECT CAST(sum(num_rows) AS BIGINT) FROM parquet_file_metadata(?)", [paths]
                 ).fetchall()[0]
-                described = duck.execute(
-                    "DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning = false)", [paths]
-                ).fetchall()
-                given = {name: type_name for name, type_name, *_ in described}
-                survey.header = list(given)
+                given = _list_columns(duck, paths)
+                survey.header = [name for name, _ in given]
                 survey.problems = self._compare(given, _list_types(duck, contract))
                 if not survey.problems:
                     with watch(lambda: file.size_bytes * read_share(duck)):
@@ -101,13 +98,17 @@ class ParquetFormat(Format, frozen=True):
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
 
-    def _compare(self, given: Mapping[str, str], wanted: Mapping[str, str]) -> list[Problem]:
-        reasons = compare_names(list(wanted), list(given), any_order=self.any_column_order)
+    def _compare(
+        self, given: Sequence[tuple[str, str]], wanted: Mapping[str, str]
+    ) -> list[Problem]:
+        names = [name for name, _ in given]
+        reasons = compare_names(list(wanted), names, any_order=self.any_column_order)
         problems = [problem_of_file(reason) for reason in reasons]
+        types = dict(given)
         return problems + [
-            Problem(0, name, f"{given[name]} in the file, {type_name} in the feed", is_of_file=True)
+            Problem(0, name, f"{types[name]} in the file, {type_name} in the feed", is_of_file=True)
             for name, type_name in wanted.items()
-            if given.get(name, type_name) != type_name
+            if types.get(name, type_name) != type_name
         ]
 
     def reader_sql(
@@ -151,10 +152,7 @@ class ParquetFormat(Format, frozen=True):
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
         """Propose the columns that the file declares."""
-        described = duck.execute(
-            "DESCRIBE SELECT * FROM read_parquet(?)", [glob.escape(str(sample))]
-        ).fetchall()
-        return FormatProposal(columns={name: type_name for name, type_name, *_ in described})
+        return FormatProposal(columns=dict(_list_columns(duck, [glob.escape(str(sample))])))
 
 
 def _check_marks(handle: BinaryIO) -> None:
@@ -172,6 +170,27 @@ def _check_marks(handle: BinaryIO) -> None:
         raise ContractError("the file is no Parquet file")
     if end != _MARK or size_bytes < 12:
         raise ContractError("no Parquet mark at the end: cut off?")
+
+
+def _list_columns(duck: duckdb.DuckDBPyConnection, paths: list[str]) -> list[tuple[str, str]]:
+    """Return a file's columns by the names that they have in it, and their types.
+
+    DuckDB renames a column whose name another one has, in small letters or capitals. It reads INT96
+    as a TIMESTAMP, without its nanoseconds, so this type keeps its own name.
+    """
+    schema = duck.execute("SELECT name, type, num_children FROM parquet_schema(?)", [paths])
+    columns, nested = [], 0
+    for name, physical_type, child_count in schema.fetchall()[1:]:
+        if not nested:
+            columns.append((name, physical_type))
+        nested += (child_count or 0) - bool(nested)
+    described = duck.execute(
+        "DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning = false)", [paths]
+    ).fetchall()
+    return [
+        (name, "INT96" if physical_type == "INT96" else type_name)
+        for (name, physical_type), (_, type_name, *_) in zip(columns, described, strict=True)
+    ]
 
 
 def _list_types(duck: duckdb.DuckDBPyConnection, contract: "Contract") -> dict[str, str]:

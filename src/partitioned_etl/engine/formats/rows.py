@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from partitioned_etl.engine.formats.compression import compression_of
+from partitioned_etl.engine.formats.format import Loose
 from partitioned_etl.engine.formats.types import ColumnSql, columns_sql
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import (
@@ -53,7 +54,7 @@ def select_rows(
     files: Sequence[LandedFile],
     header: Sequence[str],
     *,
-    is_plain: bool = False,
+    loose: Loose = Loose.ANYTHING,
 ) -> Query:
     """Return the query for the rows of files: the contract's columns, key and file name.
 
@@ -63,9 +64,9 @@ def select_rows(
         contract: The contract.
         files: Landed files, at least one, compressed alike.
         header: The columns in the order common to all these files.
-        is_plain: Whether none of them has quotes, underscores or white space other than line ends.
+        loose: What any of them holds that needs guards.
     """
-    columns = columns_sql(contract, is_plain=is_plain)
+    columns = columns_sql(contract, loose)
     types = {column.name: column.read_type for column in columns}
     rows = _read_rows_of(contract, files, header, types)
     values = [

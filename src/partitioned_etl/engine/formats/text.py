@@ -7,6 +7,7 @@ module.
 
 import codecs
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from partitioned_etl.engine.formats.format import (
     MAX_PROBLEMS,
     MAX_RECORD_CHARS,
     Format,
+    Loose,
+    Problem,
     Record,
     RowBatch,
     Survey,
@@ -45,6 +48,12 @@ BATCH_ROWS = 10_000
 BATCH_CHARS = 4_000_000
 """A batch ends with the record that reaches either limit, so that memory grows with neither."""
 _LOOSE_BYTES = frozenset({b"_", b" ", b"\t", b"\v", b"\f"})
+_LOOSE_NUMBERS = (b"+-", b"e-", b"E-", b"0" * 20)
+"""Half as many zeros as it takes to make a FLOAT too small, because a chunk may end among them."""
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+C1_CONTROL = re.compile(rb"[\x80-\x9f]")
+"""A byte that no text in Latin-1 has, and one in Windows-1252 has for a letter or a sign."""
+_IF_CERTAIN = "If it is right, set encoding_is_certain"
 _PIECE_BYTES = 1 << 17
 """A line of over twice this length contains a whole piece without a line end."""
 
@@ -81,6 +90,11 @@ class TextFormat(Format, frozen=True):
     def text_encoding(self) -> str:
         """The encoding, by its canonical name in Python's codec registry."""
         return "utf-8"
+
+    @property
+    def is_encoding_certain(self) -> bool:
+        """Whether bytes that suggest another encoding are taken as they are."""
+        return True
 
     @property
     def header_lines(self) -> int:
@@ -155,24 +169,41 @@ class TextFormat(Format, frozen=True):
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
 
-    def is_plain(self, data: bytes, *, in_header: bool) -> bool:
-        """Return whether bytes, except a header, hold nothing that DuckDB reads loosely."""
+    def find_loose(self, data: bytes, *, in_header: bool, last: bytes = b"") -> Loose:
+        """Return what bytes, except a header, hold that DuckDB reads loosely.
+
+        Args:
+            data: The bytes.
+            in_header: Whether they begin in the header.
+            last: The byte before them.
+        """
         start = data.find(b"\n") if in_header else 0
         if start < 0:
-            return True
+            return Loose.NOTHING
         delimiter, quote = self.marks
-        loose = (_LOOSE_BYTES | {quote}) - {delimiter, b""}
-        return not any(data.find(byte, start) >= 0 for byte in loose)
+        texts = (_LOOSE_BYTES | {quote}) - {delimiter, b""}
+        found = Loose.NOTHING
+        if any(data.find(byte, start) >= 0 for byte in texts):
+            found |= Loose.TEXT
+        if last + data[:1] in _LOOSE_NUMBERS or any(
+            data.find(part, start) >= 0 for part in _LOOSE_NUMBERS
+        ):
+            found |= Loose.NUMBER
+        return found
 
     def _count(self, text: Readable, survey: Survey) -> TextCounts:
         """Count line ends, delimiters and quotes; hash the bytes unless already hashed."""
         digest = None if survey.content_hash else sha256()
         counts, decoder, last = TextCounts(), make_decoder(self.text_encoding), b""
         is_utf_8, at_start = self.text_encoding == "utf-8", True
+        doubts = None if self.is_encoding_certain else _Latin1Doubts()
         for chunk in chunks_and_end(text):
             if digest:
                 digest.update(chunk)
             if survey.problems:
+                continue
+            if doubts and (problem := doubts.find(chunk, counts.newlines)):
+                survey.problems.append(problem)
                 continue
             if is_utf_8 and chunk.isascii() and not at_start and not decoder.getstate()[0]:
                 data = chunk
@@ -193,7 +224,7 @@ class TextFormat(Format, frozen=True):
             if not data:
                 continue
             in_header = bool(self.header_lines) and not counts.newlines
-            survey.is_plain &= self.is_plain(data, in_header=in_header)
+            survey.loose |= self.find_loose(data, in_header=in_header, last=last)
             self._count_bytes(data, last, counts)
             last = data[-1:]
         counts.ends_with_newline = last == b"\n"
@@ -237,6 +268,42 @@ class TextFormat(Format, frozen=True):
                     yield _to_batch(records, header)
             except (ContractError, UnicodeError):  # its bytes were valid when it was surveyed
                 raise changed_while_read(file) from None
+
+
+class _Latin1Doubts:
+    """What in a text that is said to be Latin-1 suggests that it is not."""
+
+    def __init__(self) -> None:
+        self._utf_8, self._is_utf_8 = make_decoder("utf-8"), True
+        self._first_line = 0
+
+    def find(self, chunk: bytes, newlines: int) -> Problem | None:
+        """Return what suggests another encoding; empty bytes end the text.
+
+        Args:
+            chunk: The next bytes.
+            newlines: How many line ends stand before them.
+        """
+        if not chunk.isascii():
+            first = _NOT_ASCII.search(chunk)
+            self._first_line = self._first_line or newlines + _count_lines(chunk, first)
+            if control := C1_CONTROL.search(chunk):
+                reason = f"byte 0x{control[0].hex().upper()}, which latin-1 does not use"
+                line = newlines + _count_lines(chunk, control)
+                return problem_of_file(f"{reason}: windows-1252? {_IF_CERTAIN}", line)
+        if self._is_utf_8:
+            try:
+                self._utf_8.decode(chunk, final=not chunk)
+            except UnicodeDecodeError:
+                self._is_utf_8 = False
+        if chunk or not self._is_utf_8 or not self._first_line:
+            return None
+        reason = f"what is not ASCII would also be sound in utf-8: utf-8? {_IF_CERTAIN}"
+        return problem_of_file(reason, self._first_line)
+
+
+def _count_lines(data: bytes, found: re.Match[bytes] | None) -> int:
+    return data.count(b"\n", 0, found.start() if found else 0) + 1
 
 
 def make_decoder(encoding: str) -> codecs.IncrementalDecoder:

@@ -3,9 +3,9 @@
 Takes a contract's columns; returns, for each, the condition under which its conversion is too
 lenient. Next: `rows.py` uses them both in the statement that loads and in the one that finds
 problems, so that both validate alike. DuckDB's own conversion is more lenient than a contract may
-be: it turns `1.5` into the integer 2, `1_000` into a thousand, `24-01-02` into a day of the year 24
-and `1e999` into infinity. Of values that were never texts, as in Parquet, NaN and infinity are not
-accepted.
+be: it turns `1.5` into the integer 2, `1_000` into a thousand, `24-01-02` into a day of the year
+24, `1e999` into infinity, `1e-999` into 0 and `+-1` into -1. Of values that were never texts, as in
+Parquet, NaN and infinity are not accepted.
 """
 
 import re
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import FeedDefinitionError
+from partitioned_etl.engine.formats.format import Loose
 from partitioned_etl.engine.sql import internal_identifier, quote_identifier
 
 if TYPE_CHECKING:
@@ -59,31 +60,30 @@ class ColumnSql:
         return internal_identifier(f"text of {self.name}")
 
 
-def columns_sql(contract: "Contract", *, is_plain: bool = False) -> list[ColumnSql]:
+def columns_sql(contract: "Contract", loose: Loose = Loose.ANYTHING) -> list[ColumnSql]:
     """Return a contract's columns as SQL over the texts of a file, in order.
 
     Args:
         contract: The contract.
-        is_plain: Whether the file has no quotes, no underscores and no white space other than line
-            ends, so that their effects need no guard.
+        loose: What the file holds whose effects need guards.
 
     Raises:
         FeedDefinitionError: A file cannot be read into a column's type.
     """
     return [
-        _column_sql(contract, name, type_name.upper(), is_plain)
+        _column_sql(contract, name, type_name.upper(), loose)
         for name, type_name in contract.column_types.items()
     ]
 
 
-def _column_sql(contract: "Contract", name: str, type_name: str, is_plain: bool) -> ColumnSql:
+def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -> ColumnSql:
     if not _TYPE_NAME.fullmatch(type_name):
         reason = f"column {name}: no DuckDB type: {type_name}"
         raise FeedDefinitionError(reason, attribute="columns")
     text = quote_identifier(name)
     if type_name in _TEXTS:
         return ColumnSql(name, type_name, text, "")
-    if not is_plain:
+    if Loose.TEXT in loose:
         text = f"nullif({text}, '')"
     bare = ColumnSql(name, type_name, text, "")
     any_number = name in contract.non_finite_columns
@@ -92,7 +92,7 @@ def _column_sql(contract: "Contract", name: str, type_name: str, is_plain: bool)
         bare.text_name,
         quote_identifier(name),
         any_number=any_number,
-        is_plain=is_plain,
+        loose=loose,
     )
     if guard is None:
         reason = f"column {name}: no file can be read into a column of type {type_name}"
@@ -103,7 +103,7 @@ def _column_sql(contract: "Contract", name: str, type_name: str, is_plain: bool)
         guard = f"NOT isfinite({value})" if may_be_infinite else ""
         return ColumnSql(name, type_name, value, guard)
     # The reader accepts exactly the texts that a cast to a floating-point type accepts.
-    needs_text = not is_plain or type_name not in _FLOATS
+    needs_text = bool(loose) or type_name not in _FLOATS
     return replace(bare, is_generous=guard, read_type="VARCHAR" if needs_text else type_name)
 
 
@@ -124,7 +124,7 @@ def is_text_type(type_name: str) -> bool:
 
 
 def _is_generous(
-    type_name: str, text: str, value: str, *, any_number: bool, is_plain: bool
+    type_name: str, text: str, value: str, *, any_number: bool, loose: Loose
 ) -> str | None:
     """Return the condition for a DuckDB conversion that is more lenient than a contract allows.
 
@@ -136,8 +136,7 @@ def _is_generous(
         text: SQL for the text, which is not empty.
         value: SQL for the converted value.
         any_number: Whether NaN and infinity are values.
-        is_plain: Whether the file has no quotes, no underscores and no white space other than line
-            ends.
+        loose: What the file holds.
 
     Returns:
         The condition; empty if it is never more lenient, None if no text can be of the type.
@@ -148,8 +147,11 @@ def _is_generous(
         return _is_spelled_otherwise(text, value, "[+]?[0-9]+")
     if type_name in _FLOATS:
         guards = [] if any_number else [f"NOT isfinite({value})"]
-        if not is_plain:
+        if Loose.TEXT in loose:
             guards += [f"contains({text}, '_')", f"{text} < '!'", f"{text}[-1] < '!'"]
+        if Loose.NUMBER in loose:
+            is_too_small = f"{value} = 0 AND regexp_matches({text}, '^[^eE]*[1-9]')"
+            guards += [f"starts_with({text}, '+-')", f"({is_too_small})"]
         return f"({' OR '.join(guards)})" if guards else ""
     if decimal := _DECIMAL.fullmatch(type_name):
         return _is_spelled_otherwise(text, value, rf"[+-]?\d+(\.\d{{0,{decimal[2]}}})?")
