@@ -25,9 +25,10 @@ pip := -m pip --disable-pip-version-check --quiet --quiet install
 compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
 # The tests of a file share a process, and what is slow to start, such as a server.
-pytest := -m pytest -n auto --dist loadfile --no-loadscope-reorder
-# Tests that take long mostly wait for servers: two of them share a processor.
-waiting = $$((2 * $$(getconf _NPROCESSORS_ONLN)))
+pytest := -m pytest --dist loadfile --no-loadscope-reorder
+# Tests wait for servers meanwhile, the long ones most of the time.
+workers = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+waiting = $$(($$(getconf _NPROCESSORS_ONLN) * 2))
 # How many times as many examples, histories and kills make test-long tries as make test does.
 SCALE ?= 20
 # A benchmark reports through benchmarks/measure.py; its neighbours are what it starts or imports.
@@ -71,13 +72,13 @@ dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops
 	@$(dagster) dev -h 127.0.0.1 $(ARGS)
 
 test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
-	@.venv/bin/python $(pytest) -m "not long" $(ARGS)
+	@.venv/bin/python $(pytest) -n $(workers) -m "not long" $(ARGS)
 
 test-long: .venv/.installed ## Run what takes long: browser, daemons, wheel, and SCALE=20 times as many cases
 	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -n $(waiting) -m "scaled or long" $(ARGS)
 
 test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
-	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -m "not long" $(ARGS)
+	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -n $(workers) -m "not long" $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet

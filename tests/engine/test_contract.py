@@ -426,16 +426,6 @@ def test_a_file_is_read_in_the_dialect_of_its_feed(
         (CsvFormat(quote="'", escape="'"), b"id,note\n1,it's\n", QUOTE),
         (CsvFormat(quote="'"), b"id,note\n1,it's\n", QUOTE),
         (CsvFormat(encoding="latin-1"), b"id,note\n1,x\0\n", "a NUL character"),
-        (
-            CsvFormat(encoding="latin-1"),
-            b"id,note\n1,\xe9\n2,\x93x\x94\n",
-            "line 3: byte 0x93, which latin-1 does not use: windows-1252?",
-        ),
-        (
-            CsvFormat(encoding="latin-1"),
-            "id,note\n1,x\n2,\u00e9\n".encode(),
-            "line 3: what is not ASCII would also be sound in utf-8: utf-8?",
-        ),
         (CsvFormat(encoding="utf-16"), b"\xff\xfei", "the bytes are not utf-16"),
     ],
     ids=lambda value: repr(value) if isinstance(value, CsvFormat) else "",
@@ -468,7 +458,31 @@ def test_a_file_is_read_in_the_encoding_of_its_feed(
     ]
 
 
-@pytest.mark.parametrize("text", ["\x93x\x94", "\u00c3\u00a9"])
+NO_LATIN_1 = {
+    "windows-1252": (
+        b"id,note\n1,\xe9\n2,\x93x\x94\n",
+        "line 3: byte 0x93, which latin-1 does not use: windows-1252? "
+        "If it is right, set encoding_is_certain",
+    ),
+    "utf-8": (
+        "id,note\n1,x\n2,\u00e9\n".encode(),
+        "line 3: what is not ASCII would also be sound in utf-8: utf-8? "
+        "If it is right, set encoding_is_certain",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), NO_LATIN_1.values(), ids=list(NO_LATIN_1))
+def test_a_text_that_looks_like_another_than_latin_1_is_refused(
+    bench: Workbench, content: bytes, problem: str
+) -> None:
+    feed = change_feed(NOTES, format=CsvFormat(encoding="latin-1"))
+    bench.land(feed, "a.csv", content)
+    assert bench.load(feed)["a"].reason == f"a.csv: {problem}"
+    assert bench.rows(feed) == []
+
+
+@pytest.mark.parametrize("text", ["\x93x\x94", "\u00c3\u00a9"], ids=["windows-1252", "utf-8"])
 def test_a_latin_1_text_that_looks_like_another_is_loaded_if_its_feed_is_certain(
     bench: Workbench, text: str
 ) -> None:
@@ -489,16 +503,16 @@ def test_a_quote_is_doubled_within_a_field_unless_the_feed_says_else(
 
 
 NEAR = {
-    "note\u200b": "one has U+200B ZERO WIDTH SPACE in its name",
-    "note\u00a0": "one has U+00A0 NO-BREAK SPACE in its name",
-    "\ufeffnote": "one has U+FEFF ZERO WIDTH NO-BREAK SPACE in its name",
-    " note": "one has U+0020 SPACE in its name",
-    "NOTE": "one differs in white space or in small and capital letters",
-    "no\uff54e": "one looks the same and is spelled with other characters",
+    "zero-width space": ("note\u200b", "one has U+200B ZERO WIDTH SPACE in its name"),
+    "no-break space": ("note\u00a0", "one has U+00A0 NO-BREAK SPACE in its name"),
+    "second mark": ("\ufeffnote", "one has U+FEFF ZERO WIDTH NO-BREAK SPACE in its name"),
+    "space": (" note", "one has U+0020 SPACE in its name"),
+    "capitals": ("NOTE", "one differs in white space or in small and capital letters"),
+    "wide letter": ("no\uff54e", "one looks the same and is spelled with other characters"),
 }
 
 
-@pytest.mark.parametrize(("name", "difference"), NEAR.items(), ids=map(ascii, NEAR))
+@pytest.mark.parametrize(("name", "difference"), NEAR.values(), ids=list(NEAR))
 def test_what_cannot_be_seen_in_a_header_is_named(
     bench: Workbench, name: str, difference: str
 ) -> None:

@@ -56,8 +56,8 @@ def test_texts_of_another_order_are_not_mixed_up_without_a_type_to_tell(bench: W
         ("note,id,id", "line 1: header: column id is there more than once"),
         (
             "note,ID",
-            "line 1: header: column id is missing; "
-            "line 1: header: 1 column name(s) that the feed does not have",
+            "line 1: header: column id is missing: "
+            "one differs in white space or in small and capital letters",
         ),
     ],
 )
