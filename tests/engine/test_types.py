@@ -251,10 +251,19 @@ def test_a_number_that_duckdb_would_change_is_refused(
     assert bench.rows(feed) == []
 
 
-@pytest.mark.parametrize(("before", "after"), [(b"+", b"-1,x"), (b"1e", b"-400,x"), (b"", b"")])
-def test_signs_are_seen_where_two_chunks_meet(before: bytes, after: bytes) -> None:
-    last = before[-1:]
-    found = CsvFormat().find_loose(after, in_header=False, last=last)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"1,+", b"-1,x"),
+        (b",1e", b"-400,x"),
+        (b"1E-4", b"00,x"),
+        (b"0" * 12, b"0" * 20),
+        (b"", b""),
+    ],
+)
+def test_what_changes_a_number_is_seen_where_two_chunks_meet(before: bytes, after: bytes) -> None:
+    feed = change_feed(NOTES, columns={"v": "DOUBLE", "other": "VARCHAR"})
+    found = CsvFormat().find_loose(feed, after, in_header=False, before=before[-4:])
     assert found == (Loose.NUMBER if before else Loose.NOTHING)
 
 

@@ -151,7 +151,8 @@ class CsvFormat(TextFormat, frozen=True):
                 text = open_text(file, handle, max_bytes=contract.max_uncompressed_bytes)
                 self.survey_header(contract, text, survey)
                 text.seek(0)
-                survey.loose = self.find_loose(text.read(CHUNK_BYTES), in_header=self.header)
+                start = text.read(CHUNK_BYTES)
+                survey.loose = self.find_loose(contract, start, in_header=self.header)
             except (ContractError, UnicodeError, StopIteration):
                 return None
         return None if survey.problems else survey

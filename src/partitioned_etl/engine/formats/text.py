@@ -9,7 +9,7 @@ import codecs
 import json
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from partitioned_etl.engine.formats.format import (
     problem_of_file,
     unwatched,
 )
+from partitioned_etl.engine.formats.types import is_float_type
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Readable,
@@ -48,8 +49,13 @@ BATCH_ROWS = 10_000
 BATCH_CHARS = 4_000_000
 """A batch ends with the record that reaches either limit, so that memory grows with neither."""
 _LOOSE_BYTES = frozenset({b"_", b" ", b"\t", b"\v", b"\f"})
-_LOOSE_NUMBERS = (b"+-", b"e-", b"E-", b"0" * 20)
-"""Half as many zeros as it takes to make a FLOAT too small, because a chunk may end among them."""
+_SMALL_DOUBLE = {b"e": re.compile(rb"e-[0-9]{3}"), b"E": re.compile(rb"E-[0-9]{3}")}
+_SMALL_FLOAT = {b"e": re.compile(rb"e-[0-9]{2}"), b"E": re.compile(rb"E-[0-9]{2}")}
+"""Exponents that may make a number too small for its type, by their first byte."""
+_ZEROS = b"0" * 20
+"""Half as many as make a FLOAT too small, because a chunk may end among them."""
+_LOOSE_BYTES_BEFORE = 4
+"""How many bytes before a chunk may belong to such a number."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 C1_CONTROL = re.compile(rb"[\x80-\x9f]")
 """A byte that no text in Latin-1 has, and one in Windows-1252 has for a letter or a sign."""
@@ -153,7 +159,7 @@ class TextFormat(Format, frozen=True):
         return survey
 
     def _survey_text(self, contract: "Contract", text: Readable, survey: Survey) -> None:
-        counts = self._count(text, survey)
+        counts = self._count(contract, text, survey)
         if survey.problems:
             return
         if counts.bytes == 0:
@@ -169,13 +175,16 @@ class TextFormat(Format, frozen=True):
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
 
-    def find_loose(self, data: bytes, *, in_header: bool, last: bytes = b"") -> Loose:
+    def find_loose(
+        self, contract: "Contract", data: bytes, *, in_header: bool, before: bytes = b""
+    ) -> Loose:
         """Return what bytes, except a header, hold that DuckDB reads loosely.
 
         Args:
+            contract: The contract; what changes a number matters if it has floating-point columns.
             data: The bytes.
             in_header: Whether they begin in the header.
-            last: The byte before them.
+            before: The last bytes before them.
         """
         start = data.find(b"\n") if in_header else 0
         if start < 0:
@@ -185,16 +194,18 @@ class TextFormat(Format, frozen=True):
         found = Loose.NOTHING
         if any(data.find(byte, start) >= 0 for byte in texts):
             found |= Loose.TEXT
-        if last + data[:1] in _LOOSE_NUMBERS or any(
-            data.find(part, start) >= 0 for part in _LOOSE_NUMBERS
-        ):
+        floats = {name.upper() for name in contract.column_types.values() if is_float_type(name)}
+        exponents = _SMALL_DOUBLE if floats <= {"DOUBLE"} else _SMALL_FLOAT
+        seam = before + data[:_LOOSE_BYTES_BEFORE]
+        if floats and any(_has_loose_number(one, exponents) for one in (data[start:], seam)):
             found |= Loose.NUMBER
         return found
 
-    def _count(self, text: Readable, survey: Survey) -> TextCounts:
+    def _count(self, contract: "Contract", text: Readable, survey: Survey) -> TextCounts:
         """Count line ends, delimiters and quotes; hash the bytes unless already hashed."""
         digest = None if survey.content_hash else sha256()
         counts, decoder, last = TextCounts(), make_decoder(self.text_encoding), b""
+        before = b""
         is_utf_8, at_start = self.text_encoding == "utf-8", True
         doubts = None if self.is_encoding_certain else _Latin1Doubts()
         for chunk in chunks_and_end(text):
@@ -224,7 +235,8 @@ class TextFormat(Format, frozen=True):
             if not data:
                 continue
             in_header = bool(self.header_lines) and not counts.newlines
-            survey.loose |= self.find_loose(data, in_header=in_header, last=last)
+            survey.loose |= self.find_loose(contract, data, in_header=in_header, before=before)
+            before = (before + data[-_LOOSE_BYTES_BEFORE:])[-_LOOSE_BYTES_BEFORE:]
             self._count_bytes(data, last, counts)
             last = data[-1:]
         counts.ends_with_newline = last == b"\n"
@@ -268,6 +280,13 @@ class TextFormat(Format, frozen=True):
                     yield _to_batch(records, header)
             except (ContractError, UnicodeError):  # its bytes were valid when it was surveyed
                 raise changed_while_read(file) from None
+
+
+def _has_loose_number(data: bytes, exponents: Mapping[bytes, re.Pattern[bytes]]) -> bool:
+    # To look for a single byte first is much faster, and most files do not have it.
+    has_two_signs = b"+" in data and b"+-" in data
+    is_small = any(first in data and one.search(data) for first, one in exponents.items())
+    return has_two_signs or is_small or _ZEROS in data
 
 
 class _Latin1Doubts:
