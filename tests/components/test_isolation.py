@@ -75,6 +75,14 @@ def list_names(location: Location) -> list[str]:
     return [assets.feed.name for assets in find_feeds(location.definitions)]
 
 
+def test_what_defines_nothing_is_no_mistake(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Dagster validates: a mistake would be raised.
+    monkeypatch.setenv("DAGSTER_IS_DEFS_VALIDATION_CLI", "1")
+    files = {"README.md": "What the feeds are.", "samples/a.csv": "a\n1\n"}
+    location = load({"stock/defs.yaml": in_yaml("stock"), **files})
+    assert (list_names(location), location.mistakes) == (["stock"], ())
+
+
 def test_definitions_without_a_mistake_are_dagsters_own_tree(load: Load) -> None:
     location = load({"stock/defs.yaml": in_yaml("stock"), "written.py": PYTHON})
     assert list_names(location) == ["stock", "written"]

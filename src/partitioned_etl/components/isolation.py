@@ -79,9 +79,9 @@ def load_location(package: ModuleType, root: Path, complete: Complete) -> Locati
     """
     tree = dg.ComponentTree.from_module(package, root)
     try:
-        # The whole tree at once would describe every component type for a page of the web UI, which
-        # takes each run as long as all feeds.
-        found = dg.Definitions.merge(*(tree.build_defs(path) for path in _list_paths(tree)))
+        # Without a path, Dagster also describes every component type, for a page of the web UI, and
+        # takes twice as long.
+        found = tree.build_defs(tree.defs_module_path)
         _refuse_clashes({package.__name__: found}, complete)
         whole = complete(found, ())
         dg.Definitions.validate_loadable(whole)
@@ -139,17 +139,13 @@ def _load_one_by_one(tree: dg.ComponentTree, root: Path, complete: Complete) -> 
             return Location(whole, list(mistakes.values()))
 
 
-def _list_paths(tree: dg.ComponentTree) -> list[Path]:
-    paths = sorted(tree.defs_module_path.iterdir())
-    return [path for path in paths if not path.name.startswith(_IGNORED)]
-
-
 def _list_children(
     tree: dg.ComponentTree,
 ) -> Iterator[tuple[Path, ComponentDeclLoadContext]]:
-    for path in _list_paths(tree):
-        location = ComponentPath.from_path(path)
-        yield path, tree.decl_load_context.for_component_loc(location)
+    for path in sorted(tree.defs_module_path.iterdir()):
+        if not path.name.startswith(_IGNORED):
+            location = ComponentPath.from_path(path)
+            yield path, tree.decl_load_context.for_component_loc(location)
 
 
 def _show_only(tree: dg.ComponentTree, declared: Mapping[Path, ComponentDecl]) -> None:

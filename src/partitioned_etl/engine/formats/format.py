@@ -166,7 +166,7 @@ class Loose(Flag):
     TEXT = auto()
     """Quotes, underscores, or white space other than line ends."""
     NUMBER = auto()
-    """Two signs, a negative exponent or a long run of zeros, as in a number that becomes 0."""
+    """Two signs or, as in a number that becomes 0, a large negative exponent or many zeros."""
     ANYTHING = TEXT | NUMBER
 
 
