@@ -204,8 +204,7 @@ class TextFormat(Format, frozen=True):
     def _count(self, contract: "Contract", text: Readable, survey: Survey) -> TextCounts:
         """Count line ends, delimiters and quotes; hash the bytes unless already hashed."""
         digest = None if survey.content_hash else sha256()
-        counts, decoder, last = TextCounts(), make_decoder(self.text_encoding), b""
-        before = b""
+        counts, decoder, before = TextCounts(), make_decoder(self.text_encoding), b""
         is_utf_8, at_start = self.text_encoding == "utf-8", True
         doubts = None if self.is_encoding_certain else _Latin1Doubts()
         for chunk in chunks_and_end(text):
@@ -234,12 +233,12 @@ class TextFormat(Format, frozen=True):
                 survey.problems.append(problem_of_file("a NUL character", line))
             if not data:
                 continue
-            in_header = bool(self.header_lines) and not counts.newlines
-            survey.loose |= self.find_loose(contract, data, in_header=in_header, before=before)
+            if self.is_read_at_once:  # other rows are guarded whatever they hold
+                in_header = bool(self.header_lines) and not counts.newlines
+                survey.loose |= self.find_loose(contract, data, in_header=in_header, before=before)
+            self._count_bytes(data, before[-1:], counts)
             before = (before + data[-_LOOSE_BYTES_BEFORE:])[-_LOOSE_BYTES_BEFORE:]
-            self._count_bytes(data, last, counts)
-            last = data[-1:]
-        counts.ends_with_newline = last == b"\n"
+        counts.ends_with_newline = before.endswith(b"\n")
         if digest:
             survey.content_hash = digest.hexdigest()
         return counts
@@ -303,13 +302,12 @@ class _Latin1Doubts:
             chunk: The next bytes.
             newlines: How many line ends stand before them.
         """
-        if not chunk.isascii():
-            first = _NOT_ASCII.search(chunk)
-            self._first_line = self._first_line or newlines + _count_lines(chunk, first)
-            if control := C1_CONTROL.search(chunk):
-                reason = f"byte 0x{control[0].hex().upper()}, which latin-1 does not use"
-                line = newlines + _count_lines(chunk, control)
-                return problem_of_file(f"{reason}: windows-1252? {_IF_CERTAIN}", line)
+        if not self._first_line and (first := _NOT_ASCII.search(chunk)):
+            self._first_line = newlines + _count_lines(chunk, first)
+        if not chunk.isascii() and (control := C1_CONTROL.search(chunk)):
+            reason = f"byte 0x{control[0].hex().upper()}, which latin-1 does not use"
+            line = newlines + _count_lines(chunk, control)
+            return problem_of_file(f"{reason}: windows-1252? {_IF_CERTAIN}", line)
         if self._is_utf_8:
             try:
                 self._utf_8.decode(chunk, final=not chunk)
@@ -321,8 +319,8 @@ class _Latin1Doubts:
         return problem_of_file(reason, self._first_line)
 
 
-def _count_lines(data: bytes, found: re.Match[bytes] | None) -> int:
-    return data.count(b"\n", 0, found.start() if found else 0) + 1
+def _count_lines(data: bytes, found: re.Match[bytes]) -> int:
+    return data.count(b"\n", 0, found.start()) + 1
 
 
 def make_decoder(encoding: str) -> codecs.IncrementalDecoder:
