@@ -17,7 +17,7 @@ from partitioned_etl.engine.contract import RowRule
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.csv import CsvFormat
-from partitioned_etl.engine.formats.format import Loose
+from partitioned_etl.engine.formats.format import Loose, Source
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.rows import FILE_FAULTS, VALID, select_rows, validate_rows
 from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
@@ -181,7 +181,8 @@ class Column:
         """Give the value that the column makes of a text in a file."""
         quoted = "" if text is None else '"' + text.replace('"', '""') + '"'
         self.bench.land(self.feed, "a.csv", f"v,other\n{quoted},x\n")
-        rows = select_rows(self.feed, self.bench.list_files(self.feed), list(self.feed.columns))
+        sources = [Source(file) for file in self.bench.list_files(self.feed)]
+        rows = select_rows(self.feed, sources, list(self.feed.columns))
         [(value, *_)] = self.duck.execute(rows.sql, rows.bound).fetchall()
         return value
 
@@ -263,7 +264,7 @@ def test_a_number_that_duckdb_would_change_is_refused(
 )
 def test_what_changes_a_number_is_seen_where_two_chunks_meet(before: bytes, after: bytes) -> None:
     feed = change_feed(NOTES, columns={"v": "DOUBLE", "other": "VARCHAR"})
-    found = CsvFormat().find_loose(feed, after, in_header=False, before=before[-4:])
+    found = CsvFormat().find_loose(feed, after, before=before[-4:])
     assert found == (Loose.NUMBER if before else Loose.NOTHING)
 
 
