@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from partitioned_etl.engine.contract import BadRows, RowRule
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.parquet import ParquetFormat
 from partitioned_etl.engine.formats.rows import FILE_FAULTS, value_sql
 from support.scale import try_examples
@@ -488,6 +489,32 @@ def test_the_value_of_one_text_is_found_by_the_same_rules(bench: Workbench) -> N
         for text in ("1.50", "1,505"):
             with pytest.raises(FILE_FAULTS):
                 convert(duck, feed, text)
+
+
+def test_in_json_a_value_is_a_number_a_truth_or_a_text_as_it_is_spelled(bench: Workbench) -> None:
+    feed = change_feed(
+        NOTES,
+        pattern="{key}.jsonl",
+        format=JsonLinesFormat(),
+        columns={
+            "at": {"type": "TIMESTAMPTZ", "timestamp_format": "epoch_ms"},
+            "amount": {"type": MONEY, "decimal": ",", "nulls": "-"},
+            "is_new": {"type": "BOOLEAN", "true_texts": "ja"},
+            "day": {"type": "DATE", "date_format": "%d.%m.%Y"},
+        },
+    )
+    sound = '{"at":1706709909000,"amount":"1,5","is_new":"ja","day":"31.01.2024"}\n'
+    missing = '{"at":null,"amount":"-","is_new":null,"day":null}\n'
+    bench.land(feed, "a.jsonl", sound + missing)
+    bench.land(feed, "b.jsonl", sound.replace('"1,5"', "1.5"))
+    bench.land(feed, "c.jsonl", sound.replace('"ja"', "true"))
+    outcomes = bench.load(feed)
+    assert [row[:4] for row in bench.rows(feed)] == [
+        (MOMENT_UTC, Decimal("1.50"), True, DAY),
+        (None, None, None, None),
+    ]
+    assert outcomes["b"].reason.endswith("column amount: a number, where a text belongs")
+    assert outcomes["c"].reason.endswith("column is_new: true or false, where a text belongs")
 
 
 @dataclass(frozen=True)

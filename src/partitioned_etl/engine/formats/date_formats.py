@@ -58,7 +58,7 @@ _DIRECTIVES = {
     "-M": _Directive("minute", r"0|[1-9]\d?", "0"),
     "S": _Directive("second", r"\d{2}", "00"),
     "-S": _Directive("second", r"0|[1-9]\d?", "0"),
-    "f": _Directive("fraction", r"\d{1,6}", "0{1,6}"),
+    "f": _Directive("fraction", r"\d{1,9}", "0{1,9}"),
     "z": _Directive("offset", r"Z|[+-](?:0\d|1[0-5])(?::?[0-5]\d)?"),
 }
 
@@ -288,7 +288,7 @@ def _shape(one: DateFormat) -> list[str | tuple[int, int]]:
                     shape.append(piece)
         elif _is_number(token):
             width = _WIDTH.get(_DIRECTIVES[token].pattern)
-            add_digits(width or 1, width or (6 if token == "f" else 2))
+            add_digits(width or 1, width or (9 if token == "f" else 2))
         else:
             shape.append(f"%{_DIRECTIVES[token].part}")
     return shape

@@ -25,11 +25,14 @@ _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_ ]*(?:\(\d+(?:, ?\d+)?\))?")
 _FLOATS = ("DOUBLE", "FLOAT", "REAL")
 _TEXTS = ("VARCHAR", "TEXT", "STRING")
-_TIMESTAMPS = ("TIMESTAMP", "DATETIME")
+_FRACTION_DIGITS = {"TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP_NS": 9}
+"""How many digits of a second a type has, if not six."""
+_TIMESTAMPS = ("TIMESTAMP", "DATETIME", *_FRACTION_DIGITS)
 _ZONED = ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
 _WITH_INFINITY = (*_FLOATS, "DATE", *_TIMESTAMPS, *_ZONED)
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)")
 _DAY = r"\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2}"
+_WHOLE_TIME = r"\d{2}:\d{2}(:\d{2})?"
 _TIME = r"\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
 _OFFSET = r"Z|[+-](0\d|1[0-5])(:?[0-5]\d)?"
 
@@ -203,7 +206,9 @@ def _is_generous(
     if type_name == "DATE":
         return _is_spelled_otherwise(text, value, _DAY, 10, f"year({value}) > 0")
     if type_name in _TIMESTAMPS:
-        pattern = rf"({_DAY})[ T]{_TIME}"
+        digits = _FRACTION_DIGITS.get(type_name, 6)
+        time = _TIME.replace("{1,6}", f"{{1,{digits}}}") if digits else _WHOLE_TIME
+        pattern = rf"({_DAY})[ T]{time}"
         return _is_spelled_otherwise(text, value, pattern, 19, f"year({value}) > 0")
     if type_name in _ZONED:
         pattern = f"({_DAY})[ T]{_TIME}({_OFFSET})"

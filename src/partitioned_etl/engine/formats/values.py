@@ -133,6 +133,19 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
         """
         return tuple(list_steps(self, kind, column))
 
+    def kind_in_file(self, kind: Kind) -> Kind:
+        """Return whether values are numbers, truth values or texts in a file that tells them apart.
+
+        Args:
+            kind: The column's kind.
+        """
+        is_own = self.decimal == "," or self.thousands or self.strip or self.trailing_minus
+        if is_own or self.true_texts or self.false_texts:
+            return Kind.TEXT
+        if any(text in SPECIAL_FORMATS for text in self.formats):
+            return Kind.NUMBER
+        return kind if kind in (Kind.NUMBER, Kind.BOOLEAN) else Kind.TEXT
+
     def describe(self, *, has_fraction: bool) -> str:
         """Return what is said of a value that is refused, after its type; empty if nothing is."""
         if self.formats:
