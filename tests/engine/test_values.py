@@ -431,6 +431,7 @@ def test_rules_and_quarantine_see_converted_values(bench: Workbench) -> None:
         ({"v": "DATE"}, {"date_format": "%d.%m.%Y %M"}, "values.date_format", "and no hour"),
         ({"v": "DATE"}, {"date_format": "%-d%m%Y"}, "values.date_format", "need a fixed width"),
         ({"v": "DATE"}, {"date_format": "%d.%m.%Y %I"}, "values.date_format", "need one another"),
+        ({"v": "TIMESTAMPTZ"}, {"timestamp_format": "%z%d%m%Y"}, "values.timestamp_format", "a"),
         ({"v": "DATE"}, {"date_format": "epoch"}, "values.date_format", "nothing that a DATE"),
         ({"v": "DATE"}, {"date_format": ["excel", "%Y%m%d"]}, "values.date_format", "alone"),
         ({"v": "TIME"}, {"time_format": "%d %H:%M"}, "values.time_format", "has a day"),

@@ -136,10 +136,7 @@ class Contract(Declared, frozen=True):
         A file that was refused under another contract is checked again.
         """
         # A rule may look at the partition key, which comes from the file name.
-        names = {*Contract.model_fields, "pattern", "partitioning"} - {
-            "columns",
-            "values",
-        }
+        names = {*Contract.model_fields, "pattern", "partitioning"} - {"columns", "values"}
         # What is at its default says nothing: an attribute that is new in a later version, neither.
         declared = self.model_dump(mode="json", include=names, exclude_defaults=True)
         told: tuple[object, ...] = (
@@ -175,19 +172,12 @@ class Contract(Declared, frozen=True):
     @cached_property
     def column_values(self) -> dict[str, ValueOptions]:
         """The value options of each column: its own, then those of the feed that concern it."""
-        return {
-            name: ValueOptions.model_construct(
-                **{
-                    option: value
-                    for option, value in {
-                        **self.values.declared,
-                        **self.declared_values.get(name, {}),
-                    }.items()
-                    if concerns(option, type_name)
-                }
-            )
-            for name, type_name in self.column_types.items()
-        }
+        found = {}
+        for name, type_name in self.column_types.items():
+            options = {**self.values.declared, **self.declared_values.get(name, {})}
+            concerned = {key: options[key] for key in options if concerns(key, type_name)}
+            found[name] = ValueOptions.model_construct(**concerned)
+        return found
 
     @cached_property
     def column_descriptions(self) -> dict[str, str]:

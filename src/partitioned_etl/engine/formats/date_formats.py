@@ -1,30 +1,26 @@
-"""Date formats: texts of days and times in a declared format, as SQL that spells them by ISO 8601.
+"""Date formats: how a sender spells days and times, in the form of `strptime`.
 
-Takes a format in the form of `strptime`; returns SQL for whether a text has its form, and for the
-text that DuckDB reads. A format is met exactly as it is spelled: `%d` has two digits, `%-d` has no
-zero before it. Next: `values.py` tries the formats of a column in turn. Whether a day exists is
-found when DuckDB converts the text.
+Takes the text of a format; returns its directives, or why it cannot be meant, alone or beside
+others. A format is met exactly as it is spelled: `%d` has two digits, `%-d` has no zero before it.
+SQL for it belongs in `date_sql.py`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import NamedTuple
-
-from partitioned_etl.engine.sql import quote_text
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
-_SHORT_MONTHS = tuple(name[:3] for name in _MONTHS)
-_FIRST_OF_1900S = "69"
-"""By POSIX, years from this one on are in the 1900s, and those before it in the 2000s."""
-_DAY_PARTS = ("year", "month", "day")
+SHORT_MONTHS = tuple(name[:3] for name in _MONTHS)
+DAY_PARTS = ("year", "month", "day")
 _DAY_NAMES = ("Y", "y", "m", "-m", "d", "-d")
-_TIME_PARTS = ("hour", "minute", "second", "fraction")
-_WIDTH = {r"\d{2}": 2, r"\d{4}": 4}
+TIME_PARTS = ("hour", "minute", "second", "fraction")
+WIDTH = {r"\d{2}": 2, r"\d{4}": 4}
+"""How many characters the texts of a pattern have, where all have as many and any digit will do."""
 _TOKEN = re.compile(r"%(-?.?)|([^%]+)", re.DOTALL)
 
 
@@ -40,12 +36,12 @@ def _any_of(names: Sequence[str]) -> str:
     return f"(?i:{'|'.join(names)})"
 
 
-_DIRECTIVES = {
+DIRECTIVES = {
     "Y": _Directive("year", r"\d{4}"),
     "y": _Directive("year", r"\d{2}"),
     "m": _Directive("month", r"\d{2}"),
     "-m": _Directive("month", r"[1-9]\d?"),
-    "b": _Directive("month", _any_of(_SHORT_MONTHS)),
+    "b": _Directive("month", _any_of(SHORT_MONTHS)),
     "B": _Directive("month", _any_of(_MONTHS)),
     "d": _Directive("day", r"\d{2}"),
     "-d": _Directive("day", r"[1-9]\d?"),
@@ -83,99 +79,14 @@ class DateFormat:
     @property
     def parts(self) -> list[str]:
         """What its directives give, in order."""
-        return [_DIRECTIVES[name].part for name in self.names]
+        return [DIRECTIVES[name].part for name in self.names]
 
     @property
     def day_place(self) -> str:
         """Where a day and a month in digits stand, such as `dm`, after `y` if a year is first."""
-        order = "".join(_DIRECTIVES[name].part[0] for name in self.names if name in _DAY_NAMES)
+        order = "".join(DIRECTIVES[name].part[0] for name in self.names if name in _DAY_NAMES)
         in_digits = order.replace("y", "")
         return order[0].strip("dm") + in_digits if len(in_digits) == 2 else ""
-
-    def form_sql(self, column: str, *, only_midnight: bool = False) -> tuple[str, str]:
-        """Return SQL for whether a text has this form, and for it by ISO 8601.
-
-        Args:
-            column: The quoted name of the column with the text.
-            only_midnight: Whether a time must be midnight, and is left out.
-        """
-        names = [name for name in self.names if not (only_midnight and _DIRECTIVES[name].midnight)]
-        if all(_DIRECTIVES[name].pattern in _WIDTH for name in self.names):
-            found, is_form = self._by_place(column, names)
-        else:
-            found, is_form = self._by_pattern(column, names)
-        return is_form, _by_iso(found, has_time=not only_midnight)
-
-    def _by_place(self, column: str, names: Sequence[str]) -> tuple[dict[str, str], str]:
-        found, shape, place = {}, "", 1
-        for token in self.tokens:
-            if token.startswith("="):
-                shape += re.sub(r"([\\%_])", r"\\\1", token[1:])
-                place += len(token) - 1
-                continue
-            part, pattern, midnight = _DIRECTIVES[token]
-            width = _WIDTH[pattern]
-            if token in names:
-                found[part] = _spell(token, f"substring({column}, {place}, {width})")
-                shape += "_" * width
-            else:
-                shape += midnight
-            place += width
-        is_form = rf"{column} LIKE {quote_text(shape)} ESCAPE '\'"
-        if "hour" in found:  # DuckDB takes 24:00 for midnight of the next day
-            is_form += f" AND {found['hour']} < '24'"
-        return found, is_form
-
-    def _by_pattern(self, column: str, names: Sequence[str]) -> tuple[dict[str, str], str]:
-        pattern, given = "", []
-        for token in self.tokens:
-            if token.startswith("="):
-                pattern += re.escape(token[1:])
-            elif token in names:
-                pattern += f"({_DIRECTIVES[token].pattern})"
-                given.append(token)
-            else:
-                pattern += _DIRECTIVES[token].midnight
-        quoted = quote_text(f"^{pattern}$")
-        found = {
-            _DIRECTIVES[name].part: _spell(name, f"regexp_extract({column}, {quoted}, {group})")
-            for group, name in enumerate(given, 1)
-        }
-        is_form = f"regexp_matches({column}, {quoted})"
-        if "half" in found:
-            hour = f"CAST({found['hour']} AS INTEGER) % 12"
-            is_later = f"upper({found.pop('half')}) = 'PM'"
-            found["hour"] = _pad(f"CAST({hour} + CASE WHEN {is_later} THEN 12 ELSE 0 END AS TEXT)")
-        elif "hour" in found:
-            is_form += f" AND {found['hour']} < '24'"
-        return found, is_form
-
-
-def _spell(name: str, sql: str) -> str:
-    """Return SQL for the text of a directive as ISO 8601 has it."""
-    if name == "y":
-        return f"CASE WHEN {sql} < '{_FIRST_OF_1900S}' THEN '20' ELSE '19' END || {sql}"
-    if name in "bB":
-        place = f"strpos('{''.join(_SHORT_MONTHS).lower()}', lower(left({sql}, 3)))"
-        return _pad(f"CAST(({place} + 2) // 3 AS TEXT)")
-    return _pad(sql) if _DIRECTIVES[name].pattern not in _WIDTH and name not in "fpz" else sql
-
-
-def _pad(sql: str) -> str:
-    return f"lpad({sql}, 2, '0')"
-
-
-def _by_iso(found: Mapping[str, str], *, has_time: bool) -> str:
-    """Return SQL for a text by ISO 8601 from SQL for its parts, of which a time may lack some."""
-    day = " || '-' || ".join(found[part] for part in _DAY_PARTS if part in found)
-    if not has_time:
-        return day
-    time = " || ':' || ".join(found.get(part, "'00'") for part in _TIME_PARTS[:3])
-    if "fraction" in found:
-        time += f" || '.' || {found['fraction']}"
-    if "offset" in found:
-        time += f" || {found['offset']}"
-    return f"{day} || ' ' || {time}" if day else time
 
 
 def parse_date_format(text: str) -> DateFormat:
@@ -186,7 +97,7 @@ def parse_date_format(text: str) -> DateFormat:
     """
     tokens: list[str] = []
     for name, literal in _TOKEN.findall(text):
-        if name in ("", "%") or name not in _DIRECTIVES:
+        if name in ("", "%") or name not in DIRECTIVES:
             if not literal and name != "%":
                 raise ValueError(f"there is no %{name}")
             literal = literal or "%"  # noqa: PLW2901
@@ -212,11 +123,11 @@ def parse_date_format(text: str) -> DateFormat:
 
 def _is_number(name: str) -> bool:
     """Return whether the texts of a directive are digits."""
-    return name not in "bB" and _DIRECTIVES[name].part in (*_DAY_PARTS, *_TIME_PARTS)
+    return name not in "bB" and DIRECTIVES[name].part in (*DAY_PARTS, *TIME_PARTS)
 
 
 def _ends_in_digit(token: str) -> bool:
-    return token[-1].isdecimal() if token.startswith("=") else _is_number(token)
+    return token[-1].isdecimal() if token.startswith("=") else token == "z" or _is_number(token)
 
 
 def _starts_with_digit(token: str) -> bool:
@@ -224,7 +135,7 @@ def _starts_with_digit(token: str) -> bool:
 
 
 def _has_fixed_width(token: str) -> bool:
-    return token.startswith("=") or token == "I" or _DIRECTIVES[token].pattern in _WIDTH
+    return token.startswith("=") or token == "I" or DIRECTIVES[token].pattern in WIDTH
 
 
 def find_fault(formats: Sequence[DateFormat], *, has_day: bool, has_offset: bool, what: str) -> str:
@@ -238,14 +149,14 @@ def find_fault(formats: Sequence[DateFormat], *, has_day: bool, has_offset: bool
     """
     for one in formats:
         parts = set(one.parts)
-        needed = _DAY_PARTS if has_day else ("hour",)
+        needed = DAY_PARTS if has_day else ("hour",)
         for part in needed:
             if part not in parts:
                 return f"{one.text} has no {part}, which a {what} needs"
-        for part, before in zip(_TIME_PARTS[1:], _TIME_PARTS, strict=False):
+        for part, before in zip(TIME_PARTS[1:], TIME_PARTS, strict=False):
             if part in parts and before not in parts:
                 return f"{one.text} has a {part} and no {before}"
-        if not has_day and parts & {*_DAY_PARTS}:
+        if not has_day and parts & {*DAY_PARTS}:
             return f"{one.text} has a day, which a {what} has not"
         if has_offset and "offset" not in parts:
             return f"{one.text} has no %z, which a {what} needs"
@@ -287,8 +198,8 @@ def _shape(one: DateFormat) -> list[str | tuple[int, int]]:
                 else:
                     shape.append(piece)
         elif _is_number(token):
-            width = _WIDTH.get(_DIRECTIVES[token].pattern)
+            width = WIDTH.get(DIRECTIVES[token].pattern)
             add_digits(width or 1, width or (9 if token == "f" else 2))
         else:
-            shape.append(f"%{_DIRECTIVES[token].part}")
+            shape.append(f"%{DIRECTIVES[token].part}")
     return shape

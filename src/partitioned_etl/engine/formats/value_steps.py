@@ -3,7 +3,7 @@
 Takes the value options of a column; returns SQL, step by step. A text that does not have the
 declared form becomes one that no type accepts, so that both ways of reading refuse it. Next:
 `types.py` validates what the last step gives. Formats of days and times belong in
-`date_formats.py`.
+`date_sql.py`.
 """
 
 import re
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.formats.date_formats import parse_date_format
+from partitioned_etl.engine.formats.date_sql import form_sql
 from partitioned_etl.engine.formats.types import Kind
 from partitioned_etl.engine.sql import quote_text
 
@@ -100,7 +101,7 @@ def _time_case(text: str, kind: Kind, column: str) -> str:
     if text in SPECIAL_FORMATS:
         return _epoch_case(kind, column, digits=6 if text == "epoch" else 3)
     form = parse_date_format(text)
-    is_form, value = form.form_sql(column, only_midnight=kind is Kind.DATE)
+    is_form, value = form_sql(form, column, only_midnight=kind is Kind.DATE)
     return f"WHEN {is_form} THEN {value}"
 
 

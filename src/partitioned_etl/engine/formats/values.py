@@ -176,7 +176,8 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
                 return "strip", f"{text!r} may be part of a number, or begins or ends with a space"
         texts = [*self.true_texts, *self.false_texts, *self.nulls]
         if kind is Kind.BOOLEAN and len(set(texts)) < len(texts):
-            return "true_texts", "a text stands for one value, and is there once"
+            option = "true_texts" if self.true_texts else "false_texts"
+            return option, "a text stands for one value, and is there once"
         if self.formats:
             option = next(name for name in _FORMATS if getattr(self, name))
             return option, _find_format_fault(self.formats, kind, type_name)
