@@ -126,8 +126,11 @@ SPELLED = {
     ),
     "numbers without zeros before them": Spelled(
         {"type": "DATE", "date_format": "%-d.%-m.%Y"},
-        {"1.2.2024": date(2024, 2, 1), "31.12.2024": date(2024, 12, 31)},
-        ["01.2.2024", "1.02.2024", "0.1.2024", "31.2.2024", "1.2.24"],
+        {
+            "1.2.2024": date(2024, 2, 1), "31.12.2024": date(2024, 12, 31), "1.1.0001": date.min,
+            "31.12.9999": date.max,
+        },
+        ["01.2.2024", "1.02.2024", "0.1.2024", "31.2.2024", "1.2.24", "1.1.0000", " 1.2.2024"],
         "not a DATE of the form %-d.%-m.%Y",
     ),
     "two digits for a year": Spelled(
@@ -191,6 +194,17 @@ SPELLED = {
         {"type": "TIMESTAMP", "timestamp_format": ["%d.%m.%Y %H:%M:%S", "%d.%m.%Y"]},
         {"31.01.2024 14:05:09": MOMENT, "31.01.2024": datetime(2024, 1, 31)},  # noqa: DTZ001
         ["31.01.2024 24:00:00", "31.01.2024 14:05", "31.01.2024 14:05:60", "31.01.2024 14:60:00"],
+    ),
+    "a time without zeros before its numbers": Spelled(
+        {"type": "TIMESTAMP", "timestamp_format": "%-m/%-d/%Y  %-H:%M%%"},
+        {
+            "1/31/2024  14:05%": MOMENT.replace(second=0),
+            "1/31/2024  0:00%": datetime(2024, 1, 31),  # noqa: DTZ001
+        },
+        [
+            "1/31/2024 14:05%", "1/31/2024  24:00%", "1/31/2024  14:60%", "1/31/2024  14:05%%",
+            "31/1/2024  14:05%", "1/31/0000  14:05%",
+        ],
     ),
     "fractions of a second": Spelled(
         {"type": "TIMESTAMP", "timestamp_format": "%Y%m%d%H%M%S.%f"},
@@ -431,7 +445,7 @@ def test_rules_and_quarantine_see_converted_values(bench: Workbench) -> None:
         ({"v": "DATE"}, {"date_format": "%d.%m.%Y %M"}, "values.date_format", "and no hour"),
         ({"v": "DATE"}, {"date_format": "%-d%m%Y"}, "values.date_format", "need a fixed width"),
         ({"v": "DATE"}, {"date_format": "%d.%m.%Y %I"}, "values.date_format", "need one another"),
-        ({"v": "TIMESTAMPTZ"}, {"timestamp_format": "%z%d%m%Y"}, "values.timestamp_format", "a"),
+        ({"v": "TIMESTAMPTZ"}, {"timestamp_format": "%z%d%m%Y"}, "values.timestamp_format", "mark"),
         ({"v": "DATE"}, {"date_format": "epoch"}, "values.date_format", "nothing that a DATE"),
         ({"v": "DATE"}, {"date_format": ["excel", "%Y%m%d"]}, "values.date_format", "alone"),
         ({"v": "TIME"}, {"time_format": "%d %H:%M"}, "values.time_format", "has a day"),
