@@ -88,6 +88,12 @@ ACCEPTED: dict[str, dict[str, object]] = {
         "2024-01-02 03:04": MOMENT.replace(second=0),
     },
     "DATETIME": {"2024-01-02 03:04:05": MOMENT},
+    "TIMESTAMP_S": {"2024-01-02 03:04:05": MOMENT, "2024/01/02T03:04": MOMENT.replace(second=0)},
+    "TIMESTAMP_MS": {"2024-01-02 03:04:05.123": MOMENT.replace(microsecond=123_000)},
+    "TIMESTAMP_NS": {
+        "2024-01-02 03:04:05": MOMENT,
+        "2024-01-02 03:04:05.123456": MOMENT.replace(microsecond=123456),
+    },
     "TIMESTAMPTZ": {
         "2024-01-02 03:04:05Z": MOMENT_UTC,
         "2024-01-02T05:04:05+02": MOMENT_UTC,
@@ -139,6 +145,12 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "DATE": NO_DAY,
     "TIMESTAMP": (*NO_MOMENT, "2024-01-02 03:04:05Z", "2024-01-02 03:04:05+02"),
     "DATETIME": ("2024-01-02", "2024-01-02 03:04:05Z"),
+    "TIMESTAMP_S": (*NO_MOMENT, "2024-01-02 03:04:05.5", "2024-01-02 03:04:05.0"),
+    "TIMESTAMP_MS": (*NO_MOMENT, "2024-01-02 03:04:05.1234"),
+    "TIMESTAMP_NS": (
+        *(text for text in NO_MOMENT if not text.endswith("1234567")),
+        "2024-01-02 03:04:05.1234567891", "1600-01-01 00:00:00", "2024-01-02 03:04:05Z",
+    ),
     "TIMESTAMPTZ": (*NO_MOMENT, "2024-01-02 03:04:05", "2024-01-02 03:04:05 Europe/Berlin"),
     "TIMESTAMP WITH TIME ZONE": ("2024-01-02 03:04:05",),
     "TIME": ("3:04", "25:00:00", "03:04:05Z", "03:04:05.1234567", "x"),
@@ -266,6 +278,15 @@ def test_what_changes_a_number_is_seen_where_two_chunks_meet(before: bytes, afte
     feed = change_feed(NOTES, columns={"v": "DOUBLE", "other": "VARCHAR"})
     found = CsvFormat().find_loose(feed, after, before=before[-4:])
     assert found == (Loose.NUMBER if before else Loose.NOTHING)
+
+
+def test_nanoseconds_are_kept(column: Callable[[str], Column]) -> None:
+    text = "2024-01-02 03:04:05.123456789"
+    tried = column("TIMESTAMP_NS")
+    assert tried.validate([text]) == {text: True}
+    tried.bench.land(tried.feed, "a.csv", f"v,other\n{text},x\n")
+    tried.bench.load(tried.feed)
+    assert tried.bench.query("SELECT CAST(v AS VARCHAR) FROM raw_notes") == [(text,)]
 
 
 def test_every_type_reaches_the_table(bench: Workbench) -> None:

@@ -30,6 +30,7 @@ from partitioned_etl.engine.formats.rows import (
     list_columns,
     validate_rows,
 )
+from partitioned_etl.engine.formats.types import describe_type
 from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
@@ -191,8 +192,8 @@ def _list_problems(
 ) -> list[Problem]:
     feed = table.feed
     invalid = [
-        Problem(line, name, f"not {_with_article(type_name)}", place=place)
-        for (name, type_name), is_valid in zip(feed.column_types.items(), valid, strict=True)
+        Problem(line, name, f"not {describe_type(feed, name)}", place=place)
+        for name, is_valid in zip(feed.columns, valid, strict=True)
         if not is_valid
     ]
     broken = [
@@ -201,8 +202,3 @@ def _list_problems(
         if not is_kept
     ]
     return invalid or broken
-
-
-def _with_article(type_name: str) -> str:
-    type_name = type_name.upper()
-    return f"{'an' if type_name[0] in 'AEIOU' else 'a'} {type_name}"

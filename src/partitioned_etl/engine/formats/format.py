@@ -361,10 +361,12 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
             return path, "is needed"
         case "extra_forbidden":
             return path, "there is no such attribute"
-        case "string_type" if isinstance(wrong["input"], bool):
+        case "string_type" | "tuple_type" if isinstance(wrong["input"], bool):
             reason = "YAML takes no, yes, on and off for true or false, and never for a text"
             return path, f"{reason}: put it in quotes"
-        case "string_type" if isinstance(wrong["input"], int | float | date):
+        case "string_type" | "tuple_type" if wrong["input"] is None:
+            return path, "YAML takes NULL, null and ~ for no value: put it in quotes"
+        case "string_type" | "tuple_type" if isinstance(wrong["input"], int | float | date):
             return path, f"YAML takes {wrong['input']} for no text: put it in quotes"
         case "value_error":
             return path, f"{wrong.get('ctx', {}).get('error')}, not {wrong['input']!r}"
