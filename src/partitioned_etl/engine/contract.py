@@ -34,6 +34,17 @@ class Column(Declared, frozen=True):
 
     type: Annotated[str, Field(description="Its DuckDB type.")]
     description: Annotated[str, Field(description="What it holds, in plain words.")] = ""
+    from_: Annotated[
+        str | tuple[str, ...],
+        Field(
+            alias="from",
+            description="What the file calls it, if not by the column's name; in JSON a name, or a "
+            "path such as `$.device.id`.",
+        ),
+    ] = ""
+    optional: Annotated[
+        bool, Field(description="Whether a file may lack it, which is then NULL.")
+    ] = False
 
 
 class RowRule(Declared, frozen=True):
@@ -136,6 +147,14 @@ class Contract(Declared, frozen=True):
         """DuckDB type of each column, in the order of the file."""
         return {
             name: column.type if isinstance(column, Column) else column
+            for name, column in self.columns.items()
+        }
+
+    @cached_property
+    def declared_columns(self) -> dict[str, Column]:
+        """Each column as if it were declared with attributes, in the order of the file."""
+        return {
+            name: column if isinstance(column, Column) else Column(type=column)
             for name, column in self.columns.items()
         }
 
