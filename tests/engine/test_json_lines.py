@@ -263,7 +263,7 @@ def test_a_compressed_file_loads_as_its_text_or_is_refused(bench: Workbench, suf
 def test_a_file_that_changes_as_its_rows_are_read_is_not_committed(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = bench.land(TWO, "a.jsonl", SOUND)
+    path = bench.land(TWO, "a.jsonl", f"{SOUND[:-1]}\r\n{SOUND}")  # which is read line by line
     original = JsonLinesFormat.read_records
 
     def change_and_read(*args: Any) -> Any:

@@ -201,7 +201,9 @@ def _survey(feed: Feed, file: LandedFile, progress: Progress) -> Candidate:
         survey = feed.format.survey(feed, file, progress.watch("surveyed"))
     else:
         survey = feed.format.survey(feed, file)
-    return Candidate(file, survey, is_read_at_once=feed.format.is_read_at_once)
+    return Candidate(
+        file, survey, is_read_at_once=feed.format.is_read_at_once and survey.is_read_at_once
+    )
 
 
 def _log_warnings(feed: Feed, warnings: Sequence[str]) -> None:

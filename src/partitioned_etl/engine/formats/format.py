@@ -180,6 +180,7 @@ class Survey:
         header: The column names in the file.
         loose: What the text holds, except in its header, that needs guards when it is converted.
         problems: Why it does not match its contract; empty if the text is sound.
+        is_read_at_once: Whether DuckDB reads the file exactly, if it does files of its format.
     """
 
     content_hash: str = ""
@@ -187,6 +188,7 @@ class Survey:
     header: list[str] = field(default_factory=list)
     loose: Loose = Loose.NOTHING
     problems: list[Problem] = field(default_factory=list)
+    is_read_at_once: bool = True
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     """Whether a file may be compressed as a whole, as in `.csv.gz`."""
     has_texts: ClassVar[bool] = True
     """Whether its values are texts, which are validated before they are converted."""
+    takes_json: ClassVar[bool] = False
+    """Whether a column may be of type JSON."""
     is_read_at_once: ClassVar[bool] = True
     """Whether DuckDB reads whole files in one statement."""
 
@@ -256,6 +260,13 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     def check_columns(self, names: Sequence[str]) -> str:  # noqa: ARG002
         """Return why a feed in this format cannot have columns of these names; empty if it can."""
         return ""
+
+    def check_contract(self, contract: "Contract") -> None:
+        """Refuse a contract that the format cannot read files by; here, none.
+
+        Raises:
+            FeedDefinitionError: It cannot.
+        """
 
     @abstractmethod
     def survey(self, contract: "Contract", file: LandedFile, watch: Watch = unwatched) -> Survey:
@@ -290,6 +301,15 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
             path_column: Name of the column for the path of a row's file.
         """
         raise NotImplementedError(f"{self.type} files are read row by row")
+
+    def fields_sql(self, contract: "Contract", rows: str) -> str:  # noqa: ARG002
+        """Return a relation of the feed's columns, from that which `reader_sql` gives.
+
+        Args:
+            contract: The contract.
+            rows: That relation; its other columns are passed on.
+        """
+        return rows
 
     @abstractmethod
     def read_rows(

@@ -174,6 +174,7 @@ def _read_rows_of(
     # DuckDB's own guess of the compression, by the name, is another one than the survey's.
     compression = compression_of(files[0])
     reader = contract.format.reader_sql(header, types, compression, _PATH)
+    reader = contract.format.fields_sql(contract, reader)
     if len(files) == 1:
         return add_key_and_name(Query(reader, [list_paths(files)]), files[0])
     key, name = _KEY_AND_NAME
