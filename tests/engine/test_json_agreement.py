@@ -64,15 +64,15 @@ SPELLED = {
 }
 NESTED: dict[str, str | Column] = {
     "id": "BIGINT",
-    "number": Column(type="BIGINT", optional=True, **{"from": "$.a.b"}),
-    "text": Column(type="VARCHAR", **{"from": "$.a['c d'][1]"}),
-    "price": Column(type="DECIMAL(18,4)", optional=True, **{"from": "$.p[0].q"}),
+    "number": Column(type="BIGINT", optional=True, from_=("$.a.b",)),
+    "text": Column(type="VARCHAR", from_=("$.a['c d'][1]",)),
+    "price": Column(type="DECIMAL(18,4)", optional=True, from_=("$.p[0].q",)),
 }
 ANY: dict[str, str | Column] = {
     "id": "BIGINT",
     "note": "VARCHAR",
     "j": "JSON",
-    "k": Column(type="JSON", optional=True, **{"from": "$.a.b"}),
+    "k": Column(type="JSON", optional=True, from_=("$.a.b",)),
 }
 FEEDS: dict[str, tuple[Mapping[str, str | Column], dict[str, Any]]] = {
     "numbers by value": (PLAIN, {}),
@@ -92,7 +92,7 @@ FEEDS: dict[str, tuple[Mapping[str, str | Column], dict[str, Any]]] = {
 class Writer:
     """Writes lines that a sender might have written, and some that only an attacker would."""
 
-    def __init__(self, seed: object, columns: Mapping[str, str | Column]) -> None:
+    def __init__(self, seed: str | None, columns: Mapping[str, str | Column]) -> None:
         self._random, self._columns = random.Random(seed), columns
 
     def _happens(self, share: float) -> bool:
@@ -202,8 +202,9 @@ Rows = dict[int, tuple[object, ...]]
 
 
 def read_by_themselves(feed: Feed, lines: list[str]) -> Rows:
-    columns = list_json_columns(feed, feed.format)
-    found = [read_texts(columns, feed.format, line, text) for line, text in enumerate(lines)]
+    options = JsonLinesFormat.model_validate(feed.format)
+    columns = list_json_columns(feed, options)
+    found = [read_texts(columns, options, line, text) for line, text in enumerate(lines)]
     records = [
         JsonRecord(line, lines[line], None, texts)
         for line, texts in enumerate(found)
@@ -215,8 +216,9 @@ def read_by_themselves(feed: Feed, lines: list[str]) -> Rows:
 def read_at_once(feed: Feed, lines: list[str]) -> Rows:
     """Read lines as DuckDB does; those that it leaves are not among them."""
     numbered = f"(SELECT unnest(range(len(?))) AS {LINE}, unnest(?) AS {LINE_TEXT})"
-    columns = list_json_columns(feed, feed.format)
-    sql = select_texts(columns, feed.format, numbered)
+    options = JsonLinesFormat.model_validate(feed.format)
+    columns = list_json_columns(feed, options)
+    sql = select_texts(columns, options, numbered)
     assert sql.count(LEFT_SQL) == len(columns)
     sql = sql.replace(LEFT_SQL, "'left'")
     kept = f"(SELECT * FROM {sql} WHERE id IS DISTINCT FROM 'left')"

@@ -5,7 +5,7 @@ record by them, and `json_sql.py` whole files.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -104,14 +104,14 @@ def list_json_columns(contract: "Contract", options: JsonOptions) -> list[JsonCo
     return [
         JsonColumn(
             name,
-            _kind_of(column.type),
-            parse_path(name, column.from_) if column.from_ else (name,),
-            may_be_absent=column.optional or options.absent_is_null,
-            may_be_empty=is_text_type(column.type),
-            is_integer=is_integer_type(column.type),
-            is_spelling_needed=_needs_spelling(column.type, options),
+            _kind_of(type_name),
+            parse_path(name, contract.names_in_file[name]),
+            may_be_absent=name in contract.optional_columns or options.absent_is_null,
+            may_be_empty=is_text_type(type_name),
+            is_integer=is_integer_type(type_name),
+            is_spelling_needed=_needs_spelling(type_name, options),
         )
-        for name, column in contract.declared_columns.items()
+        for name, type_name in contract.column_types.items()
     ]
 
 
@@ -136,30 +136,37 @@ def _kind_of(type_name: str) -> JsonKind:
             return JsonKind.TEXT
 
 
-def parse_path(column: str, path: str | tuple[str, ...]) -> tuple[Step, ...]:
+def parse_path(column: str, names: Sequence[str]) -> tuple[Step, ...]:
     """Return the steps of a path such as `$.device['serial no'].parts[0]`; of a mere name, one.
 
     Args:
         column: The column, for a message.
-        path: The path, or a name without `$`.
+        names: The path, or a name that does not begin with `$`, and no other.
 
     Raises:
         FeedDefinitionError: It is neither.
     """
     attribute = f"columns.{column}.from"
-    if not isinstance(path, str):
+    if len(names) != 1:
         reason = f"{attribute}: in JSON, one name or one path such as $.device.id"
         raise FeedDefinitionError(reason, attribute=attribute)
-    if not path.startswith("$"):
+    path = names[0]
+    if path == column or not path.startswith("$"):
         return (path,)
+    steps = parse_steps(path)
+    if not steps or not isinstance(steps[0], str):
+        reason = f"{attribute}: {path!r} is no path such as $.device.id, $['a b'] or $.parts[0]"
+        raise FeedDefinitionError(reason, attribute=attribute)
+    return tuple(steps)
+
+
+def parse_steps(path: str) -> Sequence[Step]:
+    """Return the steps of a path behind its `$`; none if it is no path."""
     steps, end = [], 1
     while found := _STEP.match(path, end):
         steps.append(_to_step(found.groupdict()))
         end = found.end()
-    if end != len(path) or not steps or not isinstance(steps[0], str):
-        reason = f"{attribute}: {path!r} is no path such as $.device.id, $['a b'] or $.parts[0]"
-        raise FeedDefinitionError(reason, attribute=attribute)
-    return tuple(steps)
+    return steps if path.startswith("$") and end == len(path) else []
 
 
 def _to_step(found: Mapping[str, str | None]) -> Step:

@@ -6,7 +6,7 @@ refused, because it may be cut off.
 """
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -17,14 +17,14 @@ from partitioned_etl.engine.formats.format import (
     FormatProposal,
     Loose,
     Problem,
+    Record,
     Survey,
     problem_of_file,
 )
 from partitioned_etl.engine.formats.json_columns import JsonOptions, list_json_columns
 from partitioned_etl.engine.formats.json_records import JsonRecord, read_texts
 from partitioned_etl.engine.formats.json_sql import LINE_TEXT, select_texts
-from partitioned_etl.engine.formats.text import TextCounts, read_lines
-from partitioned_etl.engine.landing.landing import Readable
+from partitioned_etl.engine.formats.text import Head, TextCounts, read_lines
 from partitioned_etl.engine.sql import quote_text
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ class JsonLinesFormat(JsonOptions, frozen=True):
         self,
         contract: "Contract",  # noqa: ARG002
         data: bytes,  # noqa: ARG002
-        *,
-        in_header: bool,  # noqa: ARG002
         before: bytes = b"",  # noqa: ARG002
     ) -> Loose:
         """Return that texts may hold anything, as when they are read line by line."""
@@ -65,8 +63,9 @@ class JsonLinesFormat(JsonOptions, frozen=True):
     def survey_records(
         self,
         contract: "Contract",  # noqa: ARG002
-        text: Readable,  # noqa: ARG002
+        head: Head,  # noqa: ARG002
         counts: TextCounts,
+        records: Iterable[Record],  # noqa: ARG002
         survey: Survey,
     ) -> None:
         """Count the lines; their form is validated together with their values."""
@@ -79,15 +78,16 @@ class JsonLinesFormat(JsonOptions, frozen=True):
         self,
         header: Sequence[str],  # noqa: ARG002
         types: Mapping[str, str],  # noqa: ARG002
-        compression: str,
         path_column: str,
+        *,
+        is_staged: bool,  # noqa: ARG002
     ) -> str:
         """Return DuckDB's `read_csv`, which gives each line as one text."""
         return (
             f"read_csv(?, auto_detect = false, strict_mode = true, header = false, "
             f"columns = {{{quote_text(LINE_TEXT[1:-1])}: 'VARCHAR'}}, "
             f"delim = {quote_text(_NO_JSON)}, quote = '', escape = '', comment = '', "
-            f"nullstr = '', compression = {quote_text(compression)}, "
+            "nullstr = '', compression = 'none', "
             f"hive_partitioning = false, filename = {quote_text(path_column)})"
         )
 
@@ -95,10 +95,17 @@ class JsonLinesFormat(JsonOptions, frozen=True):
         """Return the values of the lines."""
         return select_texts(list_json_columns(contract, self), self, rows)
 
-    def read_records(self, contract: "Contract", text: Readable) -> Iterator[JsonRecord]:
+    def read_records(
+        self,
+        contract: "Contract",
+        head: Head,  # noqa: ARG002
+        rows: Iterable[bytes],
+        line_of: Callable[[int], int],
+    ) -> Iterator[JsonRecord]:
         """Read a text line by line."""
         columns = list_json_columns(contract, self)
-        for line, line_text in enumerate(read_lines(text), 1):
+        for row_line, line_text in enumerate(read_lines(rows), 1):
+            line = line_of(row_line)
             if len(line_text) > MAX_RECORD_CHARS:
                 problem = problem_of_file(f"a line of over {MAX_RECORD_CHARS:,} characters", line)
                 yield JsonRecord(line, line_text[:MAX_RECORD_CHARS], problem, ())
