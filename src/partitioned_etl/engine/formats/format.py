@@ -348,12 +348,14 @@ class FormatProposal:
         type: The name of the format, if it is another one than was asked.
         options: Its options, without those at their default.
         columns: Maps column name to DuckDB type, in file order.
+        attributes: What else a column is declared with, such as `from`, by its name.
         doubts: What was guessed and needs checking, per attribute, such as `format.header`.
     """
 
     type: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
 
 

@@ -5,7 +5,6 @@ that does not read exactly is read line by line, by `json_records.py`. A file of
 refused, because it may be cut off.
 """
 
-import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -22,6 +21,7 @@ from partitioned_etl.engine.formats.format import (
     problem_of_file,
 )
 from partitioned_etl.engine.formats.json_columns import JsonOptions, list_json_columns
+from partitioned_etl.engine.formats.json_propose import propose_json
 from partitioned_etl.engine.formats.json_records import JsonRecord, read_texts
 from partitioned_etl.engine.formats.json_sql import LINE_TEXT, select_texts
 from partitioned_etl.engine.formats.text import Head, TextCounts, read_lines
@@ -118,9 +118,6 @@ class JsonLinesFormat(JsonOptions, frozen=True):
 
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
-        """Propose columns, as DuckDB's JSON reader sees them."""
-        described = duck.execute(
-            "DESCRIBE SELECT * FROM read_json(?, format = 'newline_delimited')",
-            [glob.escape(str(sample))],
-        ).fetchall()
-        return FormatProposal(columns={name: type_name for name, type_name, *_ in described})
+        """Propose columns, or the format `json` for what is no JSON lines."""
+        del duck
+        return propose_json(sample)
