@@ -68,11 +68,15 @@ class JsonLinesFormat(JsonOptions, frozen=True):
         records: Iterable[Record],  # noqa: ARG002
         survey: Survey,
     ) -> None:
-        """Count the lines; their form is validated together with their values."""
+        """Count the lines; their form is validated together with their values.
+
+        A single carriage return, and a delimiter at the end of a line, DuckDB would not show.
+        """
         survey.row_count = counts.newlines
         has_one_line_end = counts.returns in (0, counts.newlines)
         has_no_other_return = counts.returns == counts.return_newlines
-        survey.is_read_at_once = has_one_line_end and has_no_other_return and not counts.delimiters
+        is_ordinary = not (counts.has_long_line or counts.delimiters)
+        survey.is_read_at_once = has_one_line_end and has_no_other_return and is_ordinary
 
     def reader_sql(
         self,
