@@ -1,5 +1,7 @@
 """What a JSON feed declares of names, paths and kinds of values, in every JSON format alike."""
 
+import gzip
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.json_document import JsonFormat
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
+from partitioned_etl.engine.formats.json_stream import to_json_lines
 from support.workbench import Workbench
 
 COLUMNS = {"id": "BIGINT", "note": "VARCHAR", "amount": "DECIMAL(9,2)"}
@@ -254,3 +257,36 @@ def test_bad_records_are_put_aside_by_their_number(bench: Workbench) -> None:
 def test_a_document_has_no_lines_and_its_records_a_path(option: dict[str, Any]) -> None:
     with pytest.raises(FeedDefinitionError):
         JsonFormat(**option)
+
+
+TEXTS = {
+    "a byte order mark": ("\ufeff".encode(), "utf-8", ""),
+    "UTF-16": (b"", "utf-16", ""),
+    "Latin-1": (b"", "latin-1", ""),
+    "another encoding": (b"", "latin-1", "utf-8"),
+}
+
+
+@pytest.mark.parametrize(("before", "written", "declared"), TEXTS.values(), ids=list(TEXTS))
+@pytest.mark.parametrize("form", [JsonLinesFormat, JsonFormat])
+def test_json_may_be_in_any_encoding(
+    bench: Workbench, form: type[JsonLinesFormat], before: bytes, written: str, declared: str
+) -> None:
+    feed = feed_of({"id": "BIGINT", "note": "VARCHAR"}, form(encoding=declared or written))
+    text = '{"id": 1, "note": "naïve"}'
+    content = f"[\n{text}\n]" if form is JsonFormat else f"{text}\n"
+    bench.land(feed, "a.json.gz", gzip.compress(before + content.encode(written)))
+    line = content[: content.index("ï")].count("\n") + 1
+    wrong = f"a.json.gz: line {line}: the bytes are not utf-8" if declared else ""
+    assert bench.load(feed)["a"].reason == wrong
+    assert [row[:2] for row in bench.rows(feed)] == ([] if declared else [(1, "naïve")])
+
+
+def test_a_document_of_many_records_is_read_in_pieces() -> None:
+    records = [json.dumps({"id": n, "of": {"x": [n, "é\n"]}}, indent=n % 3) for n in range(200)]
+    document = f'{{"a": [1], "b": [{" , ".join(records)}], "c": "é"}}'.encode()
+    for size in (1, 7, 64, 1000, len(document)):
+        pieces = (document[at : at + size] for at in range(0, len(document), size))
+        lines = b"".join(to_json_lines(pieces, ["b"])).decode().splitlines()
+        assert lines[0] == '["b"]'
+        assert lines[1:] == [record.replace("\n", " ") for record in records]
