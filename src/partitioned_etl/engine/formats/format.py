@@ -134,6 +134,7 @@ class Survey:
         problems: Why it does not match its contract; empty if the text is sound.
         staged: What DuckDB reads in place of the file; None if it reads the file itself.
         totals: What the file's footer says of its rows: a text per column, and for `ROW_COUNT`.
+        is_read_at_once: Whether DuckDB reads the file exactly, if it does files of its format.
     """
 
     content_hash: str = ""
@@ -143,6 +144,7 @@ class Survey:
     problems: list[Problem] = field(default_factory=list)
     staged: Path | None = None
     totals: Mapping[str, str] = field(default_factory=dict)
+    is_read_at_once: bool = True
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,8 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     """Whether a file may be compressed as a whole, as in `.csv.gz`."""
     has_texts: ClassVar[bool] = True
     """Whether its values are texts, which are validated before they are converted."""
+    takes_json: ClassVar[bool] = False
+    """Whether a column may be of type JSON."""
     is_read_at_once: ClassVar[bool] = True
     """Whether DuckDB reads whole files in one statement."""
 
@@ -230,6 +234,13 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     def check_columns(self, names: Sequence[str]) -> str:  # noqa: ARG002
         """Return why a feed in this format cannot have columns of these names; empty if it can."""
         return ""
+
+    def check_contract(self, contract: "Contract") -> None:
+        """Refuse a contract that the format cannot read files by; here, none.
+
+        Raises:
+            FeedDefinitionError: It cannot.
+        """
 
     @abstractmethod
     def survey(
@@ -283,6 +294,15 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
         """
         raise NotImplementedError(f"{self.type} files are read row by row")
 
+    def fields_sql(self, contract: "Contract", rows: str) -> str:  # noqa: ARG002
+        """Return a relation of the feed's columns, from that which `reader_sql` gives.
+
+        Args:
+            contract: The contract.
+            rows: That relation; its other columns are passed on.
+        """
+        return rows
+
     @abstractmethod
     def read_rows(
         self,
@@ -328,12 +348,14 @@ class FormatProposal:
         type: The name of the format, if it is another one than was asked.
         options: Its options, without those at their default.
         columns: Maps column name to DuckDB type, in file order.
+        attributes: What else a column is declared with, such as `from`, by its name.
         doubts: What was guessed and needs checking, per attribute, such as `format.header`.
     """
 
     type: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import CsvFormat, TsvFormat
 from partitioned_etl.engine.formats.format import Format, explain_first
+from partitioned_etl.engine.formats.json_document import JsonFormat
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.parquet import ParquetFormat
 
@@ -15,6 +16,7 @@ FORMATS: tuple[type[Format], ...] = (
     CsvFormat,
     TsvFormat,
     JsonLinesFormat,
+    JsonFormat,
     ParquetFormat,
 )
 
