@@ -17,6 +17,7 @@ from zipfile import BadZipFile, ZipFile
 
 import duckdb
 
+from partitioned_etl.engine.contract import Column
 from partitioned_etl.engine.errors import (
     FeedDefinitionError,
     LandedFileError,
@@ -106,7 +107,10 @@ class Proposal:
             name=self.name,
             folder=folder,
             pattern=self.pattern,
-            columns=self.declared_columns,
+            columns={
+                name: one if isinstance(one, str) else Column.model_validate(one)
+                for name, one in self.declared_columns.items()
+            },
             format=parse_format({"type": self.format, **self.options}),
         )
 

@@ -124,14 +124,14 @@ def propose_json(sample: Path) -> FormatProposal:
 
 def _read_records(sample: Path, proposal: FormatProposal) -> Iterator[Any]:
     with sample.open("rb") as handle:
-        content = open_sample(sample.name, handle)
-        start = content.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
-        content.seek(0)
+        start = open_sample(sample.name, handle).read(1 << 16)
+        start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+        handle.seek(0)
         path = None if not start.startswith(b"[") else []
         if start.startswith(b"{") and not _is_json(start.split(b"\n", 1)[0]):
-            path = _find_path(content.read(_MOST_DOCUMENT_BYTES))
-            content.seek(0)
-        lines = read_chunks(content)
+            path = _find_path(open_sample(sample.name, handle).read(_MOST_DOCUMENT_BYTES))
+            handle.seek(0)
+        lines = read_chunks(open_sample(sample.name, handle))
         if path is not None:
             proposal.type = "json"
             if path:
