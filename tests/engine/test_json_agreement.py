@@ -74,18 +74,21 @@ ANY: dict[str, str | Column] = {
     "j": "JSON",
     "k": Column(type="JSON", optional=True, from_=("$.a.b",)),
 }
-FEEDS: dict[str, tuple[Mapping[str, str | Column], dict[str, Any]]] = {
-    "numbers by value": (PLAIN, {}),
-    "numbers by spelling": (SPELLED, {}),
-    "absent is NULL": (PLAIN, {"absent_is_null": True}),
-    "other names": (PLAIN, {"extra_columns": "ignore", "absent_is_null": True}),
-    "numbers as texts": (PLAIN, {"numbers_as_texts": True}),
+FEEDS: dict[str, tuple[Mapping[str, str | Column], dict[str, Any], tuple[str, ...]]] = {
+    "numbers by value": (PLAIN, {}, ()),
+    "numbers by spelling": (SPELLED, {}, ()),
+    "NaN and infinity": (PLAIN, {}, ("amount",)),
+    "NaN and infinity by spelling": (SPELLED, {}, ("size",)),
+    "absent is NULL": (PLAIN, {"absent_is_null": True}, ()),
+    "other names": (PLAIN, {"extra_columns": "ignore", "absent_is_null": True}, ()),
+    "numbers as texts": (PLAIN, {"numbers_as_texts": True}, ("amount",)),
     "numbers as texts by spelling": (
         SPELLED,
         {"numbers_as_texts": True, "extra_columns": "ignore"},
+        (),
     ),
-    "paths": (NESTED, {}),
-    "any values": (ANY, {"extra_columns": "ignore"}),
+    "paths": (NESTED, {}, ()),
+    "any values": (ANY, {"extra_columns": "ignore"}, ()),
 }
 
 
@@ -178,11 +181,17 @@ class Writer:
 
 
 @pytest.mark.scaled
-@pytest.mark.parametrize(("columns", "options"), FEEDS.values(), ids=list(FEEDS))
+@pytest.mark.parametrize(("columns", "options", "non_finite"), FEEDS.values(), ids=list(FEEDS))
 def test_duckdb_reads_a_line_as_it_is_read_by_itself_or_not_at_all(
-    columns: Mapping[str, str | Column], options: dict[str, Any]
+    columns: Mapping[str, str | Column], options: dict[str, Any], non_finite: tuple[str, ...]
 ) -> None:
-    feed = Feed(name="f", pattern="{key}", columns=columns, format=JsonLinesFormat(**options))
+    feed = Feed(
+        name="f",
+        pattern="{key}",
+        columns=columns,
+        format=JsonLinesFormat(**options),
+        non_finite_columns=non_finite,
+    )
     seed = str(columns) + str(options) if IS_SEEDED else None
     writer = Writer(seed, columns)
     lines = [writer.line() for _ in range(examples(1500))]

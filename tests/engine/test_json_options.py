@@ -152,6 +152,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         '{"id":""}',
         "column id: an empty text, where null belongs",
     ),
+    "deep nesting in what is ignored": (
+        {"id": "BIGINT"},
+        {"extra_columns": "ignore"},
+        f'{{"id":1,"x":{"[" * 50_000}{"]" * 50_000}}}',
+        "a nested value",
+    ),
     "no JSON within a value": (
         {"any": "JSON"},
         {},

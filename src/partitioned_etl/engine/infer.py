@@ -108,8 +108,8 @@ class Proposal:
             folder=folder,
             pattern=self.pattern,
             columns={
-                name: column if isinstance(column, str) else Column(**column)
-                for name, column in self.declared_columns.items()
+                name: one if isinstance(one, str) else Column.model_validate(one)
+                for name, one in self.declared_columns.items()
             },
             format=parse_format({"type": self.format, **self.options}),
         )
