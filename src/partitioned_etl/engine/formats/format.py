@@ -229,6 +229,9 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     is_read_at_once: ClassVar[bool] = True
     """Whether DuckDB reads whole files in one statement."""
 
+    no_options: ClassVar[frozenset[str]] = frozenset()
+    """Options of formats like it that it refuses."""
+
     type: str = ""
 
     def check_columns(self, names: Sequence[str]) -> str:  # noqa: ARG002

@@ -23,14 +23,14 @@ from partitioned_etl.engine.landing.landing import LandedFile
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
 
-_OPTIONS = {"encoding", "encoding_is_certain"}
-"""The options of texts that a document has, too; it has no lines."""
+_HAS_NO_LINES = {*TextFormat.model_fields} - {"type", "encoding", "encoding_is_certain"}
 
 
 class JsonFormat(JsonLinesFormat, frozen=True):
     """One JSON document, which is an array of records or has one."""
 
     endings: ClassVar[tuple[str, ...]] = ()
+    no_options: ClassVar[frozenset[str]] = frozenset(_HAS_NO_LINES)
 
     type: Literal["json"] = "json"  # pyright: ignore[reportIncompatibleVariableOverride]
     records: Annotated[
@@ -39,7 +39,7 @@ class JsonFormat(JsonLinesFormat, frozen=True):
 
     @model_validator(mode="after")
     def _check_document(self) -> Self:
-        for option in {*TextFormat.model_fields} - _OPTIONS - {"type"}:
+        for option in _HAS_NO_LINES:
             if getattr(self, option) != TextFormat.model_fields[option].default:
                 raise wrong_option(option, f"{option}: a JSON document has no lines")
         if self._path is None:
