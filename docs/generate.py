@@ -7,9 +7,11 @@ Run it by `make docs`. Between two marks, such as `<!-- begin attributes -->` an
 
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,29 @@ def _is_declared_by(format_class: type, name: str) -> bool:
     return name in format_class.__annotations__
 
 
+def render_odd_inputs() -> str:
+    """Return the tables of odd inputs, from those that are tested."""
+    path = PROJECT / "tests" / "support" / "reported_cases.py"
+    spec = spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    reported = sys.modules[path.stem] = module_from_spec(spec)
+    spec.loader.exec_module(reported)
+    parts = []
+    for heading, cases in reported.CASES.items():
+        rows = [(case.kind, f"`{case.declared}`", case.outcome) for case in cases]
+        parts.append(f"## {heading}\n\n{_table('input | declared how | what happens', rows)}")
+    rows = [(sample.kind, sample.outcome) for sample in reported.SAMPLES]
+    parts.append(f"## Samples of `infer`\n\n{_table('sample | what is proposed', rows)}")
+    return "\n\n".join(parts)
+
+
+def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, *(" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows)]
+    lines.insert(1, " | ".join("---" for _ in head.split(" | ")))
+    return "\n".join(f"| {line} |".replace(" `` ", " nothing ") for line in lines)
+
+
 def render_settings() -> str:
     """Return the table of settings."""
     rows = [
@@ -157,6 +182,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "attributes": render_attributes,
     "values": render_values,
     "formats": render_formats,
+    "odd inputs": render_odd_inputs,
     "settings": render_settings,
 }
 
@@ -165,7 +191,7 @@ def render_all() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
     yield EXAMPLE, render_example()
     yield SCHEMA, render_schema()
-    for page in ("feeds.md", "settings.md"):
+    for page in ("feeds.md", "odd-inputs.md", "settings.md"):
         path = PROJECT / "docs" / page
         text = path.read_text(encoding="utf-8")
         for name, render in PARTS.items():

@@ -110,7 +110,7 @@ def test_the_example_of_a_feed_is_one_that_ships() -> None:
 
 def test_the_example_of_the_page_of_feeds_loads_what_it_says(tmp_path: Path) -> None:
     page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    example = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0]
     attributes = yaml.safe_dump(yaml.safe_load(example)["attributes"])
     landed = tmp_path / "shops" / "berlin" / "2026-11-01.csv"
     landed.parent.mkdir(parents=True)

@@ -26,7 +26,7 @@ from support.workbench import NO_LINE_END, NOTES, ORDERS, PRICES, Workbench, cha
 CELL = "Zaphod"
 """A cell's content; it must never be in a message."""
 QUOTE = "a quote that is not closed, or stands inside an unquoted field"
-DIALECT = "the line cannot be read in the feed's dialect"
+DIALECT = "quotes around a part of a field only"
 LINE_END = "another line end than on the first line"
 
 BREACHES = {

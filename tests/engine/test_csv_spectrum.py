@@ -36,7 +36,7 @@ CUT_OFF = {
 """Refused as they are."""
 BEYOND_REPAIR = {
     # Quotes stand for minutes and seconds, inside a field that is not quoted.
-    "location_coordinates": "line 2: the line cannot be read in the feed's dialect",
+    "location_coordinates": "line 2: quotes around a part of a field only",
 }
 """Refused also with the line end that they lack."""
 

@@ -162,7 +162,7 @@ def test_utf16_without_a_byte_order_mark_is_refused(bench: Workbench, encoding: 
     ],
     ids=["big endian", "beyond the BMP", "C1 control"],
 )
-def test_a_text_that_duckdb_cannot_decode_is_loaded_row_by_row(
+def test_a_text_that_duckdb_does_not_decode_itself_is_loaded(
     bench: Workbench, encoding: str, content: bytes
 ) -> None:
     feed = change_feed(NOTES, format=CsvFormat(encoding=encoding, encoding_is_certain=True))

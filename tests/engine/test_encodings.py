@@ -101,6 +101,33 @@ REFUSED: Mapping[str, tuple[str, bytes, str]] = {
         "id,note\n1,a\0\n".encode("utf-16-le"),
         "line 2: a NUL character",
     ),
+    **{
+        f"UTF-8 for {encoding}": (
+            encoding,
+            b"id,note\n1,x\n2,M\xc3\xbcller\n",
+            "line 3: what is not ASCII would also be sound in utf-8: utf-8? If it is right, set "
+            "encoding_is_certain",
+        )
+        for encoding in ("windows-1252", "iso-8859-15", "cp850", "mac-roman", "shift_jis", "gbk")
+    },
+    "Windows-1252 for Latin-9": (
+        "iso-8859-15",
+        b"id,note\n1,5 \x80\n",
+        "line 2: byte 0x80, which iso8859-15 does not use: windows-1252? If it is right, set "
+        "encoding_is_certain",
+    ),
+    "Windows-1251 for ISO 8859-5": (
+        "iso-8859-5",
+        "id,note\n1,„x“\n".encode("windows-1251"),
+        "line 2: byte 0x84, which iso8859-5 does not use: windows-1251? If it is right, set "
+        "encoding_is_certain",
+    ),
+    "ASCII for EBCDIC": (
+        "cp273",
+        b"id,note\n1,x\n",
+        "line 1: all of it would also be sound in utf-8: utf-8? If it is right, set "
+        "encoding_is_certain",
+    ),
     "a lead byte at the end": ("shift_jis", b"id,note\n1,\x83", "the bytes are not shift_jis"),
 }
 

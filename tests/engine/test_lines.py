@@ -163,7 +163,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "an empty text behind the last delimiter": (
         {"trailing_delimiter": True},
         'id,note\n1,x,\n2,y,""\n',
-        "line 3: the line cannot be read in the feed's dialect",
+        "line 3: no delimiter at the end of the row",
     ),
     "two delimiters behind a row": (
         {"trailing_delimiter": True},

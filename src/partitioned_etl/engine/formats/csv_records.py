@@ -142,9 +142,9 @@ def _problem_of(csv: "CsvFormat", line: int, text: str, expected: int | None) ->
         return Problem(line, "", "an empty line")
     width = bare.count(csv.delimiter) + 1
     if expected is not None and csv.trailing_delimiter:
-        if not bare.rstrip("\r\n").endswith(csv.delimiter):
+        if not text.rstrip("\r\n").endswith(csv.delimiter):
             return Problem(line, "", "no delimiter at the end of the row")
         width -= 1
     if expected is not None and width != expected:
         return Problem(line, "", f"{width} fields instead of {expected}")
-    return problem_of_file("the line cannot be read in the feed's dialect", line)
+    return problem_of_file("quotes around a part of a field only", line)

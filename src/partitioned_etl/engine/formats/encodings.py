@@ -22,6 +22,8 @@ _PIECE_BYTES = 1 << 16
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 C1_CONTROL = re.compile(rb"[\x80-\x9f]")
 """A byte that no text in Latin-1 has, and one in Windows-1252 has for a letter or a sign."""
+_ISO_TO_WINDOWS = {1: 2, 2: 0, 5: 1, 6: 6, 7: 3, 8: 5, 9: 4, 13: 7, 15: 2}
+"""What stands behind `windows-125` for the part of ISO 8859 with about the same letters."""
 _IF_CERTAIN = "If it is right, set encoding_is_certain"
 _ASCII = bytes(range(128))
 _MARKS_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -83,14 +85,14 @@ def to_utf_8(
     Args:
         chunks: Its bytes, in any pieces.
         encoding: Its encoding, by its name in Python's codec registry.
-        is_certain: Whether bytes that suggest another encoding than Latin-1 are taken as they are.
+        is_certain: Whether bytes that suggest another encoding are taken as they are.
         count_lines: Whether to count lines, so that an error can name one.
 
     Raises:
         EncodingError: The bytes are not in that encoding, suggest another one, or hold a NUL.
     """
     decoder = _Decoder(encoding)
-    doubts = None if is_certain or encoding != "iso8859-1" else _Latin1Doubts()
+    doubts = None if is_certain or encoding.startswith("utf") else _Doubts(encoding)
     newlines = 0
     for chunk in _and_end(chunks):
         line = newlines + 1 if count_lines else 0
@@ -161,10 +163,19 @@ class _Decoder:
         return self._may_pass_ascii and piece.isascii() and not self._decoder.getstate()[0]
 
 
-class _Latin1Doubts:
-    """What in a text that is said to be Latin-1 suggests that it is not."""
+class _Doubts:
+    """What in a text suggests that it is in another encoding than it is said to be.
 
-    def __init__(self) -> None:
+    Many encodings give a meaning to every byte, so that a wrong one is never an error by itself.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        part = encoding.removeprefix("iso8859-")
+        self._name = "latin-1" if part == "1" else encoding
+        self._has_controls = part != encoding
+        self._windows = _ISO_TO_WINDOWS.get(int(part)) if part.isdecimal() else None
+        # In EBCDIC, letters and digits are bytes with which UTF-8 has no text.
+        self._differs_in_ascii = b"a0".decode(encoding, "replace") != "a0"
         self._utf_8, self._is_utf_8 = codecs.getincrementaldecoder("utf-8")(), True
         self._first_line = 0
 
@@ -175,12 +186,14 @@ class _Latin1Doubts:
             chunk: The next bytes.
             newlines: How many line ends stand before them.
         """
+        if chunk and not self._first_line and self._differs_in_ascii:
+            self._first_line = 1
         if not self._first_line and (first := _NOT_ASCII.search(chunk)):
             self._first_line = newlines + _count_lines(chunk, first)
-        if not chunk.isascii() and (control := C1_CONTROL.search(chunk)):
-            reason = f"byte 0x{control[0].hex().upper()}, which latin-1 does not use"
-            line = newlines + _count_lines(chunk, control)
-            return f"{reason}: windows-1252? {_IF_CERTAIN}", line
+        if self._has_controls and not chunk.isascii() and (found := C1_CONTROL.search(chunk)):
+            reason = f"byte 0x{found[0].hex().upper()}, which {self._name} does not use"
+            guess = "" if self._windows is None else f": windows-125{self._windows}?"
+            return f"{reason}{guess} {_IF_CERTAIN}", newlines + _count_lines(chunk, found)
         if self._is_utf_8:
             try:
                 self._utf_8.decode(chunk, final=not chunk)
@@ -188,8 +201,8 @@ class _Latin1Doubts:
                 self._is_utf_8 = False
         if chunk or not self._is_utf_8 or not self._first_line:
             return None
-        reason = f"what is not ASCII would also be sound in utf-8: utf-8? {_IF_CERTAIN}"
-        return reason, self._first_line
+        what = "all of it" if self._differs_in_ascii else "what is not ASCII"
+        return f"{what} would also be sound in utf-8: utf-8? {_IF_CERTAIN}", self._first_line
 
 
 def _count_lines(data: bytes, found: re.Match[bytes]) -> int:

@@ -141,9 +141,10 @@ class TextFormat(Format, frozen=True):
     encoding_is_certain: Annotated[
         bool,
         Field(
-            description="Whether a `latin-1` text is taken as it is although it looks like another "
-            "encoding: with bytes 0x80 to 0x9F, which are letters in Windows-1252 alone, or with "
-            "no bytes that UTF-8 could not have."
+            description="Whether a text is taken as it is although it looks like another encoding: "
+            "one that is not said to be UTF-8 or UTF-16 and would be sound in UTF-8, or one in "
+            "`latin-1` or another part of ISO 8859 with bytes 0x80 to 0x9F, which are letters and "
+            "signs in Windows-1252 and its like."
         ),
     ] = False
     skip_lines: Annotated[
