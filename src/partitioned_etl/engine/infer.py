@@ -230,7 +230,7 @@ def _load_until_it_fits(sample: Path, proposal: Proposal) -> str:
         if not refusing:
             return verdict
         for problem in reversed(refusing):
-            doubt = f"{problem.place} {problem.line} is {problem.reason}"
+            doubt = f"{problem.where} is {problem.reason}"
             proposal.doubts[f"columns.{problem.column}"] = doubt
             proposal.columns[problem.column] = "VARCHAR"
 

@@ -60,6 +60,7 @@ class Problem:
         rule: Name of the broken row rule, if it is one.
         is_of_file: Whether it invalidates the whole file and not only its row.
         place: What `line` counts, if the file has no lines.
+        cell: The letters of the cell's column, if it is in a cell; `place` then ends in `row`.
     """
 
     line: int
@@ -68,6 +69,14 @@ class Problem:
     rule: str = ""
     is_of_file: bool = field(default=False, compare=False)
     place: str = "line"
+    cell: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where it is: `line 3`, or `sheet Prices, cell C3`."""
+        if self.cell:
+            return f"{self.place.removesuffix('row')}cell {self.cell}{self.line}"
+        return f"{self.place} {self.line}"
 
     @property
     def what(self) -> str:
@@ -83,7 +92,7 @@ class Problem:
         """Return the problem as part of a sentence: line, column, reason."""
         if not self.line:
             return self.what
-        return f"{self.place} {self.line}{', ' if self.column else ': '}{self.what}"
+        return f"{self.where}{', ' if self.column else ': '}{self.what}"
 
 
 def problem_of_file(reason: str, line: int = 0) -> Problem:
@@ -224,6 +233,7 @@ class RowBatch:
         rows: A relation of the others with the feed's columns, `LINE` and, where DuckDB has read
             them, `TEXT`; None if there are none.
         place: What the lines count.
+        cells: The letters of each column in a sheet, if the rows are of one.
     """
 
     row_count: int
@@ -231,6 +241,7 @@ class RowBatch:
     well_formed: Mapping[int, Record] = field(default_factory=dict)
     rows: Query | None = None
     place: str = "line"
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 class Format(BaseModel, ABC, frozen=True, extra="forbid"):

@@ -1,0 +1,265 @@
+"""Excel values: the cells of one column as texts of its type, or why the type does not take them.
+
+Takes cells as they are stored; returns texts that are validated and converted like those of a CSV
+file. A number in a workbook is a double, of which a decimal number keeps 15 digits. A day or a time
+is one too: it counts days, of which programs show milliseconds.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+
+from partitioned_etl.engine.formats.types import is_float_type, is_number_type, is_text_type
+from partitioned_etl.engine.formats.workbooks.cells import Kind
+
+_DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\(\d+, ?(\d+)\)")
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_MAX_DIGITS = 15
+_MAX_WHOLE = 1 << 53
+_DAY_MS = 86_400_000
+_MOST_NOISE_MS = 0.002
+"""How far from a whole millisecond the double for one may be, also if it was calculated."""
+_FIRST_CERTAIN_DAY = 61
+"""1 March 1900: Excel takes 1900 for a leap year, other programs do not."""
+_EPOCHS = {False: date(1899, 12, 30), True: date(1904, 1, 1)}
+_TOO_FINE = "a time finer than a millisecond"
+
+
+class Fault(str):
+    """Why a cell is refused, in place of its text."""
+
+    __slots__ = ()
+
+
+class Belongs(Enum):
+    """What belongs into a column, in the words of a refusal."""
+
+    NUMBER = "a number"
+    TRUTH = "true or false"
+    DATE = "a date"
+    TIMESTAMP = "a date and time"
+    ZONED = "a date and time with a time zone"
+    TIME = "a time of day"
+    TEXT = "a text"
+
+
+class ColumnType:
+    """The type of a column, by which its cells are spelled.
+
+    Args:
+        type_name: The DuckDB type.
+        takes_texts: Whether a text cell may hold what is no text, and a whole number may stand
+            where a text belongs.
+    """
+
+    def __init__(self, type_name: str, *, takes_texts: bool) -> None:
+        name = type_name.upper()
+        decimal = _DECIMAL.fullmatch(name)
+        self._takes_texts = takes_texts
+        self._is_float = is_float_type(name)
+        self._scale = int(decimal[1]) if decimal else 0
+        if is_number_type(name):
+            self._belongs = Belongs.NUMBER
+        elif is_text_type(name) or name == "UUID":
+            self._belongs = Belongs.TEXT
+        else:
+            self._belongs = {
+                "BOOLEAN": Belongs.TRUTH,
+                "DATE": Belongs.DATE,
+                "TIME": Belongs.TIME,
+                "TIMESTAMPTZ": Belongs.ZONED,
+                "TIMESTAMP WITH TIME ZONE": Belongs.ZONED,
+            }.get(name, Belongs.TIMESTAMP)
+
+    def spell(self, kind: Kind, values: Sequence[str], epoch_1904: bool) -> Sequence[str]:  # noqa: FBT001
+        """Return the values of cells of one kind as texts; a `Fault` for one that is refused.
+
+        Args:
+            kind: The kind.
+            values: The values, as they are stored.
+            epoch_1904: Whether `Kind.SERIAL` counts from 1904 on, not from 1900.
+        """
+        belongs = self._belongs
+        if kind is Kind.NUMBER and belongs is Belongs.NUMBER:
+            return self._spell_numbers(values)
+        if kind is Kind.NUMBER and belongs is Belongs.TEXT and self._takes_texts:
+            return _spell_whole_numbers(values)
+        if kind is Kind.TEXT and (belongs is Belongs.TEXT or self._takes_texts):
+            return _spell_texts(values)
+        if kind is Kind.TRUTH and belongs is Belongs.TRUTH:
+            return values
+        if kind is Kind.SERIAL and belongs in _SERIALS:
+            spell = _SERIALS[belongs]
+            # Most columns have far fewer days than cells.
+            known = {value: spell(value, epoch_1904) for value in set(values)}
+            return [known[value] for value in values]
+        if kind is Kind.ISO and belongs in _ISO:
+            return [_ISO[belongs](value) for value in values]
+        what = (Kind.SERIAL if kind is Kind.ISO else kind).value
+        if kind not in (Kind.ERROR, Kind.UNKNOWN):
+            what = f"{what}, where {belongs.value} belongs"
+        return [Fault(what)] * len(values)
+
+    def _spell_numbers(self, values: Sequence[str]) -> Sequence[str]:
+        if self._is_float:
+            if _all_match(_NUMBER, values):
+                return values
+            return [_to_text_of_float(value) for value in values]
+        if not self._scale:
+            return _spell_whole_numbers(values)
+        usual = rf"-?(?=[0-9.]{{1,15}}(?![0-9.]))(?:0|[1-9][0-9]*)(?:\.[0-9]{{1,{self._scale}}})?"
+        if _all_match(usual, values):
+            return values
+        is_usual = re.compile(usual).fullmatch
+        return [value if is_usual(value) else _to_decimal(value, self._scale) for value in values]
+
+
+def _all_match(pattern: str, values: Sequence[str]) -> bool:
+    """Return whether every value is of a form; values have no line ends."""
+    return re.fullmatch(f"(?:{pattern}\n)*", "\n".join([*values, ""])) is not None
+
+
+def _spell_whole_numbers(values: Sequence[str]) -> Sequence[str]:
+    if _all_match("(?:0|-?[1-9][0-9]{0,14})", values):
+        return values
+    return [_to_decimal(value, 0) for value in values]
+
+
+def _spell_texts(values: Sequence[str]) -> Sequence[str]:
+    if "\0" not in "".join(values):
+        return values
+    return [Fault("a NUL character") if "\0" in value else value for value in values]
+
+
+def _to_text_of_float(value: str) -> str:
+    return value if re.fullmatch(_NUMBER, value) else Fault("a number that is none")
+
+
+def _to_decimal(value: str, scale: int) -> str:
+    """Return a number with at most so many decimals: the shortest that is the same double."""
+    if not re.fullmatch(_NUMBER, value):
+        return Fault("a number that is none")
+    number = float(value)
+    if abs(number) >= _MAX_WHOLE:
+        return Fault(f"a number of more than {_MAX_DIGITS} digits, which no workbook keeps")
+    exact = Decimal(repr(number)).normalize()
+    _, digits, exponent = exact.as_tuple()
+    decimals = max(0, -int(exponent))
+    if decimals > scale:
+        return Fault(f"a number with more than {scale} decimals" if scale else "no whole number")
+    if decimals and len(digits) > _MAX_DIGITS:
+        return Fault(f"a number of more than {_MAX_DIGITS} digits, which no workbook keeps")
+    return f"{exact:f}"
+
+
+def _to_day_and_ms(value: str) -> tuple[int, int] | Fault:
+    """Return the days since the epoch, and the milliseconds since midnight."""
+    if not re.fullmatch(_NUMBER, value):
+        return Fault("a number that is none")
+    days = float(value)
+    if not 0 <= days < 10_000_000:
+        return Fault("a date that is none")
+    day = int(days)
+    exact_ms = (days - day) * _DAY_MS
+    ms = round(exact_ms)
+    # A spelling with few digits is as far off as its last one allows.
+    noise_ms = _DAY_MS * 0.5 * 10.0 ** -len(value.partition(".")[2]) if "." in value else 0.0
+    if abs(exact_ms - ms) > max(_MOST_NOISE_MS, min(noise_ms, 0.01)):
+        return Fault(_TOO_FINE)
+    if ms < _DAY_MS:
+        return day, ms
+    return (day + 1, 0) if day else Fault(_TOO_FINE)
+
+
+def _to_date(day: int, epoch_1904: bool) -> date | Fault:  # noqa: FBT001
+    if day < _FIRST_CERTAIN_DAY and not epoch_1904:
+        return Fault("a date before 1 March 1900, of which programs make different days")
+    try:
+        return _EPOCHS[epoch_1904] + timedelta(days=day)
+    except OverflowError:
+        return Fault("a date that is none")
+
+
+def _spell_date(value: str, epoch_1904: bool) -> str:  # noqa: FBT001
+    found = _to_day_and_ms(value)
+    if isinstance(found, Fault):
+        return found
+    day, ms = found
+    if ms:
+        return Fault("a time of day, where a date belongs")
+    found_date = _to_date(day, epoch_1904)
+    return found_date if isinstance(found_date, Fault) else found_date.isoformat()
+
+
+def _spell_timestamp(value: str, epoch_1904: bool) -> str:  # noqa: FBT001
+    found = _to_day_and_ms(value)
+    if isinstance(found, Fault):
+        return found
+    day, ms = found
+    found_date = _to_date(day, epoch_1904)
+    if isinstance(found_date, Fault):
+        return found_date
+    return f"{found_date.isoformat()} {_spell_ms(ms)}"
+
+
+def _spell_time(value: str, epoch_1904: bool) -> str:  # noqa: FBT001
+    found = _to_day_and_ms(value)
+    if isinstance(found, Fault):
+        return found
+    day, ms = found
+    return Fault("a date, where a time of day belongs") if day else _spell_ms(ms)
+
+
+def _spell_ms(ms: int) -> str:
+    return (datetime.min + timedelta(milliseconds=ms)).time().isoformat()
+
+
+def _spell_iso_date(value: str) -> str:
+    found = _parse_iso(value)
+    if isinstance(found, Fault):
+        return found
+    if found.time() != time():
+        return Fault("a time of day, where a date belongs")
+    return found.date().isoformat()
+
+
+def _spell_iso_timestamp(value: str) -> str:
+    found = _parse_iso(value)
+    return found if isinstance(found, Fault) else found.isoformat(" ")
+
+
+def _spell_iso_time(value: str) -> str:
+    try:
+        found = time.fromisoformat(value)
+    except ValueError:
+        return Fault("a date, where a time of day belongs")
+    return Fault(_TOO_FINE) if found.tzinfo or _is_cut(value) else found.isoformat()
+
+
+def _parse_iso(value: str) -> datetime | Fault:
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return Fault("a date that is none")
+    if found.tzinfo:
+        return Fault("a time zone, where none belongs")
+    return Fault("a time finer than a microsecond") if _is_cut(value) else found
+
+
+def _is_cut(value: str) -> bool:
+    """Return whether Python leaves out some of a fraction of seconds."""
+    return len(re.split("[.,]", value)[-1].rstrip("0")) > 6 if re.search("[.,]", value) else False
+
+
+_SERIALS: dict[Belongs, Callable[[str, bool], str]] = {
+    Belongs.DATE: _spell_date,
+    Belongs.TIMESTAMP: _spell_timestamp,
+    Belongs.TIME: _spell_time,
+}
+_ISO: dict[Belongs, Callable[[str], str]] = {
+    Belongs.DATE: _spell_iso_date,
+    Belongs.TIMESTAMP: _spell_iso_timestamp,
+    Belongs.TIME: _spell_iso_time,
+}
