@@ -10,7 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Annotated
 
-from pydantic import BaseModel, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
 
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.registry import AnyFormat
@@ -29,11 +29,27 @@ class Declared(BaseModel, frozen=True, extra="forbid"):
     """A part of a declaration: it never changes, and takes no attribute that it does not have."""
 
 
-class Column(Declared, frozen=True):
+def _list_names(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class Column(Declared, frozen=True, validate_by_name=True, validate_by_alias=True):
     """A column of a file, and of the table that it is loaded into."""
 
     type: Annotated[str, Field(description="Its DuckDB type.")]
     description: Annotated[str, Field(description="What it holds, in plain words.")] = ""
+    from_: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_list_names),
+        Field(
+            alias="from",
+            description="Its name in the file, or several of which a file has one. Default: the "
+            "column's own.",
+        ),
+    ] = ()
+    optional: Annotated[bool, Field(description="Whether a file may lack it; it is then NULL.")] = (
+        False
+    )
 
 
 class RowRule(Declared, frozen=True):
@@ -113,9 +129,7 @@ class Contract(Declared, frozen=True):
     ] = ()
     max_uncompressed_bytes: Annotated[
         int,
-        Field(
-            description="How large a `.gz` or `.zst` file may be when decompressed, in bytes.", ge=1
-        ),
+        Field(description="How large a compressed file may be when decompressed, in bytes.", ge=1),
     ] = 10 << 30
 
     @cached_property
@@ -138,6 +152,23 @@ class Contract(Declared, frozen=True):
             name: column.type if isinstance(column, Column) else column
             for name, column in self.columns.items()
         }
+
+    @cached_property
+    def names_in_file(self) -> dict[str, tuple[str, ...]]:
+        """The names that each column may have in a file."""
+        return {
+            name: (isinstance(column, Column) and column.from_) or (name,)
+            for name, column in self.columns.items()
+        }
+
+    @cached_property
+    def optional_columns(self) -> frozenset[str]:
+        """The columns that a file may lack."""
+        return frozenset(
+            name
+            for name, column in self.columns.items()
+            if isinstance(column, Column) and column.optional
+        )
 
     @cached_property
     def column_descriptions(self) -> dict[str, str]:

@@ -108,8 +108,8 @@ def _find_at_fault(table: FeedTable, candidates: Sequence[Candidate]) -> list[Ca
         elif _fails_alone(table, candidate):
             at_fault.append(candidate)
     for group in alike.values():
-        files, header = [one.file for one in group], group[0].survey.header
-        suspects = {file.name for file in find_suspects(table.duck, table.feed, files, header)}
+        sources, header = [one.source for one in group], group[0].survey.header
+        suspects = {file.name for file in find_suspects(table.duck, table.feed, sources, header)}
         suspected = [one for one in group if one.file.name in suspects]
         if len(suspected) == len(group):
             suspected = [one for one in suspected if _fails_alone(table, one)]

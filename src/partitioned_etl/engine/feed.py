@@ -18,13 +18,13 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from partitioned_etl.engine.contract import Contract
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.engine.file_names import (
-    COMPRESSED_SUFFIXES,
     KEY_SEPARATOR,
     FileNamePattern,
     Partitioning,
     is_date_key,
     window_of,
 )
+from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 from partitioned_etl.engine.formats.format import CONTRACT, explain_first
 from partitioned_etl.engine.formats.types import columns_sql, is_float_type
 from partitioned_etl.engine.sql import (
@@ -195,7 +195,7 @@ class Feed(Contract, frozen=True):
             f"partitioning is {self.partitioning}",
         )
         _require(
-            self.format.may_be_compressed or not self.pattern.endswith(COMPRESSED_SUFFIXES),
+            self.format.may_be_compressed or not self.pattern.lower().endswith(COMPRESSED_SUFFIXES),
             "pattern",
             f"pattern {self.pattern!r}: a {self.format.type} file is compressed within",
         )

@@ -11,9 +11,8 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionKeyError
+from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 
-COMPRESSED_SUFFIXES = (".gz", ".zst")
-"""Suffixes that may follow a pattern; such a file is decompressed as it is read."""
 KEY_SEPARATOR = "|"
 """Separates name and date in a two-dimensional key, as in Dagster."""
 _PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}/]+))\}")
@@ -153,7 +152,7 @@ class FileNamePattern:
 
     Attributes:
         text: The pattern.
-        suffixes: Suffixes that may follow it, unless it ends with one itself.
+        suffixes: Suffixes, in any case, that may follow it, unless it ends with one itself.
 
     Raises:
         FeedDefinitionError: The placeholders are not as above, or the date format does not yield
@@ -250,6 +249,6 @@ class FileNamePattern:
             regex += re.escape(text[after : placeholder.start()]) + middle
             after = placeholder.end()
         regex += re.escape(text[after:])
-        if suffixes and not text.endswith(suffixes):
-            regex += f"(?:{'|'.join(re.escape(suffix) for suffix in suffixes)})?"
+        if suffixes and not text.lower().endswith(suffixes):
+            regex += f"(?i:{'|'.join(re.escape(suffix) for suffix in suffixes)})?"
         return re.compile(regex, re.ASCII | re.DOTALL)

@@ -25,11 +25,11 @@ from partitioned_etl.engine.errors import (
 )
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.file_names import (
-    COMPRESSED_SUFFIXES,
     FileNamePattern,
     Partitioning,
     window_of,
 )
+from partitioned_etl.engine.formats.compression import suffix_of
 from partitioned_etl.engine.formats.format import Problem
 from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
 from partitioned_etl.engine.landing.registry import connect_landing
@@ -157,9 +157,7 @@ def _propose_format(duck: duckdb.DuckDBPyConnection, sample: Path, proposal: Pro
 
 
 def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
-    file_name = sample.name
-    for suffix in COMPRESSED_SUFFIXES:
-        file_name = file_name.removesuffix(suffix)
+    file_name = sample.name[: len(sample.name) - len(suffix_of(sample.name))]
     ending = Path(file_name).suffix
     stem = file_name.removesuffix(ending)
     pattern, start, rest = f"{{key}}{ending}", "", ""

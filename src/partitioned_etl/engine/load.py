@@ -8,6 +8,7 @@ look like belongs in the contract and its format; what to load or remove, in `pl
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from logging import getLogger
+from pathlib import Path
 
 import duckdb
 
@@ -66,9 +67,9 @@ def load_files(
         duckdb.Error: The database failed for a reason unrelated to the files, such as a full disk;
             nothing was changed.
     """
-    with landing.stage(files):
+    with landing.stage(files), table.scratch() as scratch:
         load = _Load(table, run_id)
-        load.survey(files)
+        load.survey(files, scratch)
         table.prepare()
         load.load_pending()
         load.record_refusals()
@@ -87,12 +88,12 @@ class _Load:
         self._pending: list[Candidate] = []
         self.outcomes: dict[str, Outcome] = {}
 
-    def survey(self, files: Sequence[LandedFile]) -> None:
+    def survey(self, files: Sequence[LandedFile], scratch: Path) -> None:
         """Survey files, and make those that can be read candidates of the load."""
         progress = Progress(self._feed.name, files)
         for file in files:
             try:
-                self._pending.append(_survey(self._feed, file, progress))
+                self._pending.append(_survey(self._feed, file, progress, scratch))
             except LandedFileError as error:
                 self._end([Outcome.changed(file, str(error))])
             progress.done("surveyed", file)
@@ -193,14 +194,14 @@ class _Load:
             self._table.record_refusals(rows)
 
 
-def _survey(feed: Feed, file: LandedFile, progress: Progress) -> Candidate:
+def _survey(feed: Feed, file: LandedFile, progress: Progress, scratch: Path) -> Candidate:
     if file.size_bytes > LARGE_BYTES:
         start = feed.format.survey_start(feed, file)
         if start is not None:
             return Candidate(file, start, Stage.STARTED)
-        survey = feed.format.survey(feed, file, progress.watch("surveyed"))
+        survey = feed.format.survey(feed, file, progress.watch("surveyed"), scratch)
     else:
-        survey = feed.format.survey(feed, file)
+        survey = feed.format.survey(feed, file, scratch=scratch)
     return Candidate(file, survey, is_read_at_once=feed.format.is_read_at_once)
 
 

@@ -14,12 +14,9 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-import duckdb
-
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.formats.compression import compression_of, is_compressed
-from partitioned_etl.engine.formats.format import Survey, describe_problems
+from partitioned_etl.engine.formats.format import Source, Survey, describe_problems
 from partitioned_etl.engine.formats.rows import select_rows
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.progress import Progress
@@ -69,8 +66,13 @@ class Candidate:
 
     @property
     def reading(self) -> tuple[object, ...]:
-        """What files have in common that one statement can read: header and compression."""
-        return (*self.survey.header, compression_of(self.file))
+        """What files have in common that one statement can read."""
+        return (*self.survey.header, self.survey.staged is None)
+
+    @property
+    def source(self) -> Source:
+        """What DuckDB reads at once."""
+        return Source(self.file, self.survey.staged)
 
     @property
     def row_count(self) -> int:
@@ -153,8 +155,7 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
         progress: Where to report progress.
 
     Raises:
-        FileAtFaultError: DuckDB read a different number of rows than the file has, or cannot
-            decompress it.
+        FileAtFaultError: DuckDB read a different number of rows than the file has.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, or the database failed.
     """
@@ -167,21 +168,15 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
         if rejected_count != known:
             raise FileAtFaultError(f"{first.file.name}: other bad rows than are known of")
     else:
-        files = [candidate.file for candidate in candidates]
+        sources = [candidate.source for candidate in candidates]
         loose = reduce(or_, (candidate.survey.loose for candidate in candidates))
-        rows = select_rows(table.feed, files, first.survey.header, loose=loose)
-        all_bytes = sum(file.size_bytes for file in files)
-        try:
-            with watch(lambda: all_bytes * read_share(table.duck)):
-                if first.stage is Stage.STARTED:
-                    _insert_while_surveying(table, first, rows)
-                else:
-                    table.insert(rows)
-        except duckdb.IOException as error:
-            # DuckDB reads fewer kinds of gzip than the survey; for instance, none with a comment.
-            if any(is_compressed(file) for file in files):
-                raise FileAtFaultError(f"{first.file.name}: {type(error).__name__}") from error
-            raise
+        rows = select_rows(table.feed, sources, first.survey.header, loose=loose)
+        all_bytes = sum(candidate.file.size_bytes for candidate in candidates)
+        with watch(lambda: all_bytes * read_share(table.duck)):
+            if first.stage is Stage.STARTED:
+                _insert_while_surveying(table, first, rows)
+            else:
+                table.insert(rows)
     counted = table.count_rows([candidate.file.partition_key for candidate in candidates])
     for one in candidates:
         count = counted.get((one.file.partition_key, one.file.name), 0)

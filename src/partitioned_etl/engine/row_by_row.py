@@ -26,6 +26,7 @@ from partitioned_etl.engine.formats.rows import (
     KEPT,
     VALID,
     add_key_and_name,
+    add_missing_columns,
     list_columns,
     validate_rows,
 )
@@ -148,20 +149,23 @@ def _validate_batches(
     feed = table.feed
     try:
         for batch in feed.format.read_rows(feed, file, header, table.duck, watch):
-            yield _validate_batch(table, file, batch)
+            yield _validate_batch(table, file, header, batch)
     except duckdb.Error:
         if file.has_changed:
             raise changed_while_read(file) from None
         raise
 
 
-def _validate_batch(table: FeedTable, file: LandedFile, batch: RowBatch) -> _ValidatedBatch:
+def _validate_batch(
+    table: FeedTable, file: LandedFile, header: Sequence[str], batch: RowBatch
+) -> _ValidatedBatch:
     bad = [_BadRow(record, [record.problem]) for record in batch.malformed if record.problem]
     if batch.rows is None:
         return _ValidatedBatch(batch.row_count, bad)
     has_records = bool(batch.well_formed)
     others = [LINE] if has_records else [LINE, TEXT]
-    validated = validate_rows(table.feed, add_key_and_name(batch.rows, file), others)
+    rows = add_missing_columns(batch.rows, table.feed, header)
+    validated = validate_rows(table.feed, add_key_and_name(rows, file), others)
     found = table.duck.execute(
         f"SELECT {LINE}, {'NULL' if has_records else TEXT}, {VALID}, {KEPT} "
         f"FROM {validated.sql} WHERE {IS_BAD_SQL}",

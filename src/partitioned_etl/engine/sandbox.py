@@ -1,11 +1,11 @@
-"""Sandbox: a DuckDB connection that reads one folder and nothing else.
+"""Sandbox: a DuckDB connection that reads some folders and nothing else.
 
-Takes a connection and the folder; leaves it without network, extensions and other files, and with a
-locked configuration. Opening the database belongs in `warehouse/`.
+Takes a connection and the folders; leaves it without network, extensions and other files, and with
+a locked configuration. Opening the database belongs in `warehouse/`.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,35 +29,38 @@ def connect_in_memory(readable_dir: Path) -> Iterator[duckdb.DuckDBPyConnection]
         The connection.
     """
     with duckdb.connect(":memory:") as connection:
-        enter_sandbox(connection, readable_dir)
+        enter_sandbox(connection, [readable_dir])
         yield connection
 
 
 def enter_sandbox(
-    connection: duckdb.DuckDBPyConnection, readable_dir: Path, memory_limit: str = ""
+    connection: duckdb.DuckDBPyConnection, folders: Sequence[Path], memory_limit: str = ""
 ) -> None:
     """Confine a connection, and with it every connection of the process to the same database.
 
     Args:
         connection: The connection.
-        readable_dir: The one folder that statements may access, resolved.
+        folders: The folders that statements may access, resolved.
         memory_limit: How much memory DuckDB may use, such as `1GB`; empty for its default.
 
     Raises:
-        WarehouseError: The process has the database confined to another folder.
+        WarehouseError: The process has the database confined to other folders.
     """
     with _lock:
-        _enter(connection, readable_dir, memory_limit)
+        _enter(connection, folders, memory_limit)
 
 
-def _enter(connection: duckdb.DuckDBPyConnection, readable_dir: Path, memory_limit: str) -> None:
+def _enter(
+    connection: duckdb.DuckDBPyConnection, folders: Sequence[Path], memory_limit: str
+) -> None:
     (is_locked, directories), *_ = connection.execute(
         "SELECT current_setting('lock_configuration'), current_setting('allowed_directories')"
     ).fetchall()
     if is_locked:
-        if readable_dir not in {Path(directory) for directory in directories}:
+        others = {*folders} - {Path(directory) for directory in directories}
+        if others:
             raise WarehouseError(
-                f"the database is open in this process for another folder than {readable_dir}"
+                f"the database is open in this process for another folder than {min(others)}"
             )
         return
     # These let another thread query a statement's progress; nothing is printed.
@@ -71,7 +74,8 @@ def _enter(connection: duckdb.DuckDBPyConnection, readable_dir: Path, memory_lim
     connection.execute("SET streaming_buffer_size = '256KB'")
     if memory_limit:
         connection.execute(f"SET memory_limit = {quote_text(memory_limit)}")
-    connection.execute(f"SET allowed_directories = [{quote_text(str(readable_dir))}]")
+    directories = ", ".join(quote_text(str(folder)) for folder in folders)
+    connection.execute(f"SET allowed_directories = [{directories}]")
     shut_off(connection)
 
 

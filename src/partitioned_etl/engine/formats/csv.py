@@ -6,42 +6,37 @@ the counted rows. A file with quotes, or one that does not add up, is read recor
 `csv_records.py`.
 """
 
-import codecs
 import glob
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.errors import ContractError, FeedDefinitionError, LandedFileError
-from partitioned_etl.engine.formats.compression import is_compressed, open_text
+from partitioned_etl.engine.errors import ContractError, LandedFileError
+from partitioned_etl.engine.formats.csv_header import find_header
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.format import (
-    FormatProposal,
-    Survey,
-    compare_names,
-    problem_of_file,
-)
-from partitioned_etl.engine.formats.text import C1_CONTROL, TextCounts, TextFormat
-from partitioned_etl.engine.landing.landing import CHUNK_BYTES, LandedFile, Readable
-from partitioned_etl.engine.sql import quote_text
+from partitioned_etl.engine.formats.encodings import C1_CONTROL
+from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey
+from partitioned_etl.engine.formats.lines import LineRules, RowLines
+from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
+from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, wrong_option
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier, quote_text
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
 
-_ENCODINGS = {"utf-8": "utf-8", "iso8859-1": "latin-1", "utf-16": "utf-16"}
-"""The encodings that DuckDB reads, by their names in Python's codec registry and in DuckDB."""
+_BEHIND = INTERNAL_PREFIX + "behind the last delimiter"
 _HEAD_BYTES = 1 << 20
 _DELIMITERS = ",;\t|"
 _YEAR_FIRST = re.compile(r"%Y([-/])%m\1%d([ T]%H:%M(:%S(\.%f)?)?)?")
 
 
-class CsvFormat(TextFormat, frozen=True):
+class CsvFormat(NamedColumns, TextFormat, frozen=True):
     """Comma-separated values by RFC 4180, in UTF-8, with a header, unless the options say else."""
 
     kind: ClassVar[str] = "csv"
@@ -63,21 +58,6 @@ class CsvFormat(TextFormat, frozen=True):
             "RFC 4180, and by default, the quote itself."
         ),
     ] = ""
-    encoding: Annotated[
-        str,
-        Field(
-            description="Text encoding: `utf-8`, with or without byte order mark, `utf-16` or "
-            "`latin-1`."
-        ),
-    ] = "utf-8"
-    encoding_is_certain: Annotated[
-        bool,
-        Field(
-            description="Whether a `latin-1` text is taken as it is although it looks like another "
-            "encoding: with bytes 0x80 to 0x9F, which are letters in Windows-1252 alone, or with "
-            "no bytes that UTF-8 could not have."
-        ),
-    ] = False
     header: Annotated[
         bool,
         Field(
@@ -85,12 +65,29 @@ class CsvFormat(TextFormat, frozen=True):
             "the feed's."
         ),
     ] = True
-    any_column_order: Annotated[
+    header_rows: Annotated[
+        int,
+        Field(
+            description="How many rows the header has; a column's name is what they hold for it, "
+            "with spaces between.",
+            ge=1,
+        ),
+    ] = 1
+    skip_to_header: Annotated[
         bool,
         Field(
-            description="Whether the header may name the columns in another order than the feed; "
-            "values then go to columns by name."
+            description="Whether any lines stand before the header, at most 1,000: a title, a "
+            "preamble, `sep=;`. They are skipped until the header is met."
         ),
+    ] = False
+    skip_after_header: Annotated[
+        int, Field(description="How many lines stand between header and rows.", ge=0)
+    ] = 0
+    skip_empty_rows: Annotated[
+        bool, Field(description="Whether rows of nothing but delimiters are no rows.")
+    ] = False
+    trailing_delimiter: Annotated[
+        bool, Field(description="Whether each row ends with one more delimiter.")
     ] = False
 
     @model_validator(mode="after")
@@ -102,29 +99,23 @@ class CsvFormat(TextFormat, frozen=True):
         }
         for name, value in characters.items():
             if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-                raise _wrong(name, f"CSV {name} must be one ASCII character: {value!r}")
+                raise wrong_option(name, f"CSV {name} must be one ASCII character: {value!r}")
         if self.delimiter in (self.quote, self.escape_character):
-            raise _wrong("delimiter", "CSV delimiter must differ from quote and escape")
-        if self.any_column_order and not self.header:
-            reason = "any_column_order needs a header, which names the columns"
-            raise _wrong("any_column_order", reason)
-        if self.text_encoding not in _ENCODINGS:
-            reason = f"CSV encoding {self.encoding!r} is not one of utf-8, utf-16, latin-1"
-            raise _wrong("encoding", reason)
+            raise wrong_option("delimiter", "CSV delimiter must differ from quote and escape")
+        needing_a_header = {
+            "any_column_order": self.any_column_order,
+            "header_ignores_case": self.header_ignores_case,
+            "extra_columns": self.extra_columns is ExtraColumns.IGNORE,
+            "header_rows": self.header_rows > 1,
+            "skip_to_header": self.skip_to_header,
+            "skip_after_header": self.skip_after_header,
+        }
+        for name, is_set in needing_a_header.items():
+            if is_set and not self.header:
+                raise wrong_option(name, f"{name} needs a header, which names the columns")
+        if self.skip_to_header and self.skip_lines:
+            raise wrong_option("skip_lines", "either skip_lines or skip_to_header, not both")
         return self
-
-    @property
-    def text_encoding(self) -> str:
-        """The encoding, by its canonical name in Python's codec registry."""
-        try:
-            return codecs.lookup(self.encoding).name
-        except LookupError:
-            return self.encoding
-
-    @property
-    def is_encoding_certain(self) -> bool:
-        """Whether it is another than Latin-1, in which any bytes are sound, or is said to be."""
-        return self.encoding_is_certain or self.text_encoding != "iso8859-1"
 
     @property
     def escape_character(self) -> str:
@@ -132,74 +123,93 @@ class CsvFormat(TextFormat, frozen=True):
         return self.escape or self.quote
 
     @property
-    def header_lines(self) -> int:
-        """One if the first line names the columns."""
-        return int(self.header)
-
-    @property
     def marks(self) -> tuple[bytes, bytes]:
         """Delimiter and quote."""
         return self.delimiter.encode(), self.quote.encode()
 
+    @property
+    def line_rules(self) -> LineRules:
+        """Which lines are no rows."""
+        return replace(
+            super().line_rules,
+            delimiter=self.delimiter.encode() if self.skip_empty_rows else b"",
+            escape=self.escape_character.encode(),
+        )
+
     def survey_start(self, contract: "Contract", file: LandedFile) -> Survey | None:
-        """Validate only the first bytes and the header."""
-        if is_compressed(file):
-            return None
-        survey = Survey()
+        """Validate only the first bytes and the header of a file that DuckDB reads itself."""
         with file.open() as handle:
             try:
-                text = open_text(file, handle, max_bytes=contract.max_uncompressed_bytes)
-                self.survey_header(contract, text, survey)
-                text.seek(0)
-                start = text.read(CHUNK_BYTES)
-                survey.loose = self.find_loose(contract, start, in_header=self.header)
-            except (ContractError, UnicodeError, StopIteration):
+                head = self.try_head(contract, file, handle)
+                if head.problems or not self.is_direct(file, handle, head):
+                    return None
+                text = self.read_text(contract, file, handle)
+                start = next(RowLines(self.line_rules, head.lines).keep(text))
+            except (ContractError, StopIteration):
                 return None
-        return None if survey.problems else survey
+        return Survey(header=list(head.columns), loose=self.find_loose(contract, start))
 
-    def survey_header(self, contract: "Contract", text: Readable, survey: Survey) -> None:
-        """Compare the first line with the contract's columns."""
-        expected = list(contract.columns)
+    def find_head(self, contract: "Contract", text: Iterable[bytes]) -> Head:
+        """Find the header, and compare it with the contract's columns."""
         if not self.header:
-            survey.header = expected
-            return
-        record = next(read_csv_records(self, text, width=None))
-        if record.problem:
-            survey.problems.append(replace(record.problem, is_of_file=True))
-            return
-        survey.header = given = [name or "" for name in record.fields()]
-        reasons = compare_names(expected, given, any_order=self.any_column_order)
-        survey.problems += [problem_of_file(f"header: {reason}", 1) for reason in reasons]
+            return super().find_head(contract, text)
+        return find_header(self, contract, text)
 
     def survey_records(
-        self, contract: "Contract", text: Readable, counts: TextCounts, survey: Survey
+        self,
+        contract: "Contract",
+        head: Head,
+        counts: TextCounts,
+        records: Iterable[Record],
+        survey: Survey,
     ) -> None:
         """Count the records: by the counts if they prove the width, or one by one."""
-        if _fit(counts, len(contract.columns)):
-            survey.row_count = counts.newlines - self.header_lines
+        width = len(head.columns) + self.trailing_delimiter
+        is_alike = not counts.newlines or head.line_end in ("", counts.line_end)
+        if is_alike and _fit(counts, width):
+            survey.row_count = counts.newlines
         else:
-            super().survey_records(contract, text, counts, survey)
+            super().survey_records(contract, head, counts, records, survey)
 
-    def read_records(self, contract: "Contract", text: Readable) -> Iterator[CsvRecord]:
-        """Read a text record by record, strictly by RFC 4180 in its dialect."""
-        records = read_csv_records(self, text, width=len(contract.columns))
-        return islice(records, self.header_lines, None)
+    def read_records(
+        self,
+        contract: "Contract",  # noqa: ARG002
+        head: Head,
+        rows: Iterable[bytes],
+        line_of: Callable[[int], int],
+    ) -> Iterator[CsvRecord]:
+        """Cut rows into records, strictly by RFC 4180 in its dialect."""
+        return read_csv_records(
+            self, rows, width=len(head.columns), line_of=line_of, line_end=head.line_end
+        )
 
     def reader_sql(
-        self, header: Sequence[str], types: Mapping[str, str], compression: str, path_column: str
+        self,
+        header: Sequence[str],
+        types: Mapping[str, str],
+        path_column: str,
+        *,
+        is_staged: bool,
     ) -> str:
         """Return DuckDB's `read_csv` in this dialect, as strict as it can be."""
+        names = [*header, _BEHIND] if self.trailing_delimiter else header
         columns = ", ".join(
-            f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header
+            f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in names
         )
-        return (
+        reader = (
             f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{columns}}}, "
-            f"header = {str(self.header).lower()}, delim = {quote_text(self.delimiter)}, "
+            f"header = {str(self.header and not is_staged).lower()}, "
+            f"delim = {quote_text(self.delimiter)}, "
             f"quote = {quote_text(self.quote)}, escape = {quote_text(self.escape_character)}, "
-            f"encoding = {quote_text(_ENCODINGS[self.text_encoding])}, "
-            "nullstr = '', allow_quoted_nulls = false, "
-            f"compression = {quote_text(compression)}, "
+            "encoding = 'utf-8', nullstr = '', allow_quoted_nulls = false, compression = 'none', "
             f"hive_partitioning = false, filename = {quote_text(path_column)})"
+        )
+        if not self.trailing_delimiter:
+            return reader
+        behind = quote_identifier(_BEHIND)
+        return (
+            f"(SELECT * EXCLUDE ({behind}) FROM {reader} WHERE CASE WHEN {behind} IS NULL "
+            "THEN true ELSE error('a text behind the last delimiter') END)"
         )
 
     @classmethod
@@ -270,10 +280,6 @@ def _find_delimiter(line: str) -> str:
     """Return the delimiter that stands most often in a line; empty if none does."""
     most = max(_DELIMITERS, key=line.count)
     return most if most in line else ""
-
-
-def _wrong(option: str, reason: str) -> FeedDefinitionError:
-    return FeedDefinitionError(reason, attribute=f"format.{option}")
 
 
 def _fit(counts: TextCounts, width: int) -> bool:

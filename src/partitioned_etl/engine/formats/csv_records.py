@@ -4,9 +4,11 @@ Takes the text of a file; returns its records with line numbers, each with what 
 form. Rules for headers and values belong in `csv.py` and `types.py`.
 """
 
+import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.formats.format import (
@@ -15,8 +17,6 @@ from partitioned_etl.engine.formats.format import (
     Record,
     problem_of_file,
 )
-from partitioned_etl.engine.formats.text import chunks_and_end, make_decoder
-from partitioned_etl.engine.landing.landing import Readable
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.formats.csv import CsvFormat
@@ -28,18 +28,20 @@ class CsvRecord(Record):
 
     Attributes:
         csv: Its dialect.
+        has_delimiter_behind: Whether one more delimiter stands behind its last field.
     """
 
     csv: "CsvFormat"
+    has_delimiter_behind: bool = False
 
     def fields(self) -> list[str | None]:
         """Split a valid record into its fields; None for one that is empty and not quoted."""
-        csv = self.csv
-        if csv.quote not in self.text:
-            return [text or None for text in self.line_text.split(csv.delimiter)]
-        found = re.finditer(
-            f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", self.line_text
-        )
+        csv, text = self.csv, self.line_text
+        if self.has_delimiter_behind:
+            text = text.removesuffix(csv.delimiter)
+        if csv.quote not in text:
+            return [text or None for text in text.split(csv.delimiter)]
+        found = re.finditer(f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", text)
         return [_unquote(match[1], csv) for match in found]
 
 
@@ -64,17 +66,24 @@ def _field_regex(csv: "CsvFormat") -> str:
 
 
 def read_csv_records(
-    csv: "CsvFormat", source: Readable, *, width: int | None
+    csv: "CsvFormat",
+    rows: Iterable[bytes],
+    *,
+    width: int | None,
+    line_of: Callable[[int], int],
+    line_end: str = "",
 ) -> Iterator[CsvRecord]:
-    """Read a file record by record, strictly by RFC 4180 in its dialect.
+    """Cut rows into records, strictly by RFC 4180 in their dialect.
 
     After a bad record, reading continues at the next line, so that several problems can be
     reported.
 
     Args:
         csv: The dialect.
-        source: The file's text as bytes; it is read from its start.
-        width: How many fields a record must have; None for any number.
+        rows: The rows in UTF-8, in any pieces.
+        width: How many fields a record must have; None for any number, as in a header.
+        line_of: Returns the line of the file for a line of the rows; both start at 1.
+        line_end: The line end that each must have; empty for that of the first.
 
     Yields:
         Each record with the line on which it starts and its problem, if any.
@@ -82,14 +91,14 @@ def read_csv_records(
     one_field = _field_regex(csv)
     delimiter = re.escape(csv.delimiter)
     others = "*+" if width is None else f"{{{width - 1}}}"
-    sound = re.compile(f"{one_field}(?:{delimiter}{one_field}){others}\r?\n")
+    behind = delimiter if csv.trailing_delimiter and width is not None else ""
+    sound = re.compile(f"{one_field}(?:{delimiter}{one_field}){others}{behind}\r?\n")
     other_width = re.compile(f"{one_field}(?:{delimiter}{one_field})*+\r?\n")
-    source.seek(0)
-    decoder, line, rest = make_decoder(csv.text_encoding), 1, ""
-    line_end = ""
-    for chunk in chunks_and_end(source):
+    decoder, row_line, rest = codecs.getincrementaldecoder("utf-8")(), 1, ""
+    for chunk in chain(rows, [b""]):
         text, at = rest + decoder.decode(chunk, final=not chunk), 0
         while at < len(text):
+            line = line_of(row_line)
             match = sound.match(text, at)
             if match is None and (match := other_width.match(text, at)):
                 end = match.end()
@@ -112,8 +121,8 @@ def read_csv_records(
                 elif end - at == len(this_line_end):
                     problem = Problem(line, "", "an empty line")
             record = text[at:end]
-            yield CsvRecord(line, record, problem, csv)
-            line += record.count("\n")
+            yield CsvRecord(line, record, problem, csv, bool(behind))
+            row_line += record.count("\n")
             at = end
         rest = text[at:]
 
@@ -132,6 +141,10 @@ def _problem_of(csv: "CsvFormat", line: int, text: str, expected: int | None) ->
     if not text.rstrip("\r\n"):
         return Problem(line, "", "an empty line")
     width = bare.count(csv.delimiter) + 1
+    if expected is not None and csv.trailing_delimiter:
+        if not bare.rstrip("\r\n").endswith(csv.delimiter):
+            return Problem(line, "", "no delimiter at the end of the row")
+        width -= 1
     if expected is not None and width != expected:
         return Problem(line, "", f"{width} fields instead of {expected}")
     return problem_of_file("the line cannot be read in the feed's dialect", line)

@@ -5,7 +5,6 @@ of its rows or, where that is not exact, its rows one by one, and proposes itsel
 format is a module here; `registry.py` lists them.
 """
 
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 CONTRACT = "contract"
 """Reported as the broken rule if a refusal has another cause: header, width, encoding, types."""
+ROW_COUNT = "row_count"
+"""What a footer may tell beside the sums of columns."""
 MAX_PROBLEMS = 10
 """The most problems to look for in one file; a sender rarely reads more."""
 MAX_RECORD_CHARS = 500_000
@@ -119,55 +120,6 @@ def list_broken_rules(problems: Sequence[Problem]) -> list[str]:
     return sorted({problem.rule or CONTRACT for problem in problems})
 
 
-def compare_names(expected: Sequence[str], given: Sequence[str], *, any_order: bool) -> list[str]:
-    """Return how a file's column names differ from the feed's; empty if they do not.
-
-    Args:
-        expected: The feed's names, in order.
-        given: The file's names, in order.
-        any_order: Whether the order may differ.
-    """
-    repeated = sorted({name for name in given if given.count(name) > 1})
-    missing = [name for name in expected if name not in given]
-    extra = [name for name in given if name not in expected]
-    reasons = [f"column {name} is there more than once" for name in repeated if name in expected]
-    for name in missing:
-        near = next((each for each in extra if _simplify(each) == _simplify(name)), None)
-        if near is not None:
-            extra.remove(near)
-        reasons.append(f"column {name} is missing{_say_difference(name, near)}")
-    if extra:
-        reasons.append(f"{len(extra)} column name(s) that the feed does not have")
-    if not reasons and list(given) != list(expected) and not any_order:
-        reasons = [f"the columns are not in the order {', '.join(expected)}"]
-    return reasons
-
-
-def _simplify(name: str) -> str:
-    """Return what a reader sees of a name, and takes for it."""
-    visible = "".join(character for character in name if not _is_unseen(character))
-    return unicodedata.normalize("NFKC", visible).casefold()
-
-
-def _is_unseen(character: str) -> bool:
-    return unicodedata.category(character)[0] in "CZ"
-
-
-def _say_difference(name: str, near: str | None) -> str:
-    """Return how the name nearest to one that is missing differs from it."""
-    if near is None:
-        return ""
-    unseen = dict.fromkeys(each for each in near if _is_unseen(each) and each not in name)
-    if unseen:
-        names = ", ".join(
-            f"U+{ord(each):04X} {unicodedata.name(each, '')}".rstrip() for each in unseen
-        )
-        return f": one has {names} in its name"
-    if "".join(near.split()).casefold() == "".join(name.split()).casefold():
-        return ": one differs in white space or in small and capital letters"
-    return ": one looks the same and is spelled with other characters"
-
-
 class Loose(Flag):
     """What a text holds that DuckDB converts more leniently than a contract allows."""
 
@@ -189,6 +141,8 @@ class Survey:
         header: The column names in the file.
         loose: What the text holds, except in its header, that needs guards when it is converted.
         problems: Why it does not match its contract; empty if the text is sound.
+        staged: What DuckDB reads in place of the file; None if it reads the file itself.
+        totals: What the file's footer says of its rows: a text per column, and for `ROW_COUNT`.
     """
 
     content_hash: str = ""
@@ -196,6 +150,26 @@ class Survey:
     header: list[str] = field(default_factory=list)
     loose: Loose = Loose.NOTHING
     problems: list[Problem] = field(default_factory=list)
+    staged: Path | None = None
+    totals: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What DuckDB reads for a landed file.
+
+    Attributes:
+        file: The landed file.
+        staged: The copy that is read in its place; None if it is read itself.
+    """
+
+    file: LandedFile
+    staged: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """What is read."""
+        return self.staged or self.file.path
 
 
 @dataclass(frozen=True)
@@ -269,8 +243,21 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
         return ""
 
     @abstractmethod
-    def survey(self, contract: "Contract", file: LandedFile, watch: Watch = unwatched) -> Survey:
-        """Read a file once, and validate whatever can be told without its values.
+    def survey(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        watch: Watch = unwatched,
+        scratch: Path | None = None,
+    ) -> Survey:
+        """Read a file, and validate whatever can be told without its values.
+
+        Args:
+            contract: The contract.
+            file: The landed file.
+            watch: Reports progress.
+            scratch: A folder for what DuckDB is to read in place of the file; None if nothing is to
+                be loaded.
 
         Returns:
             The survey; it lists the problems of a file that breaks the contract.
@@ -288,7 +275,12 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
         return None
 
     def reader_sql(
-        self, header: Sequence[str], types: Mapping[str, str], compression: str, path_column: str
+        self,
+        header: Sequence[str],
+        types: Mapping[str, str],
+        path_column: str,
+        *,
+        is_staged: bool,
     ) -> str:
         """Return a relation of all rows of files that DuckDB reads at once; it binds their paths.
 
@@ -297,8 +289,8 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
         Args:
             header: The feed's columns in the order of the files.
             types: The type to read a column as, if not as text.
-            compression: How the files are compressed: `gzip`, `zstd` or `none`.
             path_column: Name of the column for the path of a row's file.
+            is_staged: Whether the files are those that surveys have written in place of others.
         """
         raise NotImplementedError(f"{self.type} files are read row by row")
 

@@ -8,7 +8,7 @@ refused, because it may be cut off. DuckDB's own reader rounds numbers before an
 
 import glob
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,9 +24,8 @@ from partitioned_etl.engine.formats.format import (
     Survey,
     problem_of_file,
 )
-from partitioned_etl.engine.formats.text import TextCounts, TextFormat, read_lines
+from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, read_lines
 from partitioned_etl.engine.formats.types import is_number_type, is_text_type
-from partitioned_etl.engine.landing.landing import Readable
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -81,19 +80,27 @@ class JsonLinesFormat(TextFormat, frozen=True):
     def survey_records(
         self,
         contract: "Contract",  # noqa: ARG002
-        text: Readable,  # noqa: ARG002
+        head: Head,  # noqa: ARG002
         counts: TextCounts,
+        records: Iterable[Record],  # noqa: ARG002
         survey: Survey,
     ) -> None:
         """Count the lines; their form is validated together with their values."""
         survey.row_count = counts.newlines
 
-    def read_records(self, contract: "Contract", text: Readable) -> Iterator[JsonRecord]:
+    def read_records(
+        self,
+        contract: "Contract",
+        head: Head,  # noqa: ARG002
+        rows: Iterable[bytes],
+        line_of: Callable[[int], int],
+    ) -> Iterator[JsonRecord]:
         """Read a text line by line."""
         types = contract.column_types
         kinds = {name: _kind_of_column(type_name) for name, type_name in types.items()}
         may_be_empty = {name for name, type_name in types.items() if is_text_type(type_name)}
-        for line, line_text in enumerate(read_lines(text), 1):
+        for row_line, line_text in enumerate(read_lines(rows), 1):
+            line = line_of(row_line)
             if len(line_text) > MAX_RECORD_CHARS:
                 problem = problem_of_file(f"a line of over {MAX_RECORD_CHARS:,} characters", line)
                 yield JsonRecord(line, line_text[:MAX_RECORD_CHARS], problem, ())

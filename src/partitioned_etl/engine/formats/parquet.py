@@ -9,25 +9,23 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal
 
 import duckdb
-from pydantic import Field
 
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.format import (
     LINE,
     TEXT,
-    Format,
     FormatProposal,
     Problem,
     RowBatch,
     Survey,
     Watch,
-    compare_names,
     problem_of_file,
     unwatched,
 )
+from partitioned_etl.engine.formats.names import NamedColumns
 from partitioned_etl.engine.formats.rows import list_paths
 from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
 from partitioned_etl.engine.sandbox import connect_in_memory, read_share
@@ -40,7 +38,7 @@ _MARK, _MARK_OF_ENCRYPTED = b"PAR1", b"PARE"
 _BATCH_ROWS = 10_000
 
 
-class ParquetFormat(Format, frozen=True):
+class ParquetFormat(NamedColumns, frozen=True):
     """Parquet, for trusted senders: DuckDB's own reader parses the bytes."""
 
     kind: ClassVar[str] = "parquet"
@@ -49,9 +47,6 @@ class ParquetFormat(Format, frozen=True):
     has_texts: ClassVar[bool] = False
 
     type: Literal["parquet"] = "parquet"
-    any_column_order: Annotated[
-        bool, Field(description="Whether a file may have its columns in another order.")
-    ] = False
 
     def check_columns(self, names: Sequence[str]) -> str:
         """Refuse the name that DuckDB gives to the number of a row."""
@@ -59,7 +54,13 @@ class ParquetFormat(Format, frozen=True):
             return "column file_row_number is what DuckDB calls the number of a row"
         return ""
 
-    def survey(self, contract: "Contract", file: LandedFile, watch: Watch = unwatched) -> Survey:
+    def survey(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        watch: Watch = unwatched,
+        scratch: Path | None = None,  # noqa: ARG002
+    ) -> Survey:
         """Compare the file's columns with the contract's, and read every value once."""
         survey = Survey()
         with file.open() as handle:
@@ -84,7 +85,7 @@ class ParquetFormat(Format, frozen=True):
                 ).fetchall()[0]
                 given = _list_columns(duck, paths)
                 survey.header = [name for name, _ in given]
-                survey.problems = self._compare(given, _list_types(duck, contract))
+                survey.problems = self._compare(contract, given, _list_types(duck, contract))
                 if not survey.problems:
                     with watch(lambda: file.size_bytes * read_share(duck)):
                         duck.execute(
@@ -99,12 +100,14 @@ class ParquetFormat(Format, frozen=True):
             survey.problems.append(problem_of_file("the file has no rows"))
 
     def _compare(
-        self, given: Sequence[tuple[str, str]], wanted: Mapping[str, str]
+        self,
+        contract: "Contract",
+        given: Sequence[tuple[str, str]],
+        wanted: Mapping[str, str],
     ) -> list[Problem]:
-        names = [name for name, _ in given]
-        reasons = compare_names(list(wanted), names, any_order=self.any_column_order)
-        problems = [problem_of_file(reason) for reason in reasons]
-        types = dict(given)
+        match = self.match_names(contract, [name for name, _ in given])
+        problems = [problem_of_file(reason) for reason in match.reasons]
+        types = dict(zip(match.columns, (type_name for _, type_name in given), strict=True))
         return problems + [
             Problem(0, name, f"{types[name]} in the file, {type_name} in the feed", is_of_file=True)
             for name, type_name in wanted.items()
@@ -115,8 +118,9 @@ class ParquetFormat(Format, frozen=True):
         self,
         header: Sequence[str],  # noqa: ARG002
         types: Mapping[str, str],  # noqa: ARG002
-        compression: str,  # noqa: ARG002
         path_column: str,
+        *,
+        is_staged: bool,  # noqa: ARG002
     ) -> str:
         """Return DuckDB's `read_parquet`."""
         return f"read_parquet(?, hive_partitioning = false, filename = {quote_text(path_column)})"

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from partitioned_etl.engine.formats.compression import compression_of
-from partitioned_etl.engine.formats.format import Loose
+from partitioned_etl.engine.formats.format import Loose, Source
 from partitioned_etl.engine.formats.types import ColumnSql, columns_sql
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import (
@@ -51,7 +50,7 @@ FILE_FAULTS = (
 
 def select_rows(
     contract: "Contract",
-    files: Sequence[LandedFile],
+    sources: Sequence[Source],
     header: Sequence[str],
     *,
     loose: Loose = Loose.ANYTHING,
@@ -62,13 +61,13 @@ def select_rows(
 
     Args:
         contract: The contract.
-        files: Landed files, at least one, compressed alike.
+        sources: What to read, at least one; all are staged, or none.
         header: The columns in the order common to all these files.
         loose: What any of them holds that needs guards.
     """
     columns = columns_sql(contract, loose)
     types = {column.name: column.read_type for column in columns}
-    rows = _read_rows_of(contract, files, header, types)
+    rows = _read_rows_of(contract, sources, header, types)
     values = [
         f"CASE WHEN {column.is_generous} THEN error({quote_text(f'column {column.name}')}) "
         f"ELSE {quote_identifier(column.name)} END AS {quote_identifier(column.name)}"
@@ -124,7 +123,7 @@ def validate_rows(contract: "Contract", rows: Query, others: Sequence[str] = ())
 def find_suspects(
     duck: duckdb.DuckDBPyConnection,
     contract: "Contract",
-    files: Sequence[LandedFile],
+    sources: Sequence[Source],
     header: Sequence[str],
 ) -> Sequence[LandedFile]:
     """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect.
@@ -132,16 +131,17 @@ def find_suspects(
     Args:
         duck: A connection that reads files.
         contract: The contract.
-        files: Landed files, at least one, compressed alike.
+        sources: What is read for them, at least one; all are staged, or none.
         header: The contract's columns in the order that all these files have them in.
     """
-    validated = validate_rows(contract, _read_rows_of(contract, files, header))
+    files = [source.file for source in sources]
+    validated = validate_rows(contract, _read_rows_of(contract, sources, header))
     try:
         bad = duck.execute(
             f"SELECT DISTINCT {SOURCE_FILE_COLUMN} FROM {validated.sql} WHERE {IS_BAD_SQL}",
             validated.bound,
         ).fetchall()
-    except (*FILE_FAULTS, duckdb.IOException):  # the latter if it cannot decompress one
+    except FILE_FAULTS:
         return files
     names = {name for (name,) in bad}
     return [file for file in files if file.name in names] or files
@@ -156,14 +156,23 @@ def add_key_and_name(rows: Query, file: LandedFile) -> Query:
     )
 
 
-def list_paths(files: Sequence[LandedFile]) -> list[str]:
+def list_paths(files: Sequence[LandedFile | Source]) -> list[str]:
     """Return the paths of files such that DuckDB takes none of their characters for a pattern."""
     return [glob.escape(os.fspath(file.path)) for file in files]
 
 
+def add_missing_columns(rows: Query, contract: "Contract", header: Sequence[str]) -> Query:
+    """Return a relation of rows with the columns, all NULL, that their file lacks."""
+    missing = [name for name in contract.columns if name not in header]
+    if not missing:
+        return rows
+    nulls = ", ".join(f"CAST(NULL AS VARCHAR) AS {quote_identifier(name)}" for name in missing)
+    return Query(f"(SELECT *, {nulls} FROM {rows.sql})", rows.bound)
+
+
 def _read_rows_of(
     contract: "Contract",
-    files: Sequence[LandedFile],
+    sources: Sequence[Source],
     header: Sequence[str],
     types: Mapping[str, str] = MappingProxyType({}),
 ) -> Query:
@@ -171,22 +180,22 @@ def _read_rows_of(
 
     Columns with texts are read as such, except those with a type in `types`.
     """
-    # DuckDB's own guess of the compression, by the name, is another one than the survey's.
-    compression = compression_of(files[0])
-    reader = contract.format.reader_sql(header, types, compression, _PATH)
-    if len(files) == 1:
-        return add_key_and_name(Query(reader, [list_paths(files)]), files[0])
+    is_staged = sources[0].staged is not None
+    reader = contract.format.reader_sql(header, types, _PATH, is_staged=is_staged)
+    rows = add_missing_columns(Query(reader, [list_paths(sources)]), contract, header)
+    if len(sources) == 1:
+        return add_key_and_name(rows, sources[0].file)
     key, name = _KEY_AND_NAME
     return Query(
-        f"(SELECT * FROM {reader} "
+        f"(SELECT * FROM {rows.sql} "
         f"JOIN (SELECT unnest(CAST(? AS VARCHAR[])) AS {_LANDED_PATH}, "
         f"unnest(CAST(? AS VARCHAR[])) AS {key}, unnest(CAST(? AS VARCHAR[])) AS {name}) "
         f"ON {_LANDED_PATH} = {quote_identifier(_PATH)})",
         [
-            list_paths(files),
-            [os.fspath(file.path) for file in files],
-            [file.partition_key for file in files],
-            [file.name for file in files],
+            *rows.bound,
+            [os.fspath(source.path) for source in sources],
+            [source.file.partition_key for source in sources],
+            [source.file.name for source in sources],
         ],
     )
 

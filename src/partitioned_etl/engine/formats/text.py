@@ -1,23 +1,30 @@
 """Text: what all formats have in common whose files are lines of text.
 
-Takes a landed file; surveys its text by counting bytes, line ends, delimiters and quotes, and cuts
-it into records, which go to DuckDB in batches. What a record looks like belongs in the format's own
-module.
+Takes a landed file; decompresses and decodes it, leaves out the lines that are no rows, counts
+bytes, line ends, delimiters and quotes, and cuts the rest into records, which go to DuckDB in
+batches. Where DuckDB cannot read the file itself, the survey writes its rows aside, in UTF-8. What
+a record looks like belongs in the format's own module.
 """
 
-import codecs
 import json
+import os
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Annotated, BinaryIO, Self
 
 import duckdb
+from pydantic import Field, model_validator
 
-from partitioned_etl.engine.errors import ContractError
-from partitioned_etl.engine.formats.compression import is_compressed, open_text
+from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
+from partitioned_etl.engine.formats.compression import is_compressed, open_content
+from partitioned_etl.engine.formats.encodings import EncodingError, find_encoding, to_utf_8
 from partitioned_etl.engine.formats.format import (
     LINE,
     MAX_PROBLEMS,
@@ -32,10 +39,10 @@ from partitioned_etl.engine.formats.format import (
     problem_of_file,
     unwatched,
 )
+from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.types import is_float_type
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
-    Readable,
     changed_while_read,
     hash_content,
     read_chunks,
@@ -56,17 +63,23 @@ _ZEROS = b"0" * 20
 """Half as many as make a FLOAT too small, because a chunk may end among them."""
 _LOOSE_BYTES_BEFORE = 4
 """How many bytes before a chunk may belong to such a number."""
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
-C1_CONTROL = re.compile(rb"[\x80-\x9f]")
-"""A byte that no text in Latin-1 has, and one in Windows-1252 has for a letter or a sign."""
-_IF_CERTAIN = "If it is right, set encoding_is_certain"
 _PIECE_BYTES = 1 << 17
 """A line of over twice this length contains a whole piece without a line end."""
+_NO_END = "no line end after the last line: cut off? If not, set final_line_end: optional"
+
+
+class FinalLineEnd(StrEnum):
+    """Whether the last line must have a line end."""
+
+    REQUIRED = "required"
+    """A file without it may be cut off, and is refused."""
+    OPTIONAL = "optional"
+    """It may lack one, and a file that is cut off within a text loads."""
 
 
 @dataclass
 class TextCounts:
-    """What was counted in a text, in UTF-8.
+    """What was counted in the rows of a text, in UTF-8.
 
     Attributes:
         bytes: Its length.
@@ -76,7 +89,6 @@ class TextCounts:
         delimiters: Delimiters.
         quotes: Quotes.
         has_long_line: Whether a line is long enough to need a closer look.
-        ends_with_newline: Whether the last line has an end.
     """
 
     bytes: int = 0
@@ -86,161 +98,343 @@ class TextCounts:
     delimiters: int = 0
     quotes: int = 0
     has_long_line: bool = False
-    ends_with_newline: bool = False
+
+    @property
+    def line_end(self) -> str:
+        """The line end of all lines, if they have the same."""
+        return "\r\n" if self.returns else "\n"
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands in a text before its first row.
+
+    Attributes:
+        columns: The feed's columns in the order of the file.
+        lines: How many lines it has.
+        line_end: The line end of the header; empty if there is none.
+        is_plain: Whether DuckDB reads over it by itself: it is a header of one row, or nothing.
+        problems: How the header differs from the contract.
+    """
+
+    columns: Sequence[str]
+    lines: int = 0
+    line_end: str = ""
+    is_plain: bool = True
+    problems: Sequence[Problem] = field(default=())
 
 
 class TextFormat(Format, frozen=True):
     """A format whose files are lines of text."""
 
+    encoding: Annotated[
+        str,
+        Field(
+            description="Text encoding: `utf-8`, `utf-16` (with a byte order mark; either may have "
+            "one), `utf-16-le`, `utf-16-be`, `latin-1`, `windows-1252` or any other name of a "
+            "[standard encoding]"
+            "(https://docs.python.org/3/library/codecs.html#standard-encodings) of Python."
+        ),
+    ] = "utf-8"
+    encoding_is_certain: Annotated[
+        bool,
+        Field(
+            description="Whether a `latin-1` text is taken as it is although it looks like another "
+            "encoding: with bytes 0x80 to 0x9F, which are letters in Windows-1252 alone, or with "
+            "no bytes that UTF-8 could not have."
+        ),
+    ] = False
+    skip_lines: Annotated[
+        int,
+        Field(description="How many lines stand before the header, or before the first row.", ge=0),
+    ] = 0
+    comment: Annotated[str, Field(description="How lines begin that are no rows, such as `#`.")] = (
+        ""
+    )
+    skip_blank_lines: Annotated[
+        bool, Field(description="Whether empty lines are no rows, instead of refused.")
+    ] = False
+    footer_lines: Annotated[
+        int, Field(description="How many lines at the end are no rows.", ge=0)
+    ] = 0
+    footer: Annotated[
+        str,
+        Field(
+            description="Regular expression that the lines at the end match, from their beginning, "
+            "that are no rows; there must be one. A group named `row_count`, or as a column, is a "
+            "control total: `Total;(?P<amount>[^;]*)` must be the sum of the column."
+        ),
+    ] = ""
+    final_line_end: Annotated[
+        FinalLineEnd,
+        Field(
+            description="`required` refuses a file whose last line has no line end, because it may "
+            "be cut off; `optional` loads it."
+        ),
+    ] = FinalLineEnd.REQUIRED
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Self:
+        if not find_encoding(self.encoding):
+            raise wrong_option("encoding", f"no encoding of files is named {self.encoding!r}")
+        if self.footer and self.footer_lines:
+            raise wrong_option("footer", "either footer or footer_lines, not both")
+        if not self.comment.isprintable():
+            raise wrong_option("comment", f"comment {self.comment!r} is no visible text")
+        try:
+            re.compile(self.footer)
+        except re.error as error:
+            raise wrong_option("footer", f"footer {self.footer!r}: {error}") from None
+        return self
+
     @property
     def text_encoding(self) -> str:
         """The encoding, by its canonical name in Python's codec registry."""
-        return "utf-8"
+        return find_encoding(self.encoding)
 
     @property
-    def is_encoding_certain(self) -> bool:
-        """Whether bytes that suggest another encoding are taken as they are."""
-        return True
+    def line_rules(self) -> LineRules:
+        """Which lines are no rows."""
+        return LineRules(
+            comment=self.comment.encode(),
+            skip_blank=self.skip_blank_lines,
+            quote=self.marks[1],
+            footer_lines=self.footer_lines,
+            footer=re.compile(self.footer) if self.footer else None,
+            may_lack_end=self.final_line_end is FinalLineEnd.OPTIONAL,
+        )
 
     @property
-    def header_lines(self) -> int:
-        """How many lines stand before the first record with values."""
-        return 0
+    def totals(self) -> Sequence[str]:
+        """What a footer tells of the rows: columns whose sum it has, or `ROW_COUNT`."""
+        return list(re.compile(self.footer).groupindex)
 
     @property
     def marks(self) -> tuple[bytes, bytes]:
         """The bytes that are counted as delimiter and as quote; empty for none."""
         return b"", b""
 
+    def find_head(self, contract: "Contract", text: Iterable[bytes]) -> Head:  # noqa: ARG002
+        """Find what stands in a text before its first row; here, the lines that are skipped.
+
+        Args:
+            contract: The contract.
+            text: The text in UTF-8, from its start.
+
+        Raises:
+            ContractError: The text cannot be read so far.
+        """
+        return Head(list(contract.columns), self.skip_lines, is_plain=not self.skip_lines)
+
     @abstractmethod
-    def read_records(self, contract: "Contract", text: Readable) -> Iterator[Record]:
-        """Read a text record by record, without its header, each with what is wrong with its form.
+    def read_records(
+        self,
+        contract: "Contract",
+        head: Head,
+        rows: Iterable[bytes],
+        line_of: Callable[[int], int],
+    ) -> Iterator[Record]:
+        """Cut rows into records, each with what is wrong with its form.
 
         After a bad record, reading continues at the next line, so that several problems can be
         reported.
+
+        Args:
+            contract: The contract.
+            head: What stands before the rows.
+            rows: The lines that are rows, in UTF-8.
+            line_of: Returns the line of the file for a line of the rows; both start at 1.
         """
 
-    def survey_header(self, contract: "Contract", text: Readable, survey: Survey) -> None:  # noqa: ARG002
-        """Find the column names of a text; here, those of the contract."""
-        survey.header = list(contract.columns)
-
     def survey_records(
-        self, contract: "Contract", text: Readable, counts: TextCounts, survey: Survey
+        self,
+        contract: "Contract",
+        head: Head,  # noqa: ARG002
+        counts: TextCounts,  # noqa: ARG002
+        records: Iterable[Record],
+        survey: Survey,
     ) -> None:
         """Count the records of a text that was counted, and find what is wrong with their form.
 
-        Here, by reading each of them.
+        Args:
+            contract: The contract.
+            head: What stands before the rows.
+            counts: What was counted.
+            records: The records, which are read only if they are asked for.
+            survey: What is known so far, and is added to.
         """
-        del counts
-        for record in self.read_records(contract, text):
+        del contract
+        for record in records:
             survey.row_count += 1
             if record.problem:
                 survey.problems.append(record.problem)
                 if len(survey.problems) >= MAX_PROBLEMS:
                     break
 
-    def survey(self, contract: "Contract", file: LandedFile, watch: Watch = unwatched) -> Survey:
-        """Read a file once, and validate encoding, line ends and the form of its records."""
+    def survey(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        watch: Watch = unwatched,
+        scratch: Path | None = None,
+    ) -> Survey:
+        """Read a file, and validate encoding, line ends and the form of its records."""
         survey = Survey()
-        if is_compressed(file):
-            survey.content_hash = hash_content(file)
         with file.open() as handle:
             try:
-                text = open_text(file, handle, max_bytes=contract.max_uncompressed_bytes)
                 with watch(handle.tell):
-                    self._survey_text(contract, text, survey)
+                    self._survey_text(contract, file, handle, scratch, survey)
+            except EncodingError:
+                survey.problems.append(self._locate(contract, file, handle))
             except ContractError as error:
                 survey.problems.append(problem_of_file(str(error)))
-            except (UnicodeError, StopIteration):  # raised when its bytes are read a second time
-                raise changed_while_read(file) from None
         survey.content_hash = survey.content_hash or hash_content(file)
-        if survey.problems and file.has_changed:
-            raise changed_while_read(file)
+        if survey.problems:
+            survey.staged = None
+            if file.has_changed:
+                raise changed_while_read(file)
         return survey
 
-    def _survey_text(self, contract: "Contract", text: Readable, survey: Survey) -> None:
-        counts = self._count(contract, text, survey)
-        if survey.problems:
-            return
-        if counts.bytes == 0:
+    def _survey_text(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        handle: BinaryIO,
+        scratch: Path | None,
+        survey: Survey,
+    ) -> None:
+        head = self.try_head(contract, file, handle)
+        is_direct = not self.is_read_at_once or self.is_direct(file, handle, head)
+        lines = RowLines(self.line_rules, head.lines)
+        digest = None if is_compressed(file) else sha256()
+        text = self.read_text(contract, file, handle, digest=digest.update if digest else None)
+        with (
+            nullcontext()
+            if is_direct or scratch is None
+            else NamedTemporaryFile(dir=scratch, delete=False)
+        ) as staged:
+            counts = self._count(contract, lines.keep(text), survey, staged)
+        survey.content_hash = digest.hexdigest() if digest else ""
+        if not lines.bytes_read:
             survey.problems.append(problem_of_file("the file is empty"))
             return
-        if not counts.ends_with_newline:
-            reason = "no line end after the last line: cut off?"
-            survey.problems.append(problem_of_file(reason, counts.newlines + 1))
-        self.survey_header(contract, text, survey)
+        if not lines.ends_with_newline:
+            line = lines.line_of(counts.newlines + max(len(lines.footer), 1))
+            line = line if counts.bytes or lines.footer else head.lines
+            survey.problems.append(problem_of_file(_NO_END, line))
+        if not head.columns:  # it could not be read, and now it can
+            raise changed_while_read(file)
+        survey.header = list(head.columns)
+        survey.problems += head.problems
         if survey.problems:
             return
-        self.survey_records(contract, text, counts, survey)
+        survey.staged = Path(staged.name) if staged else None
+        self._read_totals(lines, survey)
+        records = self._records(contract, file, handle, head)
+        try:
+            self.survey_records(contract, head, counts, records, survey)
+        except ContractError:  # its bytes were valid when they were counted
+            raise changed_while_read(file) from None
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
 
-    def find_loose(
-        self, contract: "Contract", data: bytes, *, in_header: bool, before: bytes = b""
-    ) -> Loose:
-        """Return what bytes, except a header, hold that DuckDB reads loosely.
+    def try_head(self, contract: "Contract", file: LandedFile, handle: BinaryIO) -> Head:
+        """Find the head of a text; nothing of one that cannot be read, which is found again."""
+        try:
+            return self.find_head(contract, _end_line(self.read_text(contract, file, handle)))
+        except ContractError:
+            return Head([])
+
+    def is_direct(self, file: LandedFile, handle: BinaryIO, head: Head) -> bool:
+        """Return whether DuckDB can read the file itself."""
+        rules = self.line_rules
+        if is_compressed(file) or self.text_encoding != "utf-8" or not head.is_plain:
+            return False
+        if rules.may_lack_end and file.size_bytes:
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":
+                return False
+        return rules.leaves_all
+
+    def read_text(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        handle: BinaryIO,
+        *,
+        digest: Callable[[bytes], None] | None = None,
+        count_lines: bool = False,
+    ) -> Iterator[bytes]:
+        """Yield the whole text of an opened file, in UTF-8."""
+        content = open_content(file, handle, max_bytes=contract.max_uncompressed_bytes)
+        return to_utf_8(
+            _pass_to(digest, read_chunks(content)) if digest else read_chunks(content),
+            self.text_encoding,
+            is_certain=self.encoding_is_certain,
+            count_lines=count_lines,
+        )
+
+    def _records(
+        self, contract: "Contract", file: LandedFile, handle: BinaryIO, head: Head
+    ) -> Iterator[Record]:
+        lines = RowLines(self.line_rules, head.lines)
+        text = self.read_text(contract, file, handle)
+        yield from self.read_records(contract, head, lines.keep(text), lines.line_of)
+
+    def _locate(self, contract: "Contract", file: LandedFile, handle: BinaryIO) -> Problem:
+        """Find the line on which a text turned out to be in another encoding."""
+        try:
+            for _ in self.read_text(contract, file, handle, count_lines=True):
+                pass
+        except EncodingError as error:
+            return problem_of_file(str(error), error.line)
+        except ContractError as error:
+            return problem_of_file(str(error))
+        raise changed_while_read(file)
+
+    def _read_totals(self, lines: RowLines, survey: Survey) -> None:
+        if not self.totals:
+            return
+        for line in lines.footer:
+            if found := re.match(self.footer, line):
+                survey.totals = {**survey.totals, **found.groupdict(default="")}
+
+    def find_loose(self, contract: "Contract", data: bytes, before: bytes = b"") -> Loose:
+        """Return what the bytes of rows hold that DuckDB reads loosely.
 
         Args:
             contract: The contract; what changes a number matters if it has floating-point columns.
             data: The bytes.
-            in_header: Whether they begin in the header.
             before: The last bytes before them.
         """
-        start = data.find(b"\n") if in_header else 0
-        if start < 0:
-            return Loose.NOTHING
         delimiter, quote = self.marks
         texts = (_LOOSE_BYTES | {quote}) - {delimiter, b""}
         found = Loose.NOTHING
-        if any(data.find(byte, start) >= 0 for byte in texts):
+        if any(byte in data for byte in texts):
             found |= Loose.TEXT
         floats = {name.upper() for name in contract.column_types.values() if is_float_type(name)}
         exponents = _SMALL_DOUBLE if floats <= {"DOUBLE"} else _SMALL_FLOAT
         seam = before + data[:_LOOSE_BYTES_BEFORE]
-        if floats and any(_has_loose_number(one, exponents) for one in (data[start:], seam)):
+        if floats and any(_has_loose_number(one, exponents) for one in (data, seam)):
             found |= Loose.NUMBER
         return found
 
-    def _count(self, contract: "Contract", text: Readable, survey: Survey) -> TextCounts:
-        """Count line ends, delimiters and quotes; hash the bytes unless already hashed."""
-        digest = None if survey.content_hash else sha256()
-        counts, decoder, before = TextCounts(), make_decoder(self.text_encoding), b""
-        is_utf_8, at_start = self.text_encoding == "utf-8", True
-        doubts = None if self.is_encoding_certain else _Latin1Doubts()
-        for chunk in chunks_and_end(text):
-            if digest:
-                digest.update(chunk)
-            if survey.problems:
-                continue
-            if doubts and (problem := doubts.find(chunk, counts.newlines)):
-                survey.problems.append(problem)
-                continue
-            if is_utf_8 and chunk.isascii() and not at_start and not decoder.getstate()[0]:
-                data = chunk
-            else:
-                try:
-                    data = decoder.decode(chunk, final=not chunk).encode("utf-8")
-                except UnicodeError as error:
-                    line = counts.newlines + 1
-                    if isinstance(error, UnicodeDecodeError):
-                        line += error.object.count(b"\n", 0, error.start)
-                    reason = f"the bytes are not {self.text_encoding}"
-                    survey.problems.append(problem_of_file(reason, line))
-                    continue
-            at_start = False
-            if b"\0" in data:
-                line = counts.newlines + data.count(b"\n", 0, data.index(b"\0")) + 1
-                survey.problems.append(problem_of_file("a NUL character", line))
-            if not data:
-                continue
+    def _count(
+        self,
+        contract: "Contract",
+        rows: Iterable[bytes],
+        survey: Survey,
+        staged: IO[bytes] | None,
+    ) -> TextCounts:
+        """Count line ends, delimiters and quotes, and write the rows aside."""
+        counts, before = TextCounts(), b""
+        for data in rows:
+            if staged:
+                staged.write(data)
             if self.is_read_at_once:  # other rows are guarded whatever they hold
-                in_header = bool(self.header_lines) and not counts.newlines
-                survey.loose |= self.find_loose(contract, data, in_header=in_header, before=before)
+                survey.loose |= self.find_loose(contract, data, before)
             self._count_bytes(data, before[-1:], counts)
             before = (before + data[-_LOOSE_BYTES_BEFORE:])[-_LOOSE_BYTES_BEFORE:]
-        counts.ends_with_newline = before.endswith(b"\n")
-        if digest:
-            survey.content_hash = digest.hexdigest()
         return counts
 
     def _count_bytes(self, data: bytes, last: bytes, counts: TextCounts) -> None:
@@ -274,11 +468,47 @@ class TextFormat(Format, frozen=True):
         del duck
         with file.open() as handle, watch(handle.tell):
             try:
-                text = open_text(file, handle, max_bytes=contract.max_uncompressed_bytes)
-                for records in _in_batches(self.read_records(contract, text)):
+                head = self.try_head(contract, file, handle)
+                if list(head.columns) != list(header):
+                    raise changed_while_read(file)
+                for records in _in_batches(self._records(contract, file, handle, head)):
                     yield _to_batch(records, header)
-            except (ContractError, UnicodeError):  # its bytes were valid when it was surveyed
+            except ContractError:  # its bytes were valid when it was surveyed
                 raise changed_while_read(file) from None
+
+
+def wrong_option(option: str, reason: str) -> FeedDefinitionError:
+    """Return the error for an option of a format that cannot be as it is declared."""
+    return FeedDefinitionError(reason, attribute=f"format.{option}")
+
+
+def read_lines(text: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines with their ends; of one that is too long, only enough to show that it is."""
+    rest = b""
+    for chunk in text:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode() + "\n"
+        if len(rest) > 4 * MAX_RECORD_CHARS:
+            break
+    if rest:
+        yield rest.decode(errors="ignore")
+
+
+def _end_line(text: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a text, and give its last line an end if it has none."""
+    last = b"\n"
+    for chunk in text:
+        yield chunk
+        last = chunk
+    if not last.endswith(b"\n"):
+        yield b"\n"
+
+
+def _pass_to(take: Callable[[bytes], None], chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        take(chunk)
+        yield chunk
 
 
 def _has_loose_number(data: bytes, exponents: Mapping[bytes, re.Pattern[bytes]]) -> bool:
@@ -286,67 +516,6 @@ def _has_loose_number(data: bytes, exponents: Mapping[bytes, re.Pattern[bytes]])
     has_two_signs = b"+" in data and b"+-" in data
     is_small = any(first in data and one.search(data) for first, one in exponents.items())
     return has_two_signs or is_small or _ZEROS in data
-
-
-class _Latin1Doubts:
-    """What in a text that is said to be Latin-1 suggests that it is not."""
-
-    def __init__(self) -> None:
-        self._utf_8, self._is_utf_8 = make_decoder("utf-8"), True
-        self._first_line = 0
-
-    def find(self, chunk: bytes, newlines: int) -> Problem | None:
-        """Return what suggests another encoding; empty bytes end the text.
-
-        Args:
-            chunk: The next bytes.
-            newlines: How many line ends stand before them.
-        """
-        if not self._first_line and (first := _NOT_ASCII.search(chunk)):
-            self._first_line = newlines + _count_lines(chunk, first)
-        if not chunk.isascii() and (control := C1_CONTROL.search(chunk)):
-            reason = f"byte 0x{control[0].hex().upper()}, which latin-1 does not use"
-            line = newlines + _count_lines(chunk, control)
-            return problem_of_file(f"{reason}: windows-1252? {_IF_CERTAIN}", line)
-        if self._is_utf_8:
-            try:
-                self._utf_8.decode(chunk, final=not chunk)
-            except UnicodeDecodeError:
-                self._is_utf_8 = False
-        if chunk or not self._is_utf_8 or not self._first_line:
-            return None
-        reason = f"what is not ASCII would also be sound in utf-8: utf-8? {_IF_CERTAIN}"
-        return problem_of_file(reason, self._first_line)
-
-
-def _count_lines(data: bytes, found: re.Match[bytes]) -> int:
-    return data.count(b"\n", 0, found.start()) + 1
-
-
-def make_decoder(encoding: str) -> codecs.IncrementalDecoder:
-    """Return a decoder for a file's bytes; it fails on bytes of another encoding."""
-    name = "utf-8-sig" if encoding == "utf-8" else encoding
-    return codecs.getincrementaldecoder(name)(errors="strict")
-
-
-def chunks_and_end(text: Readable) -> Iterator[bytes]:
-    """Yield a text in chunks, then empty bytes that let a decoder finish."""
-    yield from read_chunks(text)
-    yield b""
-
-
-def read_lines(text: Readable, encoding: str = "utf-8") -> Iterator[str]:
-    """Yield lines with their ends; of one that is too long, only enough to show that it is."""
-    text.seek(0)
-    decoder, rest = make_decoder(encoding), ""
-    for chunk in chunks_and_end(text):
-        *lines, rest = (rest + decoder.decode(chunk, final=not chunk)).split("\n")
-        for line in lines:
-            yield line + "\n"
-        if len(rest) > MAX_RECORD_CHARS:
-            break
-    if rest:
-        yield rest
 
 
 def _in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -23,14 +23,10 @@ CHUNK_BYTES = 1 << 22
 
 
 class Readable(Protocol):
-    """A source of bytes that can be read again from its start."""
+    """A source of bytes that are read from start to end."""
 
     def read(self, size: int, /) -> bytes:
         """Return that many bytes; fewer only at the end."""
-        ...
-
-    def seek(self, offset: int, /) -> int:
-        """Move to an offset; only 0 is used."""
         ...
 
 

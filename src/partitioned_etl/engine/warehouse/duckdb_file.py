@@ -51,14 +51,16 @@ class OpenDuckDB:
     Attributes:
         duck: The connection.
         lock: Held by the one thread of this process that is writing to the database.
+        scratch_dir: A folder for what loads write aside, in which the connection can read.
     """
 
     duck: duckdb.DuckDBPyConnection
     lock: Lock
+    scratch_dir: Path = Path()
 
     def table(self, feed: "Feed") -> DuckDBTable:
         """Return a feed's table, which need not exist yet."""
-        return DuckDBTable(feed, self.duck, self.lock)
+        return DuckDBTable(feed, self.duck, self.lock, self.scratch_dir)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ class DuckDBFile:
         memory_limit: How much memory DuckDB may use, such as `1GB`, before it spills to the folder
             `<path>.tmp`; empty for DuckDB's default. The first connection's value applies to the
             whole process while the database is open.
+
+    What a load writes aside, because DuckDB cannot read it where it landed, is in the folder
+    `<path>.scratch` meanwhile.
     """
 
     path: Path
@@ -105,8 +110,10 @@ class DuckDBFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         duck = self._connect(self._wait(lock_wait_seconds))
         try:
-            enter_sandbox(duck, readable_dir.resolve(), self.memory_limit)
-            yield OpenDuckDB(duck, _LOCKS[self.path.resolve()])
+            path = self.path.resolve()
+            scratch_dir = path.with_name(f"{path.name}.scratch")
+            enter_sandbox(duck, [readable_dir.resolve(), scratch_dir], self.memory_limit)
+            yield OpenDuckDB(duck, _LOCKS[path], scratch_dir)
         finally:
             duck.close()
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
     from partitioned_etl.engine.feed import Feed
 
+_scratch_lock = Lock()
+_scratch_in_use = set[Path]()
 _NO_FILES: Mapping[str, LandedFile] = MappingProxyType({})
 _IN_KEYS = f"{PARTITION_KEY_COLUMN} IN (SELECT unnest(CAST(? AS VARCHAR[])))"
 
@@ -65,11 +69,13 @@ class DuckDBTable:
         feed: The feed.
         duck: A connection to the database, which also reads landed files.
         lock: Held by the one thread of this process that is writing to the database.
+        scratch_dir: A folder for what loads write aside, in which the connection can read.
     """
 
     feed: "Feed"
     duck: duckdb.DuckDBPyConnection
     lock: Lock = field(default_factory=Lock, compare=False)
+    scratch_dir: Path = Path()
 
     @property
     def _name(self) -> str:
@@ -125,6 +131,27 @@ class DuckDBTable:
         ]
         columns += [f"'' AS {PARTITION_KEY_COLUMN}", f"'' AS {SOURCE_FILE_COLUMN}"]
         return f"DESCRIBE SELECT {', '.join(columns)}"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder, in which DuckDB can read, for what one load writes aside.
+
+        Whatever else lies there is of a process that was killed: no other has the database open.
+        """
+        with _scratch_lock:
+            self.scratch_dir.mkdir(exist_ok=True)
+            for left in {*self.scratch_dir.iterdir()} - _scratch_in_use:
+                rmtree(left, ignore_errors=True)
+            folder = Path(mkdtemp(dir=self.scratch_dir))
+            _scratch_in_use.add(folder)
+        try:
+            yield folder
+        finally:
+            with _scratch_lock:
+                rmtree(folder, ignore_errors=True)
+                _scratch_in_use.discard(folder)
+                with suppress(OSError):
+                    self.scratch_dir.rmdir()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

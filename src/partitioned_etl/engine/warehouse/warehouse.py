@@ -50,6 +50,13 @@ class FeedTable(Protocol):
         """
         ...
 
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder, in which DuckDB can read, for what one load writes aside.
+
+        It is removed in the end; what a killed process left behind, by the next load.
+        """
+        ...
+
     def transaction(self) -> AbstractContextManager[None]:
         """Run statements in one transaction: all of them or, after any exception, none.
 

@@ -1,0 +1,173 @@
+"""Encodings: a text in the encoding that a feed declares, as UTF-8, in a stream.
+
+Takes the bytes of a file in chunks; returns the same text in UTF-8, without a byte order mark, or
+says on which line it is not in that encoding. What the text means belongs in `text.py`.
+"""
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+
+from partitioned_etl.engine.errors import ContractError
+
+_NO_FILE_ENCODINGS = frozenset(
+    {"utf-7", "idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined"}
+)
+_PIECE_BYTES = 1 << 16
+"""Pieces of a chunk that are ASCII need no conversion; texts are ASCII for long stretches."""
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+C1_CONTROL = re.compile(rb"[\x80-\x9f]")
+"""A byte that no text in Latin-1 has, and one in Windows-1252 has for a letter or a sign."""
+_IF_CERTAIN = "If it is right, set encoding_is_certain"
+_ASCII = bytes(range(128))
+_MARKS_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARK = codecs.BOM_UTF8
+
+
+class EncodingError(ContractError):
+    """A text is not in the encoding that the feed declares, or holds a NUL character.
+
+    Attributes:
+        line: The line, starting at 1, if lines were counted; else 0.
+    """
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def find_encoding(name: str) -> str:
+    """Return the name by which Python's codec registry knows an encoding; empty if it has none.
+
+    What is no encoding of files, such as `idna`, is none, nor is `utf-32`.
+    """
+    try:
+        "".encode(name)
+        found = codecs.lookup(name).name
+    except (LookupError, UnicodeError, ValueError):
+        return ""
+    return "" if found in _NO_FILE_ENCODINGS or found.startswith("utf-32") else found
+
+
+def to_utf_8(
+    chunks: Iterable[bytes],
+    encoding: str,
+    *,
+    is_certain: bool = False,
+    count_lines: bool = False,
+) -> Iterator[bytes]:
+    """Yield a text in UTF-8, without a byte order mark.
+
+    Args:
+        chunks: Its bytes, in any pieces.
+        encoding: Its encoding, by its name in Python's codec registry.
+        is_certain: Whether bytes that suggest another encoding than Latin-1 are taken as they are.
+        count_lines: Whether to count lines, so that an error can name one.
+
+    Raises:
+        EncodingError: The bytes are not in that encoding, suggest another one, or hold a NUL.
+    """
+    decoder = _Decoder(encoding)
+    doubts = None if is_certain or encoding != "iso8859-1" else _Latin1Doubts()
+    newlines = 0
+    for chunk in _and_end(chunks):
+        line = newlines + 1 if count_lines else 0
+        if doubts and (found := doubts.find(chunk, newlines)):
+            raise EncodingError(*found)
+        try:
+            data = decoder.decode(chunk)
+        except UnicodeDecodeError as error:
+            line += error.object.count(b"\n", 0, error.start) if count_lines else 0
+            raise EncodingError(f"the bytes are not {encoding}", line) from None
+        except UnicodeError:
+            reason = f"{encoding} needs a byte order mark: is it {encoding}-le?"
+            raise EncodingError(reason, line) from None
+        if b"\0" in data:
+            line += data.count(b"\n", 0, data.index(b"\0")) if count_lines else 0
+            raise EncodingError("a NUL character", line)
+        if count_lines or doubts:
+            newlines += data.count(b"\n")
+        if data:
+            yield data
+
+
+def _and_end(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield chunks, then empty bytes that let a decoder finish."""
+    yield from chunks
+    yield b""
+
+
+class _Decoder:
+    """Decodes a text chunk by chunk, and encodes it as UTF-8.
+
+    What is ASCII is passed on as it is, if the encoding is one that means the same by it.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
+        self._needs_mark = encoding == "utf-16"
+        self._is_at_start = True
+        try:
+            self._may_pass_ascii = _ASCII.decode(encoding).encode("ascii") == _ASCII
+        except UnicodeError:
+            self._may_pass_ascii = False
+
+    def decode(self, chunk: bytes) -> bytes:
+        """Decode a chunk; empty bytes end the text."""
+        if chunk and self._needs_mark and self._is_at_start and not chunk.startswith(_MARKS_UTF_16):
+            raise UnicodeError
+        data = b"".join(self._decode_pieces(chunk))
+        if self._is_at_start:
+            self._is_at_start = not data
+            if not self._needs_mark:
+                return data.removeprefix(_MARK)
+        return data
+
+    def _decode_pieces(self, chunk: bytes) -> Iterator[bytes]:
+        if chunk and self._passes(chunk):
+            yield chunk
+            return
+        for start in range(0, len(chunk), _PIECE_BYTES) or (0,):
+            piece = chunk[start : start + _PIECE_BYTES]
+            if piece and self._passes(piece):
+                yield piece
+            else:
+                yield self._decoder.decode(piece, final=not chunk).encode("utf-8")
+
+    def _passes(self, piece: bytes) -> bool:
+        return self._may_pass_ascii and piece.isascii() and not self._decoder.getstate()[0]
+
+
+class _Latin1Doubts:
+    """What in a text that is said to be Latin-1 suggests that it is not."""
+
+    def __init__(self) -> None:
+        self._utf_8, self._is_utf_8 = codecs.getincrementaldecoder("utf-8")(), True
+        self._first_line = 0
+
+    def find(self, chunk: bytes, newlines: int) -> tuple[str, int] | None:
+        """Return what suggests another encoding, and on which line; empty bytes end the text.
+
+        Args:
+            chunk: The next bytes.
+            newlines: How many line ends stand before them.
+        """
+        if not self._first_line and (first := _NOT_ASCII.search(chunk)):
+            self._first_line = newlines + _count_lines(chunk, first)
+        if not chunk.isascii() and (control := C1_CONTROL.search(chunk)):
+            reason = f"byte 0x{control[0].hex().upper()}, which latin-1 does not use"
+            line = newlines + _count_lines(chunk, control)
+            return f"{reason}: windows-1252? {_IF_CERTAIN}", line
+        if self._is_utf_8:
+            try:
+                self._utf_8.decode(chunk, final=not chunk)
+            except UnicodeDecodeError:
+                self._is_utf_8 = False
+        if chunk or not self._is_utf_8 or not self._first_line:
+            return None
+        reason = f"what is not ASCII would also be sound in utf-8: utf-8? {_IF_CERTAIN}"
+        return reason, self._first_line
+
+
+def _count_lines(data: bytes, found: re.Match[bytes]) -> int:
+    return data.count(b"\n", 0, found.start()) + 1

@@ -1,0 +1,208 @@
+"""Lines: what of a text is rows, and what is a title, a comment or a total.
+
+Takes a text in UTF-8, in chunks; returns those lines of it that are rows, in a stream, and on which
+line of the file each stands. Only what the feed declares is left out. How a row is cut into fields
+belongs in the format's own module.
+"""
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from partitioned_etl.engine.errors import ContractError
+from partitioned_etl.engine.formats.format import MAX_RECORD_CHARS
+
+MAX_FOOTER_BYTES = 1 << 16
+"""Longest footer; so much of a text is held back, if it may have one."""
+
+
+@dataclass(frozen=True)
+class LineRules:
+    """Which lines of a text, behind its head, are no rows.
+
+    Attributes:
+        comment: How lines begin that are no rows; empty if none is.
+        skip_blank: Whether empty lines are no rows.
+        delimiter: Lines of nothing but this and white space are no rows; empty if they are.
+        quote: What lines within a field are inside of; empty if there is none.
+        escape: What makes a quote a part of a field; empty if only the quote itself does.
+        footer_lines: How many lines at the end are no rows.
+        footer: What the lines at the end match that are no rows; None if there are none.
+        may_lack_end: Whether the last line may have no line end.
+    """
+
+    comment: bytes = b""
+    skip_blank: bool = False
+    delimiter: bytes = b""
+    quote: bytes = b""
+    escape: bytes = b""
+    footer_lines: int = 0
+    footer: re.Pattern[str] | None = None
+    may_lack_end: bool = False
+
+    @property
+    def has_footer(self) -> bool:
+        """Whether the last lines are no rows."""
+        return bool(self.footer_lines or self.footer)
+
+    @property
+    def leaves_all(self) -> bool:
+        """Whether every line is a row."""
+        return not (self.comment or self.skip_blank or self.delimiter or self.has_footer)
+
+    @property
+    def skipped(self) -> re.Pattern[bytes] | None:
+        """What, behind a line end, is a line that is no row, wherever it stands."""
+        kinds = [re.escape(self.comment) + rb"[^\n]*"] if self.comment else []
+        kinds += [rb"\r?"] if self.skip_blank else []
+        if self.delimiter:
+            delimiter = re.escape(self.delimiter)
+            kinds.append(rb"[ \t]*" + delimiter + rb"[ \t" + delimiter + rb"]*\r?")
+        return re.compile(rb"\n(?:" + b"|".join(kinds) + rb")(?=\n)") if kinds else None
+
+
+class RowLines:
+    """Those lines of one text that are rows, read once from its start.
+
+    Attributes:
+        footer: The lines of its footer, once the text was read to its end.
+        ends_with_newline: Whether the last line had an end; known at the end.
+        bytes_read: The text's length, with all lines, in UTF-8; known at the end.
+    """
+
+    def __init__(self, rules: LineRules, head_lines: int) -> None:
+        """Read nothing yet.
+
+        Args:
+            rules: Which lines are no rows.
+            head_lines: How many lines stand before the first row.
+        """
+        self._rules, self._head_lines = rules, head_lines
+        self._skipped = rules.skipped
+        self._is_within_quotes = False
+        self._kept_lines = 0
+        self._skipped_after = array("q")
+        self.footer: list[str] = []
+        self.ends_with_newline = False
+        self.bytes_read = 0
+
+    def keep(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the lines that are rows, in pieces.
+
+        Raises:
+            ContractError: There is no footer where one is declared, or it is too long.
+        """
+        rows = self._complete(self._drop_head(text))
+        if self._skipped:
+            rows = self._drop_skipped(rows)
+        return self._drop_footer(rows) if self._rules.has_footer else rows
+
+    def line_of(self, row_line: int) -> int:
+        """Return the line of the file on which a line of the rows stands; both start at 1."""
+        skipped = bisect_right(self._skipped_after, row_line - 1)
+        return self._head_lines + row_line + skipped
+
+    def _drop_head(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        left = self._head_lines
+        for chunk in text:
+            self.bytes_read += len(chunk)
+            self.ends_with_newline = chunk.endswith(b"\n")
+            start = 0
+            while left and start < len(chunk):
+                start = chunk.find(b"\n", start) + 1 or len(chunk)
+                left -= chunk[start - 1 : start] == b"\n"
+            if start < len(chunk):
+                yield chunk[start:] if start else chunk
+
+    def _complete(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        """Give the last line an end, if it may lack one."""
+        end = b""
+        for chunk in text:
+            if not end and b"\n" in chunk:
+                end = b"\r\n" if b"\r\n" in chunk else b"\n"
+            yield chunk
+        if self._rules.may_lack_end and self.bytes_read and not self.ends_with_newline:
+            self.ends_with_newline = True
+            yield end or b"\n"
+
+    def _drop_skipped(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        rest = b""
+        for chunk in text:
+            data = rest + chunk
+            cut = data.rfind(b"\n") + 1
+            if not cut and len(data) > 4 * MAX_RECORD_CHARS:
+                cut = len(data)  # it is refused for this line
+            rest = data[cut:]
+            if cut:
+                yield self._without_skipped(data[:cut])
+        if rest:
+            yield rest
+
+    def _without_skipped(self, lines: bytes) -> bytes:
+        """Return whole lines without those that are no rows."""
+        assert self._skipped
+        lines = b"\n" + lines
+        pieces, after = list[bytes](), 1
+        for found in self._skipped.finditer(lines):
+            # The line end that it begins with belongs to the line before, and stays.
+            before = lines[after : found.start() + 1]
+            if self._ends_within_quotes(before):
+                continue
+            pieces.append(before)
+            self._pass(before)
+            self._skipped_after.append(self._kept_lines)
+            after = found.end() + 1
+        last = lines[after:]
+        self._pass(last)
+        return b"".join((*pieces, last))
+
+    def _pass(self, rows: bytes) -> None:
+        self._is_within_quotes = self._ends_within_quotes(rows)
+        self._kept_lines += rows.count(b"\n")
+
+    def _ends_within_quotes(self, rows: bytes) -> bool:
+        """Return whether a quoted field goes on behind rows that come next."""
+        quote, escape = self._rules.quote, self._rules.escape
+        if not quote or quote not in rows:
+            return self._is_within_quotes
+        if escape not in (b"", quote):
+            rows = re.sub(re.escape(escape) + rb".", b"", rows, flags=re.DOTALL)
+        return bool(self._is_within_quotes ^ (rows.count(quote) & 1))
+
+    def _drop_footer(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        held = b""
+        for chunk in text:
+            held += chunk
+            if len(held) > 2 * MAX_FOOTER_BYTES:
+                yield held[:-MAX_FOOTER_BYTES]
+                held = held[-MAX_FOOTER_BYTES:]
+        start = self._find_footer(held)
+        self.footer = held[start:].decode("utf-8", "replace").splitlines()
+        if start:
+            yield held[:start]
+
+    def _find_footer(self, held: bytes) -> int:
+        """Return where the footer begins in the last bytes of a text.
+
+        Raises:
+            ContractError: There is none, or it begins before these bytes.
+        """
+        rules, start, count = self._rules, len(held), 0
+        while start:
+            line_start = held.rfind(b"\n", 0, start - 1) + 1
+            if rules.footer_lines and count == rules.footer_lines:
+                break
+            line = held[line_start:start].decode("utf-8", "replace").rstrip("\r\n")
+            if rules.footer and line and not rules.footer.match(line):
+                break
+            count += 1
+            start = line_start
+        if not start and len(held) >= MAX_FOOTER_BYTES:
+            raise ContractError(f"the footer is over {MAX_FOOTER_BYTES:,} bytes")
+        if rules.footer_lines and count < rules.footer_lines:
+            raise ContractError(f"{count} lines, and the footer alone has {rules.footer_lines}")
+        if rules.footer and not any(map(rules.footer.match, held[start:].decode().splitlines())):
+            raise ContractError("the last line is no footer: cut off?")
+        return start
