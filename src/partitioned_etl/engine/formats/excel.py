@@ -5,14 +5,13 @@ reads them as UTF-8 text, written aside. A formula counts by its stored value. A
 with an empty text, is NULL. Hidden rows and columns count like all others.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal, cast
 
 import duckdb
 from pydantic import Field, model_validator
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.formats.workbooks.workbook import Workbook
 
 _RANGE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})?:([A-Z]{1,3})([1-9][0-9]{0,6})?")
+_NEEDS_QUOTES = re.compile('[",\r\n]')
 _LAST_ROW, _LAST_COLUMN = 9_999_999, 18_278
 
 
@@ -183,9 +183,8 @@ class ExcelFormat(NamedColumns, frozen=True):
                 "w", dir=scratch, suffix=".csv", encoding="utf-8", newline="", delete=False
             ) as staged:
                 survey.staged = Path(staged.name)
-                write = csv.writer(staged, lineterminator="\n").writerows
                 for batch in _count_rows(table.read(), survey):
-                    write(zip(*batch.texts, strict=True))
+                    staged.write(_to_csv(batch.texts))
         survey.problems += table.problems_at_end
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
@@ -341,6 +340,22 @@ def _count_rows(batches: Iterator[TableRows], survey: Survey) -> Iterator[TableR
             return
         if not survey.problems:
             yield batch
+
+
+def _to_csv(columns: Sequence[Sequence[str | None]]) -> str:
+    """Return columns as lines of CSV; an empty text stands for no value."""
+    quoted = [_quote_fields(column) for column in columns]
+    return "".join(f"{line}\n" for line in map(",".join, zip(*quoted, strict=True)))
+
+
+def _quote_fields(column: Sequence[str | None]) -> Sequence[str]:
+    texts = [text or "" for text in column] if None in column else cast("Sequence[str]", column)
+    if not _NEEDS_QUOTES.search("".join(texts)):
+        return texts
+    return [
+        '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
+        for text in texts
+    ]
 
 
 def _choose_sheet(workbook: "Workbook", wanted: str | int) -> str:

@@ -5,6 +5,7 @@ row, and what is wrong with them. Which columns are whose belongs in `names.py`,
 one cell in `excel_values.py`.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -149,7 +150,9 @@ class Table:
         for block in self._blocks:
             if block.rows:
                 held.append(block)
-            while len(held) > 1 and sum(len(each.rows) for each in held) - len(held[0].rows) >= count:
+            while (
+                len(held) > 1 and sum(len(each.rows) for each in held) - len(held[0].rows) >= count
+            ):
                 yield held.popleft()
         rows = [row for block in held for row in block.rows]
         if len(rows) < count:
@@ -215,34 +218,33 @@ def restrict_block(block: Block, area: Area) -> Block:
     if not block.rows:
         return block
     has_all_rows = area.top <= block.rows[0] and block.rows[-1] <= area.bottom
+    if has_all_rows and area.left == 1 and max(block.columns) <= area.right:
+        return block
     cells = {
-        (column, kind): one
+        (column, kind): _slice_cells(one, area)
         for (column, kind), one in block.cells.items()
         if area.left <= column <= area.right
     }
-    if has_all_rows and len(cells) == len(block.cells):
-        return block
-    if not has_all_rows:
-        cells = {key: _restrict_cells(one, area) for key, one in cells.items()}
-        cells = {key: one for key, one in cells.items() if one.rows}
-    every = set[int]().union(*(one.rows for one in cells.values()))
-    return Block(sorted(every), cells)
+    rows = block.rows[_slice(block.rows, area)]
+    if len(cells) < len(block.cells):
+        rows = sorted(set[int]().union(*(one.rows for one in cells.values())))
+    return Block(rows, {key: one for key, one in cells.items() if one.rows})
 
 
-def _restrict_cells(cells: Cells, area: Area) -> Cells:
-    kept = [
-        (row, text)
-        for row, text in zip(cells.rows, cells.texts, strict=True)
-        if area.top <= row <= area.bottom
-    ]
-    return Cells([row for row, _ in kept], [text for _, text in kept])
+def _slice(rows: Sequence[int], area: Area) -> slice:
+    return slice(bisect_left(rows, area.top), bisect_right(rows, area.bottom))
+
+
+def _slice_cells(cells: Cells, area: Area) -> Cells:
+    part = _slice(cells.rows, area)
+    return Cells(cells.rows[part], cells.texts[part])
 
 
 def _list_cells(block: Block, row: int) -> list[tuple[int, Kind, str]]:
     """Return the cells of one row: column, kind and text."""
+    only = Area(row, 1, row, max(block.columns))
     found = [
-        (column, kind, cells.texts[cells.rows.index(row)])
-        for (column, kind), cells in block.cells.items()
-        if row in cells.rows
+        (column, kind, cells.texts[0])
+        for (column, kind), cells in restrict_block(block, only).cells.items()
     ]
     return sorted(found, key=lambda cell: cell[0])

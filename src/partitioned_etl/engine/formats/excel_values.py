@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 
 from partitioned_etl.engine.formats.types import is_float_type, is_number_type, is_text_type
 from partitioned_etl.engine.formats.workbooks.cells import Kind
@@ -21,6 +22,8 @@ _MAX_WHOLE = 1 << 53
 _DAY_MS = 86_400_000
 _MOST_NOISE_MS = 0.002
 """How far from a whole millisecond the double for one may be, also if it was calculated."""
+_LAST_DAY, _TOO_MANY_DAYS = 2_900_000, 10_000_000
+_MANY = 1_000
 _FIRST_CERTAIN_DAY = 61
 """1 March 1900: Excel takes 1900 for a leap year, other programs do not."""
 _EPOCHS = {False: date(1899, 12, 30), True: date(1904, 1, 1)}
@@ -73,7 +76,7 @@ class ColumnType:
                 "TIMESTAMP WITH TIME ZONE": Belongs.ZONED,
             }.get(name, Belongs.TIMESTAMP)
 
-    def spell(self, kind: Kind, values: Sequence[str], epoch_1904: bool) -> Sequence[str]:  # noqa: FBT001
+    def spell(self, kind: Kind, values: Sequence[str], epoch_1904: bool) -> Sequence[str]:
         """Return the values of cells of one kind as texts; a `Fault` for one that is refused.
 
         Args:
@@ -91,6 +94,10 @@ class ColumnType:
         if kind is Kind.TRUTH and belongs is Belongs.TRUTH:
             return values
         if kind is Kind.SERIAL and belongs in _SERIALS:
+            if not _all_match(_NUMBER, values):
+                return [_find_no_number(value) for value in values]
+            if belongs is Belongs.TIMESTAMP and (usual := _spell_usual(values, epoch_1904)):
+                return usual
             spell = _SERIALS[belongs]
             # Most columns have far fewer days than cells.
             known = {value: spell(value, epoch_1904) for value in set(values)}
@@ -106,7 +113,7 @@ class ColumnType:
         if self._is_float:
             if _all_match(_NUMBER, values):
                 return values
-            return [_to_text_of_float(value) for value in values]
+            return [_find_no_number(value) for value in values]
         if not self._scale:
             return _spell_whole_numbers(values)
         usual = rf"-?(?=[0-9.]{{1,15}}(?![0-9.]))(?:0|[1-9][0-9]*)(?:\.[0-9]{{1,{self._scale}}})?"
@@ -133,7 +140,8 @@ def _spell_texts(values: Sequence[str]) -> Sequence[str]:
     return [Fault("a NUL character") if "\0" in value else value for value in values]
 
 
-def _to_text_of_float(value: str) -> str:
+def _find_no_number(value: str) -> str:
+    """Return a value if it is a number."""
     return value if re.fullmatch(_NUMBER, value) else Fault("a number that is none")
 
 
@@ -156,64 +164,82 @@ def _to_decimal(value: str, scale: int) -> str:
 
 def _to_day_and_ms(value: str) -> tuple[int, int] | Fault:
     """Return the days since the epoch, and the milliseconds since midnight."""
-    if not re.fullmatch(_NUMBER, value):
-        return Fault("a number that is none")
     days = float(value)
-    if not 0 <= days < 10_000_000:
+    if not 0 <= days < _TOO_MANY_DAYS:
         return Fault("a date that is none")
     day = int(days)
     exact_ms = (days - day) * _DAY_MS
     ms = round(exact_ms)
-    # A spelling with few digits is as far off as its last one allows.
-    noise_ms = _DAY_MS * 0.5 * 10.0 ** -len(value.partition(".")[2]) if "." in value else 0.0
-    if abs(exact_ms - ms) > max(_MOST_NOISE_MS, min(noise_ms, 0.01)):
-        return Fault(_TOO_FINE)
+    if abs(exact_ms - ms) > _MOST_NOISE_MS:
+        # A spelling with few digits is as far off as its last one allows.
+        digits = len(value.partition(".")[2])
+        if abs(exact_ms - ms) > min(0.01, _DAY_MS * 0.5 * 10.0**-digits):
+            return Fault(_TOO_FINE)
     if ms < _DAY_MS:
         return day, ms
     return (day + 1, 0) if day else Fault(_TOO_FINE)
 
 
-def _to_date(day: int, epoch_1904: bool) -> date | Fault:  # noqa: FBT001
+def _spell_date(value: str, epoch_1904: bool) -> str:
+    found = _to_day_and_ms(value)
+    if isinstance(found, Fault):
+        return found
+    day, ms = found
+    return Fault("a time of day, where a date belongs") if ms else _spell_day(day, epoch_1904)
+
+
+def _spell_timestamp(value: str, epoch_1904: bool) -> str:
+    found = _to_day_and_ms(value)
+    if isinstance(found, Fault):
+        return found
+    day = _spell_day(found[0], epoch_1904)
+    return day if isinstance(day, Fault) else f"{day} {_spell_ms(found[1])}"
+
+
+def _spell_usual(values: Sequence[str], epoch_1904: bool) -> Sequence[str] | None:
+    """Return many days and times at once, as `_spell_timestamp` does; None if one is unusual."""
+    if len(values) < _MANY:
+        return None
+    import numpy as np  # only a process that loads needs it, and it is slow to import
+
+    days = np.array(values, np.float64)
+    whole = np.floor(days)
+    exact_ms = (days - whole) * _DAY_MS
+    ms = np.rint(exact_ms)
+    first = 0 if epoch_1904 else _FIRST_CERTAIN_DAY
+    is_usual = (np.abs(exact_ms - ms) <= _MOST_NOISE_MS) & (whole >= first) & (whole < _LAST_DAY)
+    if not is_usual.all():
+        return None
+    epoch = np.datetime64(_EPOCHS[epoch_1904], "ms")
+    found = epoch + (whole * _DAY_MS + ms).astype("timedelta64[ms]")
+    unit = "ms" if (ms % 1000).any() else "s"
+    return np.datetime_as_string(found, unit=unit).tolist()
+
+
+def _spell_time(value: str, epoch_1904: bool) -> str:
+    del epoch_1904
+    found = _to_day_and_ms(value)
+    if isinstance(found, Fault):
+        return found
+    return Fault("a date, where a time of day belongs") if found[0] else _spell_ms(found[1])
+
+
+@lru_cache(maxsize=10_000)
+def _spell_day(day: int, epoch_1904: bool) -> str:
     if day < _FIRST_CERTAIN_DAY and not epoch_1904:
         return Fault("a date before 1 March 1900, of which programs make different days")
     try:
-        return _EPOCHS[epoch_1904] + timedelta(days=day)
+        return (_EPOCHS[epoch_1904] + timedelta(days=day)).isoformat()
     except OverflowError:
         return Fault("a date that is none")
 
 
-def _spell_date(value: str, epoch_1904: bool) -> str:  # noqa: FBT001
-    found = _to_day_and_ms(value)
-    if isinstance(found, Fault):
-        return found
-    day, ms = found
-    if ms:
-        return Fault("a time of day, where a date belongs")
-    found_date = _to_date(day, epoch_1904)
-    return found_date if isinstance(found_date, Fault) else found_date.isoformat()
-
-
-def _spell_timestamp(value: str, epoch_1904: bool) -> str:  # noqa: FBT001
-    found = _to_day_and_ms(value)
-    if isinstance(found, Fault):
-        return found
-    day, ms = found
-    found_date = _to_date(day, epoch_1904)
-    if isinstance(found_date, Fault):
-        return found_date
-    return f"{found_date.isoformat()} {_spell_ms(ms)}"
-
-
-def _spell_time(value: str, epoch_1904: bool) -> str:  # noqa: FBT001
-    found = _to_day_and_ms(value)
-    if isinstance(found, Fault):
-        return found
-    day, ms = found
-    return Fault("a date, where a time of day belongs") if day else _spell_ms(ms)
-
-
+@lru_cache(maxsize=100_000)
 def _spell_ms(ms: int) -> str:
-    return (datetime.min + timedelta(milliseconds=ms)).time().isoformat()
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    whole = f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
+    return f"{whole}.{ms:03}" if ms else whole
 
 
 def _spell_iso_date(value: str) -> str:

@@ -36,8 +36,8 @@ class Cells:
         texts: Their values, spelled as `Kind` says.
     """
 
-    rows: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    rows: list[int]
+    texts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Sheet:
         counts_from_1904: Whether `Kind.SERIAL` counts days from 1904 on, not from 1900.
     """
 
-    blocks: Iterator[Block] = iter(())
+    blocks: Iterator[Block] = field(default_factory=lambda: iter(()))
     merged: list[Area] = field(default_factory=list)
     counts_from_1904: bool = False
 
@@ -89,7 +89,7 @@ def gather_cells(found: Iterable[tuple[int, int, Kind, str]]) -> Block:
     Raises:
         ContractError: Rows are not in order, or a cell is there twice.
     """
-    cells: dict[tuple[int, Kind], Cells] = defaultdict(Cells)
+    groups: dict[tuple[int, Kind], tuple[list[int], list[str]]] = defaultdict(lambda: ([], []))
     rows: list[int] = []
     last, seen = 0, set[int]()
     for row, column, kind, text in found:
@@ -101,10 +101,10 @@ def gather_cells(found: Iterable[tuple[int, int, Kind, str]]) -> Block:
         if column in seen:
             raise ContractError(f"cell {name_column(column)}{row} is there twice")
         seen.add(column)
-        group = cells[column, kind]
-        group.rows.append(row)
-        group.texts.append(text)
-    return Block(rows, dict(cells))
+        group = groups[column, kind]
+        group[0].append(row)
+        group[1].append(text)
+    return Block(rows, {key: Cells(*group) for key, group in groups.items()})
 
 
 def name_column(number: int) -> str:

@@ -70,10 +70,10 @@ class Ods:
         parser.CharacterDataHandler = reader.add_text
         with damage_is_told():
             for text in self._parts.read_texts(_CONTENT, _CHUNK_BYTES):
-                parser.Parse(text.encode(), False)  # noqa: FBT003
+                parser.Parse(text.encode(), False)
                 if len(reader.found) >= _BATCH_ROWS:
                     yield reader.take_block()
-            parser.Parse(b"", True)  # noqa: FBT003
+            parser.Parse(b"", True)
         yield reader.take_block()
 
 

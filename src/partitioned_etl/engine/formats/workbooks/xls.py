@@ -95,7 +95,7 @@ class Xls:
         formats: dict[int, Kind] = {}
         numbers: list[int] = []
         shared: list[bytes] = []
-        last = 0
+        is_shared = False
         for kind, body in self._records(0):
             if kind == _FILE_PASS:
                 raise ContractError(PROTECTED)
@@ -110,10 +110,9 @@ class Xls:
                 formats[unpack_from("<H", body)[0]] = find_kind(_read_text(body, 2, 2))
             elif kind == _XF:
                 numbers.append(unpack_from("<H", body, 2)[0])
-            elif kind == _SST or (kind == _CONTINUE and last == _SST):
+            if kind == _SST or (kind == _CONTINUE and is_shared):
                 shared.append(body)
-                kind = _SST
-            last = kind
+            is_shared = kind == _SST or (kind == _CONTINUE and is_shared)
         self._kinds = [formats.get(each) or find_kind_of_id(each) for each in numbers]
         if shared:
             self._texts = _SharedTexts(shared).read()

@@ -7,8 +7,9 @@ the same cells.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import TypeAlias
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -33,10 +34,10 @@ from partitioned_etl.engine.formats.workbooks.parts import (
 
 _CHUNK_BYTES = 1 << 22
 _CELL = re.compile(
-    r'<c r="([A-Z]{1,3})([0-9]{1,7})"((?: s="[0-9]+")?(?: t="[a-zA-Z]+")?)(?: [cv]m="[0-9]+")* ?'
-    r"(?:/>|>(<f(?: [^>]*)?>(?:(?<=/>)|[^<]*</f>))?"
-    r'(?:(?:<v(?: [^>]*)?>|<is><t xml:space="preserve">)([^<]*)(?:</v>|</t></is>)|<v ?/>'
-    r"|<is><t>([^<]*)</t></is>)?</c>)"
+    r'<c r="([A-Z]++)([0-9]++)"([^>]*+)>'
+    r"(?:(?<=/>)|(<f[^>]*+>(?:(?<=/>)|[^<]*+</f>))?+"
+    r'(?:(?:<v>|<v xml:space="preserve">|<is><t xml:space="preserve">|<is><t>(?![ \t\n\r]))'
+    r"([^<]*+)(?:</v>|(?<![ \t\n\r])</t></is>)|<v ?/>)?+</c>)"
 )
 _OTHER_CELL = re.compile(r"[<:]c[\s/>]|<!")
 """Stands between the usual cells if there are others."""
@@ -57,7 +58,8 @@ _WITHOUT_VALUE = "none"
 """Stands for how the value of a formula is stored that has none."""
 _TRUTHS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 
-_HOW = re.compile(r'(?: s="([0-9]+)")?(?: t="([a-zA-Z]+)")?')
+_HOW = re.compile(r'(?: [a-z]+="[0-9A-Za-z]*")* ?/?')
+_ATTRIBUTE = re.compile(r'([a-z]+)="([0-9A-Za-z]*)"')
 _Found: TypeAlias = Sequence[Sequence[str | None]]
 """Cells: their columns, rows, how each is stored (style and type), formulas, and values."""
 
@@ -77,7 +79,7 @@ class Xlsx:
             "xl/workbook.xml",
         )
         relations = parts.read_relations(book_path)
-        self._paths = {kind: path for kind, path in relations.values()}
+        self._paths = dict(relations.values())
         book = parts.read_xml(book_path)
         self._counts_from_1904 = any(
             each.get("date1904") in ("1", "true") for each in find_all(book, "workbookPr")
@@ -175,34 +177,34 @@ class _Converter:
 
     def to_block(self, found: _Found) -> Block:
         """Return the cells that have a value."""
-        cells: dict[tuple[int, Kind], Cells] = defaultdict(Cells)
-        rows_of: dict[int, set[int]] = defaultdict(set)
-        counts: dict[int, int] = defaultdict(int)
+        cells: dict[tuple[int, Kind], Cells] = {}
+        last: Sequence[str] = ()
+        numbers: list[int] = []
         for letters, how, rows, values in _group_alike(found):
-            column, numbers = count_column(letters), [*map(int, rows)]
-            rows_of[column].update(numbers)
-            counts[column] += len(numbers)
+            if rows != last:  # most columns have values in the same rows
+                last, numbers = rows, [*map(int, rows)]
             kind, texts = self._convert(how, values)
-            if "" in texts and kind is Kind.TEXT:
-                numbers = [row for row, text in zip(numbers, texts, strict=True) if text]
-                texts = [text for text in texts if text]
-            if texts:
-                cells[column, kind].rows += numbers
-                cells[column, kind].texts += texts
-        if any(len(rows) != counts[column] for column, rows in rows_of.items()):
-            raise ContractError("the sheet has a cell twice")
-        every = set().union(*(one.rows for one in cells.values()))
-        return Block(sorted(every), dict(cells))
+            one = Cells(numbers, texts)
+            if kind is Kind.TEXT and "" in texts:
+                kept = [(row, text) for row, text in zip(numbers, texts, strict=True) if text]
+                one = Cells([row for row, _ in kept], [text for _, text in kept])
+            key = count_column(letters), kind
+            if key in cells:
+                one = _merge_cells(cells[key], one)
+            if one.rows:
+                cells[key] = one
+        return Block(_unite_rows(cells), cells)
 
     def _convert(self, how: str, values: Sequence[str]) -> tuple[Kind, Sequence[str]]:
         """Return kind and texts of cells of one style and one type."""
         if how == _WITHOUT_VALUE:
             return Kind.UNKNOWN, values
-        style, given = _HOW.fullmatch(how).groups("")
+        attributes = dict(_ATTRIBUTE.findall(how))
+        style = attributes.get("s", "0")
         try:
-            match given:
-                case "" | "n":
-                    kinds, number = self._style_kinds, int(style or 0)
+            match attributes.get("t", "n"):
+                case "n":
+                    kinds, number = self._style_kinds, int(style)
                     return (kinds[number] if kinds else Kind.NUMBER), values
                 case "s":
                     return Kind.TEXT, [self._texts[int(value)] for value in values]
@@ -219,10 +221,45 @@ class _Converter:
         raise ContractError("the workbook is damaged: a cell refers to what is not there")
 
 
+def _merge_cells(first: Cells, second: Cells) -> Cells:
+    """Return cells of two styles in the order of their rows."""
+    pairs = [
+        *zip(first.rows, first.texts, strict=True),
+        *zip(second.rows, second.texts, strict=True),
+    ]
+    pairs.sort(key=itemgetter(0))
+    return Cells([row for row, _ in pairs], [text for _, text in pairs])
+
+
+def _unite_rows(cells: Mapping[tuple[int, Kind], Cells]) -> list[int]:
+    """Return the rows of cells, in order.
+
+    Raises:
+        ContractError: Two cells are at one place.
+    """
+    lists: dict[int, list[list[int]]] = defaultdict(list)
+    for (column, _), one in cells.items():
+        lists[column].append(one.rows)
+    every: set[int] = set()
+    checked: list[int] | None = None
+    for of_column in lists.values():
+        first = of_column[0]
+        if len(of_column) == 1 and first is checked:
+            continue
+        rows = set[int]().union(*of_column)
+        if len(rows) != sum(map(len, of_column)):
+            raise ContractError("the sheet has a cell twice")
+        every |= rows
+        checked = first if len(of_column) == 1 else None
+    return sorted(every)
+
+
 def _group_alike(found: _Found) -> Iterator[tuple[str, str, Sequence[str], Sequence[str]]]:
     """Yield cells with a value by column and how it is stored: these, rows and values."""
-    columns, rows, hows, formulas, texts = found
+    columns, rows, hows, _, texts = found
     first, width = _count_in_rows(rows)
+    if first == width and hows[:first] == hows[first : 2 * first]:
+        first = 0  # it is no header
     turns = (len(rows) - first) // width if width else 0
     if (
         turns
@@ -263,14 +300,10 @@ def _cut_cells(text: str) -> _Found | None:
     """Return the cells of rows in the usual spelling; None if some may be in another one."""
     # One flat list is much faster to make than a tuple for each cell.
     pieces = _CELL.split(text)
-    if _OTHER_CELL.search("".join(pieces[::7])):
+    found = [pieces[group::6] for group in range(1, 6)]
+    has_others = _OTHER_CELL.search("".join(pieces[::6]))
+    if has_others or not all(_HOW.fullmatch(how) for how in set(found[2])):
         return None
-    *found, trimmed = (pieces[group::7] for group in range(1, 7))
-    if any(trimmed):
-        found[-1] = [
-            value or (text or "").strip(_SPACE)
-            for value, text in zip(found[-1], trimmed, strict=True)
-        ]
     return found
 
 
@@ -312,7 +345,9 @@ def _text_of(item: ElementTree.Element) -> str:
         if local_name(run) == "r":
             texts += [each for each in run if local_name(each) == "t"]
     return "".join(
-        (each.text or "") if each.get(_KEEPS_SPACE) == "preserve" else (each.text or "").strip(_SPACE)
+        (each.text or "")
+        if each.get(_KEEPS_SPACE) == "preserve"
+        else (each.text or "").strip(_SPACE)
         for each in texts
     )
 
