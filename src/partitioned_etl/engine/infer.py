@@ -130,21 +130,23 @@ def infer_feed(sample: Path, name: str | None = None) -> Proposal:
 
 
 def _refuse_other_kinds(sample: Path) -> None:
-    """Name what a sample is, if no format can read it, by its first bytes.
+    """Name what a sample is, if the format of its name cannot read it, by its first bytes.
 
     Raises:
-        LandedFileError: It is a workbook or an archive.
+        LandedFileError: It is an archive, or a workbook under another name.
     """
+    if guess_format(sample.suffix) == "excel":
+        return
     with sample.open("rb") as file:
         start = file.read(8)
     kind = ""
     if start.startswith(b"\xd0\xcf\x11\xe0"):
-        kind = "an Excel workbook of the kind .xls: save its sheet as CSV"
+        kind = "an Excel workbook: its name must end in .xls"
     elif start.startswith(b"PK\x03\x04"):
         kind = "a zip archive: unpack it"
         with suppress(BadZipFile), ZipFile(sample) as archive:
             if any(name.startswith("xl/") for name in archive.namelist()):
-                kind = "an Excel workbook: save its sheet as CSV"
+                kind = "an Excel workbook: its name must end in .xlsx"
     if kind:
         raise LandedFileError(f"{sample.name}: nothing can be inferred: it is {kind}")
 

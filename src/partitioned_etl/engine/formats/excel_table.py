@@ -207,6 +207,11 @@ class Table:
                     if type(text) is Fault:
                         problem = self._place.problem_of_cell(row, column, str(text), name)
                         problems.setdefault(row, problem)
+                if problems:  # a row that is put aside shows its values as they are
+                    texts = [
+                        one if type(one) is not Fault else given
+                        for one, given in zip(texts, cells.texts, strict=True)
+                    ]
             if len(groups) == 1 and cells.rows == block.rows:
                 return texts
             spelled.update(zip(cells.rows, texts, strict=True))
