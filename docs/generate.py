@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from partitioned_etl.components import FileFeed
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.registry import FORMATS, name_of
+from partitioned_etl.engine.formats.values import ValueOptions
 from partitioned_etl.engine.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -39,6 +40,13 @@ def render_attributes() -> str:
     names += [name for name in fields if name not in names]
     rows = [f"| `{name}` | {_describe(fields[name])} |" for name in names]
     return "\n".join(["| attribute | meaning and default |", "| --- | --- |", *rows])
+
+
+def render_values() -> str:
+    """Return the table of value options."""
+    fields = ValueOptions.model_fields.items()
+    rows = [f"| `{name}` | {_describe(field)} |" for name, field in fields]
+    return "\n".join(["| option | meaning and default |", "| --- | --- |", *rows])
 
 
 def render_formats() -> str:
@@ -123,6 +131,7 @@ def _show(value: Any) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "attributes": render_attributes,
+    "values": render_values,
     "formats": render_formats,
     "settings": render_settings,
 }

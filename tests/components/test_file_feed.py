@@ -224,6 +224,8 @@ def write_stock(
         (("bad_rows: fail", "schedule: {hour: 25}"), 12, "less than or equal to 23"),
         (("bad_rows: fail", "schedule: {hour: 5}"), 12, "only daily and monthly feeds have one"),
         (("bad_rows: fail", "max_uncompressed_bytes: 0"), 12, "greater than or equal to 1"),
+        (("bad_rows: fail", "values:\n    trim: true\n    nulls: [NULL]"), 14, "put it in quotes"),
+        (("amount: DOUBLE", "amount:\n      type: DOUBLE\n      date_format: '%Y'"), 9, "a DOUBLE"),
         (("bad_rows: fail", "colunms: {}"), 12, "there is no such attribute"),
         (("{key}.csv", "{date:%Y-%m-%d}.csv"), 2, "need a start"),
     ],

@@ -19,7 +19,7 @@ from partitioned_etl.engine.landing.landing import CHUNK_BYTES
 from partitioned_etl.engine.landing.local import version_in
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from support.scale import quick_and_long
-from support.workbench import NOTES, Workbench, change_feed
+from support.workbench import NO_LINE_END, NOTES, Workbench, change_feed
 
 TEXT = b"id,note\n1,x\n2,y\n"
 ROWS = [(1, "x"), (2, "y")]
@@ -121,7 +121,7 @@ BREACHES = {
     "gzip: a text that is cut off": (
         "a.csv.gz",
         compress_gz(b"id,note\n3,Zaphod"),
-        "line 2: no line end after the last line: cut off?",
+        f"line 2: {NO_LINE_END}",
     ),
     "gzip: a bad row": (
         "a.csv.gz",
@@ -357,7 +357,7 @@ def test_a_pattern_may_itself_name_a_compressed_file(bench: Workbench) -> None:
     assert loaded(bench) == ROWS
 
 
-@pytest.mark.parametrize("name", ["a.csv.GZ", "a.csv.gzip", "a.csv.bz2", "a.csv.xz", "a.csv.zip"])
+@pytest.mark.parametrize("name", ["a.csv.gzip", "a.csv.7z", "a.csv.gz.gz"])
 def test_a_file_of_another_compression_is_ignored(bench: Workbench, name: str) -> None:
     bench.land(NOTES, name, compress_gz(TEXT))
     (ignored,) = bench.sync(NOTES).ignored
@@ -389,16 +389,21 @@ def test_a_loaded_file_whose_new_name_says_otherwise_is_validated_again(bench: W
 
 @pytest.mark.parametrize(
     ("pattern", "name"),
-    [("{key}.csv", "a.gz?.csv"), ("{key}.csv.GZ", "a.csv.GZ"), ("{key}", "a.csv.Zst")],
+    [("{key}.csv", "a.csv.GZ"), ("{key}.csv.GZ", "a.csv.GZ"), ("{key}", "a.csv.Gz")],
 )
-def test_only_a_suffix_in_small_letters_says_that_a_file_is_compressed(
+def test_a_suffix_in_any_case_says_that_a_file_is_compressed(
     bench: Workbench, pattern: str, name: str
 ) -> None:
     feed = change_feed(NOTES, pattern=pattern)
-    bench.land(feed, name, "id,note\n1,x\n")
-    bench.land(feed, pattern.format(key="b"), "id,note\n2,y\n")
-    bench.sync(feed)
-    assert [row[:2] for row in bench.rows(feed)] == [(1, "x"), (2, "y")]
+    bench.land(feed, name, compress_gz(TEXT))
+    assert [record.source_file for record in bench.sync(feed).loaded] == [name]
+    assert loaded(bench) == ROWS
+
+
+def test_a_suffix_within_a_name_says_nothing(bench: Workbench) -> None:
+    bench.land(NOTES, "a.gz?.csv", TEXT)
+    bench.sync(NOTES)
+    assert loaded(bench) == ROWS
 
 
 def test_plain_and_compressed_files_share_a_batch_also_when_one_is_bad(bench: Workbench) -> None:

@@ -21,13 +21,12 @@ from partitioned_etl.engine.formats.format import (
 from partitioned_etl.engine.landing import landing
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from support.scale import try_examples
-from support.workbench import NOTES, ORDERS, PRICES, Workbench, change_feed
+from support.workbench import NO_LINE_END, NOTES, ORDERS, PRICES, Workbench, change_feed
 
 CELL = "Zaphod"
 """A cell's content; it must never be in a message."""
 QUOTE = "a quote that is not closed, or stands inside an unquoted field"
 DIALECT = "the line cannot be read in the feed's dialect"
-CUT_OFF = "no line end after the last line: cut off?"
 LINE_END = "another line end than on the first line"
 
 BREACHES = {
@@ -112,12 +111,12 @@ BREACHES = {
         "line 3: an empty line; line 4: an empty line",
     ),
     "blank line after quotes": (b'id,note\n1,"Zaphod"\n\n', "line 3: an empty line"),
-    "missing final line end": (b"id,note\n1,x\n2,Zaphod", f"line 3: {CUT_OFF}"),
+    "missing final line end": (b"id,note\n1,x\n2,Zaphod", f"line 3: {NO_LINE_END}"),
     "missing final line end after a quote": (
         b'id,note\n1,x\n2,"Zaphod"',
-        f"line 3: {CUT_OFF}",
+        f"line 3: {NO_LINE_END}",
     ),
-    "cut off in a CRLF": (b"id,note\r\n1,Zaphod\r", f"line 2: {CUT_OFF}"),
+    "cut off in a CRLF": (b"id,note\r\n1,Zaphod\r", f"line 2: {NO_LINE_END}"),
     "NUL": (b"id,note\n1,x\n2,Zap\0hod\n", "line 3: a NUL character"),
     "NUL in quotes": (b'id,note\n1,"x\n\0"\n2,Zaphod\n', "line 3: a NUL character"),
     "NUL bytes for text": (b"\0" * 100, "line 1: a NUL character"),
@@ -147,7 +146,7 @@ BREACHES = {
     ),
     "lone CR for line ends": (
         b"id,note\r1,Zaphod\r",
-        f"line 1: {CUT_OFF}; line 1: a carriage return without a line feed",
+        f"line 1: {NO_LINE_END}; line 1: a carriage return without a line feed",
     ),
     "lone CR before CRLF": (
         b"id,note\r\n1,Zaphod\r\r\n",

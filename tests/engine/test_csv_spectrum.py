@@ -7,7 +7,7 @@ import pytest
 
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.outcomes import OutcomeStatus
-from support.workbench import Workbench
+from support.workbench import NO_LINE_END, Workbench
 
 CORPUS = Path(__file__).parents[1] / "support" / "corpora" / "csv-spectrum"
 FILES = sorted((CORPUS / "csvs").glob("*.csv"))
@@ -27,11 +27,11 @@ SIZES = {
 }
 
 CUT_OFF = {
-    "comma_in_quotes": "line 2: no line end after the last line: cut off?",
-    "empty": "line 3: no line end after the last line: cut off?",
-    "empty_crlf": "line 3: no line end after the last line: cut off?",
-    "location_coordinates": "line 2: no line end after the last line: cut off?",
-    "utf8": "line 3: no line end after the last line: cut off?",
+    "comma_in_quotes": f"line 2: {NO_LINE_END}",
+    "empty": f"line 3: {NO_LINE_END}",
+    "empty_crlf": f"line 3: {NO_LINE_END}",
+    "location_coordinates": f"line 2: {NO_LINE_END}",
+    "utf8": f"line 3: {NO_LINE_END}",
 }
 """Refused as they are."""
 BEYOND_REPAIR = {

@@ -293,8 +293,8 @@ def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], messag
         ({"escape": "\0"}, "escape must be one ASCII character"),
         ({"delimiter": '"'}, "delimiter must differ"),
         ({"delimiter": "\\", "escape": "\\"}, "delimiter must differ"),
-        ({"encoding": "utf-7"}, "'utf-7' is not one of"),
-        ({"encoding": "no such encoding"}, "'no such encoding' is not one of"),
+        ({"encoding": "utf-7"}, "no encoding of files is named 'utf-7'"),
+        ({"encoding": "no such encoding"}, "no encoding of files is named 'no such encoding'"),
     ],
 )
 def test_a_dialect_that_cannot_be_read_is_refused(declared: dict[str, str], message: str) -> None:

@@ -22,7 +22,7 @@ from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from support.scale import try_examples
-from support.workbench import PRICES, Workbench, change_feed
+from support.workbench import NO_LINE_END, PRICES, Workbench, change_feed
 
 CELL = "Zaphod"
 EVENTS = Feed(
@@ -91,8 +91,8 @@ def test_a_value_keeps_every_digit_that_it_is_spelled_with(bench: Workbench) -> 
 LONG = f'{{"id": 1, "note": "{"x" * MAX_RECORD_CHARS}"}}\n'
 BREACHES: dict[str, tuple[str | bytes, str]] = {
     "no bytes": ("", "the file is empty"),
-    "no final line end": (SOUND + SOUND[:-1], "line 2: no line end after the last line: cut off?"),
-    "cut off in a value": (SOUND + '{"id', "line 2: no line end after the last line: cut off?"),
+    "no final line end": (SOUND + SOUND[:-1], f"line 2: {NO_LINE_END}"),
+    "cut off in a value": (SOUND + '{"id', f"line 2: {NO_LINE_END}"),
     "empty line": (SOUND + "\n" + SOUND, "line 2: an empty line"),
     "white space": (SOUND + " \t\n", "line 2: an empty line"),
     "NUL": (SOUND + '{"id": 1, "note": "\0"}\n', "line 2: a NUL character"),

@@ -16,6 +16,7 @@ from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from support.scale import quick_and_long
 from support.workbench import (
+    NO_LINE_END,
     NOTES,
     PRICES,
     Workbench,
@@ -88,11 +89,11 @@ JUDGED = {
     "an empty line, which DuckDB passes over": ("1,x\n\n2,x\n", "line 3: an empty line"),
     "a missing line end, which DuckDB does not miss": (
         "1,x\n2,x",
-        "line 3: no line end after the last line: cut off?",
+        f"line 3: {NO_LINE_END}",
     ),
     "a bad value and a missing line end": (
         "1.5,x\n2,x",
-        "line 3: no line end after the last line: cut off?",
+        f"line 3: {NO_LINE_END}",
     ),
     "a bad value above a row that is too long": ("x,x\n2,x,y\n", "line 3: 3 fields instead of 2"),
 }

@@ -18,7 +18,7 @@ from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.reconcile import DifferenceKind, compare_table, reconcile_table
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from support.scale import try_examples
-from support.workbench import Workbench, at_moment, change_feed
+from support.workbench import NO_LINE_END, Workbench, at_moment, change_feed
 
 FEED = Feed(
     name="readings",
@@ -106,7 +106,7 @@ WHOLE = {
     "line 1: header: the columns are not in the order id, value, note"),
     "an empty line for a header": ("\n1,1,x\n", "line 1: an empty line"),
     "no line end at the end": (f"{HEADER}1,1,x\n2,1,Zaphod",
-    "line 3: no line end after the last line: cut off?"),
+    f"line 3: {NO_LINE_END}"),
     "no bytes": ("", "the file is empty"),
     "a record of a million characters": (f"{HEADER}1,1,x\n2,1,{'Zaphod' * 170_000}\n",
     "line 3: a line of over 500,000 characters"),

@@ -90,24 +90,20 @@ def test_row_by_row_loads_what_a_load_of_the_whole_file_loads(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, batch_rows: int
 ) -> None:
     monkeypatch.setattr(text_format, "BATCH_ROWS", batch_rows)
-    with bench.open() as opened:
+    with bench.open() as opened, opened.table(TYPED).scratch() as scratch:
         opened.table(TYPED).prepare()
 
         @try_examples(10)
         @given(tables, dialects(), st.sampled_from(["\n", "\r\n"]), st.booleans())
         def check(rows: list[Any], csv: CsvFormat, line_end: str, quote_all: bool) -> None:
             feed = change_feed(TYPED, format=csv)
-            cells = "".join(text or "" for row in rows for text in row[6:])
-            is_wide = max(cells, default="") > "\uffff"
-            # DuckDB reads no such character in UTF-16; then there is nothing to compare with.
-            assume(not (is_wide and csv.encoding == "utf-16"))
             table = [tuple(feed.columns), *rows] if csv.header else rows
             fields = ([write_field(v, csv, quote_all=quote_all) for v in row] for row in table)
             text = "".join(csv.delimiter.join(row) + line_end for row in fields)
             assume(text)
             bench.land(feed, "a.csv", text.encode(csv.encoding))
             (file,) = bench.list_files(feed)
-            survey = csv.survey(feed, file)
+            survey = csv.survey(feed, file, scratch=scratch)
             assert survey.problems == []
             for stage in (Stage.VALIDATED, Stage.SURVEYED):
                 candidate = Candidate(file, survey, stage)
@@ -190,15 +186,17 @@ def change_once_opened(
     monkeypatch: pytest.MonkeyPatch, path: Path, content: bytes, reading: str
 ) -> None:
     """Change a file after it was opened for one of the readings."""
-    original: Callable[..., Any] = text_format.open_text
-    left = list(READINGS)
+    original: Callable[..., Any] = text_format.open_content
+    opened: list[Any] = []
 
     def open_and_change(file: Any, handle: Any, **options: Any) -> Any:
-        if file.path == path and left.pop(0) == reading:
-            path.write_bytes(content)
+        if file.path == path and handle not in opened:
+            opened.append(handle)
+            if READINGS[len(opened) - 1] == reading:
+                path.write_bytes(content)
         return original(file, handle, **options)
 
-    monkeypatch.setattr(text_format, "open_text", open_and_change)
+    monkeypatch.setattr(text_format, "open_content", open_and_change)
 
 
 @pytest.mark.parametrize("content", CHANGES.values(), ids=list(CHANGES))
@@ -209,14 +207,14 @@ def test_a_file_that_changes_between_two_looks_of_its_survey_does_not_stop_the_b
     bench.load(NOTES)
     bench.land(NOTES, "a.csv", 'id,note\n1,"x"\n')
     land_numbers(bench, "b", 7)
-    original = CsvFormat.survey_header
+    original = CsvFormat.survey_records
 
-    def change(csv: Any, feed: Any, text: Any, survey: Any) -> None:
+    def change(csv: Any, *known: Any) -> None:
         if path.read_bytes().endswith(b'1,"x"\n'):
             path.write_bytes(content)
-        original(csv, feed, text, survey)
+        original(csv, *known)
 
-    monkeypatch.setattr(CsvFormat, "survey_header", change)
+    monkeypatch.setattr(CsvFormat, "survey_records", change)
     bench.load(NOTES)
     assert loaded_numbers(bench) == {"a": [0], "b": [7]}
 

@@ -32,6 +32,9 @@ from partitioned_etl.engine.warehouse.ledger import Ledger
 
 CHILD_DEADLINE_S = 600
 
+NO_LINE_END = "no line end after the last line: cut off? If not, set final_line_end: optional"
+"""Why a file is refused whose last line has no line end."""
+
 NOTES = Feed(
     name="notes",
     folder="notes",

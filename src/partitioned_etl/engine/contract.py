@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
 
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.registry import AnyFormat
+from partitioned_etl.engine.formats.values import ValueOptions, concerns
 
 
 class BadRows(StrEnum):
@@ -29,12 +30,19 @@ class Declared(BaseModel, frozen=True, extra="forbid"):
     """A part of a declaration: it never changes, and takes no attribute that it does not have."""
 
 
+_WHERE_FOUND = {"from_", "optional"}
+"""Where in a file a column is."""
+
+
 def _list_names(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-class Column(Declared, frozen=True, validate_by_name=True, validate_by_alias=True):
-    """A column of a file, and of the table that it is loaded into."""
+class Column(ValueOptions, frozen=True, validate_by_name=True, validate_by_alias=True):
+    """A column of a file, and of the table that it is loaded into.
+
+    Its value options take the place of those of the feed.
+    """
 
     type: Annotated[str, Field(description="Its DuckDB type.")]
     description: Annotated[str, Field(description="What it holds, in plain words.")] = ""
@@ -79,8 +87,8 @@ class Contract(Declared, frozen=True):
     columns: Annotated[
         Mapping[str, str | Column],
         Field(
-            description="Column name to DuckDB type, in the order of the file; or to `type` and "
-            "`description`."
+            description="Column name to DuckDB type, in the order of the file; or to `type`, "
+            "`description` and [value options](#values)."
         ),
     ]
     format: Annotated[
@@ -90,6 +98,13 @@ class Contract(Declared, frozen=True):
             'options, as in `{type: csv, delimiter: ";"}`. Default: csv.'
         ),
     ] = CsvFormat()
+    values: Annotated[
+        ValueOptions,
+        Field(
+            description="How values are spelled: [value options](#values) for all columns that "
+            "they concern. Default: as DuckDB spells them."
+        ),
+    ] = ValueOptions()
     row_rules: Annotated[
         tuple[RowRule, ...],
         Field(
@@ -139,10 +154,24 @@ class Contract(Declared, frozen=True):
         A file that was refused under another contract is checked again.
         """
         # A rule may look at the partition key, which comes from the file name.
-        names = {*Contract.model_fields, "pattern", "partitioning"} - {"columns"}
+        names = {*Contract.model_fields, "pattern", "partitioning"} - {"columns", "values"}
         # What is at its default says nothing: an attribute that is new in a later version, neither.
         declared = self.model_dump(mode="json", include=names, exclude_defaults=True)
-        told = (list(self.column_types.items()), self.format.type, sorted(declared.items()))
+        told: tuple[object, ...] = (
+            list(self.column_types.items()),
+            self.format.type,
+            sorted(declared.items()),
+        )
+        spelled = {
+            name: options.model_dump(mode="json", exclude_defaults=True)
+            for name, options in self.column_values.items()
+        }
+        found = {
+            name: column.model_dump(mode="json", include=_WHERE_FOUND, exclude_defaults=True)
+            for name, column in self.columns.items()
+            if isinstance(column, Column)
+        }
+        told += tuple(one for one in (spelled, found) if any(one.values()))
         return sha256(repr(told).encode()).hexdigest()[:16]
 
     @cached_property
@@ -169,6 +198,25 @@ class Contract(Declared, frozen=True):
             for name, column in self.columns.items()
             if isinstance(column, Column) and column.optional
         )
+
+    @cached_property
+    def declared_values(self) -> dict[str, dict[str, Any]]:
+        """The value options of each column that declares some itself."""
+        return {
+            name: column.declared
+            for name, column in self.columns.items()
+            if isinstance(column, Column) and column.declared
+        }
+
+    @cached_property
+    def column_values(self) -> dict[str, ValueOptions]:
+        """The value options of each column: its own, then those of the feed that concern it."""
+        found = {}
+        for name, type_name in self.column_types.items():
+            options = {**self.values.declared, **self.declared_values.get(name, {})}
+            concerned = {key: options[key] for key in options if concerns(key, type_name)}
+            found[name] = ValueOptions.model_construct(**concerned)
+        return found
 
     @cached_property
     def column_descriptions(self) -> dict[str, str]:

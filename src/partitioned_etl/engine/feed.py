@@ -27,6 +27,7 @@ from partitioned_etl.engine.file_names import (
 from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 from partitioned_etl.engine.formats.format import CONTRACT, explain_first
 from partitioned_etl.engine.formats.types import columns_sql, is_float_type
+from partitioned_etl.engine.formats.values import check_values
 from partitioned_etl.engine.sql import (
     INTERNAL_PREFIX,
     LEDGER_TABLE,
@@ -255,6 +256,7 @@ class Feed(Contract, frozen=True):
             _require(is_free, "columns", f"column {reserved} is added by a load")
         reason = self.format.check_columns(names)
         _require(not reason, "columns", reason)
+        check_values(self)
         columns_sql(self)
         for name in self.non_finite_columns:
             is_float = is_float_type(self.column_types.get(name, ""))

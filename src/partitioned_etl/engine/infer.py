@@ -202,7 +202,12 @@ def _keep_to_known_types(proposal: Proposal) -> None:
     for name, type_name in proposal.columns.items():
         about = f"columns.{name}"
         try:
-            Feed(name="trial", pattern="{key}", columns={"value": type_name})
+            Feed(
+                name="trial",
+                pattern="{key}",
+                columns={"value": type_name},
+                format=parse_format(proposal.format),
+            )
         except FeedDefinitionError:
             proposal.doubts[about] = f"{_shorten(type_name)}, of which no column can be"
             proposal.columns[name] = "VARCHAR"

@@ -30,6 +30,7 @@ from partitioned_etl.engine.formats.rows import (
     list_columns,
     validate_rows,
 )
+from partitioned_etl.engine.formats.types import describe_type
 from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
@@ -192,13 +193,9 @@ def _list_problems(
     feed, place, cells = table.feed, batch.place, batch.cells
     invalid = [
         Problem(
-            line,
-            name,
-            f"not {_with_article(type_name)}",
-            place=place,
-            cell=cells.get(name, ""),
+            line, name, f"not {describe_type(feed, name)}", place=place, cell=cells.get(name, "")
         )
-        for (name, type_name), is_valid in zip(feed.column_types.items(), valid, strict=True)
+        for name, is_valid in zip(feed.columns, valid, strict=True)
         if not is_valid
     ]
     broken = [
@@ -209,8 +206,3 @@ def _list_problems(
         if not is_kept
     ]
     return invalid or broken
-
-
-def _with_article(type_name: str) -> str:
-    type_name = type_name.upper()
-    return f"{'an' if type_name[0] in 'AEIOU' else 'a'} {type_name}"

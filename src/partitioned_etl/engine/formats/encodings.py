@@ -13,6 +13,8 @@ from partitioned_etl.engine.errors import ContractError
 _NO_FILE_ENCODINGS = frozenset(
     {"utf-7", "idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined"}
 )
+_WITH_ESCAPES = ("iso2022", "hz")
+"""Encodings in which ASCII characters change what those after them mean."""
 _PIECE_BYTES = 1 << 16
 """Pieces of a chunk that are ASCII need no conversion; texts are ASCII for long stretches."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -108,7 +110,8 @@ class _Decoder:
         self._needs_mark = encoding == "utf-16"
         self._is_at_start = True
         try:
-            self._may_pass_ascii = _ASCII.decode(encoding).encode("ascii") == _ASCII
+            is_superset = _ASCII.decode(encoding).encode("ascii") == _ASCII
+            self._may_pass_ascii = is_superset and not encoding.startswith(_WITH_ESCAPES)
         except UnicodeError:
             self._may_pass_ascii = False
 

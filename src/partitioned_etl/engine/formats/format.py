@@ -143,6 +143,7 @@ class Survey:
         problems: Why it does not match its contract; empty if the text is sound.
         staged: What DuckDB reads in place of the file; None if it reads the file itself.
         totals: What the file's footer says of its rows: a text per column, and for `ROW_COUNT`.
+        stored_types: The types of the columns in the file, if it declares any.
     """
 
     content_hash: str = ""
@@ -152,6 +153,7 @@ class Survey:
     problems: list[Problem] = field(default_factory=list)
     staged: Path | None = None
     totals: Mapping[str, str] = field(default_factory=dict)
+    stored_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -372,10 +374,12 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
             return path, "is needed"
         case "extra_forbidden":
             return path, "there is no such attribute"
-        case "string_type" if isinstance(wrong["input"], bool):
+        case "string_type" | "tuple_type" if isinstance(wrong["input"], bool):
             reason = "YAML takes no, yes, on and off for true or false, and never for a text"
             return path, f"{reason}: put it in quotes"
-        case "string_type" if isinstance(wrong["input"], int | float | date):
+        case "string_type" | "tuple_type" if wrong["input"] is None:
+            return path, "YAML takes NULL, null and ~ for no value: put it in quotes"
+        case "string_type" | "tuple_type" if isinstance(wrong["input"], int | float | date):
             return path, f"YAML takes {wrong['input']} for no text: put it in quotes"
         case "value_error":
             return path, f"{wrong.get('ctx', {}).get('error')}, not {wrong['input']!r}"

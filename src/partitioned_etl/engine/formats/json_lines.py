@@ -25,7 +25,7 @@ from partitioned_etl.engine.formats.format import (
     problem_of_file,
 )
 from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, read_lines
-from partitioned_etl.engine.formats.types import is_number_type, is_text_type
+from partitioned_etl.engine.formats.types import Kind, is_text_type, kind_of
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -97,7 +97,7 @@ class JsonLinesFormat(TextFormat, frozen=True):
     ) -> Iterator[JsonRecord]:
         """Read a text line by line."""
         types = contract.column_types
-        kinds = {name: _kind_of_column(type_name) for name, type_name in types.items()}
+        kinds = {name: _kind_of_column(contract, name) for name in types}
         may_be_empty = {name for name, type_name in types.items() if is_text_type(type_name)}
         for row_line, line_text in enumerate(read_lines(rows), 1):
             line = line_of(row_line)
@@ -121,10 +121,9 @@ class JsonLinesFormat(TextFormat, frozen=True):
         return FormatProposal(columns={name: type_name for name, type_name, *_ in described})
 
 
-def _kind_of_column(type_name: str) -> _Kind:
-    if is_number_type(type_name):
-        return _Kind.NUMBER
-    return _Kind.TRUTH if type_name.upper() == "BOOLEAN" else _Kind.TEXT
+def _kind_of_column(contract: "Contract", name: str) -> _Kind:
+    kind = contract.column_values[name].kind_in_file(kind_of(contract.column_types[name]))
+    return {Kind.NUMBER: _Kind.NUMBER, Kind.BOOLEAN: _Kind.TRUTH}.get(kind, _Kind.TEXT)
 
 
 def _read_texts(

@@ -68,14 +68,7 @@ def select_rows(
     columns = columns_sql(contract, loose)
     types = {column.name: column.read_type for column in columns}
     rows = _read_rows_of(contract, sources, header, types)
-    values = [
-        f"CASE WHEN {column.is_generous} THEN error({quote_text(f'column {column.name}')}) "
-        f"ELSE {quote_identifier(column.name)} END AS {quote_identifier(column.name)}"
-        if column.is_generous
-        else quote_identifier(column.name)
-        for column in columns
-    ]
-    converted = ", ".join([*values, *_KEY_AND_NAME])
+    converted = ", ".join([*map(_fail_if_generous, columns), *_KEY_AND_NAME])
     where = ""
     if contract.row_rules:
         rules = " AND ".join(f"({rule.expression})" for rule in contract.row_rules)
@@ -85,6 +78,28 @@ def select_rows(
         f"(SELECT {converted} FROM {_cast(columns, 'CAST', _KEY_AND_NAME, rows.sql)}){where}",
         rows.bound,
     )
+
+
+def value_sql(contract: "Contract", name: str, text: str) -> str:
+    """Return SQL for the value that a column makes of a text; it fails where it accepts none.
+
+    Args:
+        contract: The contract, whose files hold texts.
+        name: The column's name.
+        text: SQL for the text.
+    """
+    [column] = [one for one in columns_sql(contract) if one.name == name]
+    given = f"(SELECT CAST({text} AS VARCHAR) AS {quote_identifier(name)})"
+    return f"(SELECT {_fail_if_generous(column)} FROM {_cast([column], 'CAST', (), given)})"
+
+
+def _fail_if_generous(column: ColumnSql) -> str:
+    """Return SQL for a column's value that fails where its conversion was too lenient."""
+    name = quote_identifier(column.name)
+    if not column.is_generous:
+        return name
+    failure = f"error({quote_text(f'column {column.name}')})"
+    return f"CASE WHEN {column.is_generous} THEN {failure} ELSE {name} END AS {name}"
 
 
 def list_columns(contract: "Contract") -> str:
@@ -202,6 +217,13 @@ def _read_rows_of(
 
 def _cast(columns: Sequence[ColumnSql], cast: str, others: Sequence[str], rows: str) -> str:
     """Return a relation with each column's text, under a name of its own, and its value."""
+    for step in range(max(len(column.steps) for column in columns)):
+        texts = [
+            f"{column.steps[step]} AS {name}" if step < len(column.steps) else name
+            for column in columns
+            for name in [quote_identifier(column.name)]
+        ]
+        rows = f"(SELECT {', '.join([*texts, *others])} FROM {rows})"
     both = [
         f"{column.text} AS {column.text_name}, "
         f"{cast}({column.text} AS {column.type}) AS {quote_identifier(column.name)}"

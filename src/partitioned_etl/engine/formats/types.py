@@ -10,10 +10,12 @@ Parquet, NaN and infinity are not accepted.
 
 import re
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.format import Loose
+from partitioned_etl.engine.formats.nested_types import is_nested, parse_type
 from partitioned_etl.engine.sql import internal_identifier, quote_identifier
 
 if TYPE_CHECKING:
@@ -24,12 +26,44 @@ _UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _TYPE_NAME = re.compile(r"[A-Z][A-Z0-9_ ]*(?:\(\d+(?:, ?\d+)?\))?")
 _FLOATS = ("DOUBLE", "FLOAT", "REAL")
 _TEXTS = ("VARCHAR", "TEXT", "STRING")
+_FRACTION_DIGITS = {"TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP_NS": 9}
+"""How many digits of a second a type has, if not six."""
+_TIMESTAMPS = ("TIMESTAMP", "DATETIME", *_FRACTION_DIGITS)
 _ZONED = ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
-_WITH_INFINITY = (*_FLOATS, "DATE", "TIMESTAMP", "DATETIME", *_ZONED)
+_WITH_INFINITY = (*_FLOATS, "DATE", *_TIMESTAMPS, *_ZONED)
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)")
 _DAY = r"\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2}"
+_WHOLE_TIME = r"\d{2}:\d{2}(:\d{2})?"
 _TIME = r"\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
 _OFFSET = r"Z|[+-](0\d|1[0-5])(:?[0-5]\d)?"
+
+
+class Kind(Enum):
+    """The kinds of types whose values senders spell in ways of their own."""
+
+    TEXT = auto()
+    NUMBER = auto()
+    DATE = auto()
+    TIME = auto()
+    TIMESTAMP = auto()
+    ZONED = auto()
+    """A time with an offset from UTC."""
+    BOOLEAN = auto()
+    OTHER = auto()
+
+
+def kind_of(type_name: str) -> Kind:
+    """Return the kind of a DuckDB type."""
+    name = type_name.upper()
+    if is_number_type(name):
+        return Kind.NUMBER
+    if is_text_type(name):
+        return Kind.TEXT
+    if name in _ZONED:
+        return Kind.ZONED
+    if name in _TIMESTAMPS:
+        return Kind.TIMESTAMP
+    return {"DATE": Kind.DATE, "TIME": Kind.TIME, "BOOLEAN": Kind.BOOLEAN}.get(name, Kind.OTHER)
 
 
 @dataclass(frozen=True)
@@ -39,13 +73,15 @@ class ColumnSql:
     Attributes:
         name: The column's name.
         type: Its DuckDB type.
-        text: SQL for the column's text in the file, NULL where there is no value; for the value
-            itself where it is not a text.
+        text: SQL for the column's text in the file, or for what the last step makes of it, NULL
+            where there is no value; for the value itself where it is not a text.
         is_generous: SQL condition over `text_name` and the converted value, which goes by the
             column's own name: whether DuckDB's conversion is more lenient than a contract allows.
             Empty if it never is.
         read_type: The type that DuckDB's file reader may give the column directly; `VARCHAR` where
             its text is needed.
+        steps: SQL over the column's own name that turns its text as a sender spells it into
+            another, one after the other.
     """
 
     name: str
@@ -53,6 +89,7 @@ class ColumnSql:
     text: str
     is_generous: str
     read_type: str = "VARCHAR"
+    steps: tuple[str, ...] = ()
 
     @property
     def text_name(self) -> str:
@@ -77,15 +114,20 @@ def columns_sql(contract: "Contract", loose: Loose = Loose.ANYTHING) -> list[Col
 
 
 def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -> ColumnSql:
+    if not contract.format.has_texts and is_nested(contract.column_types[name]):
+        return _nested_column_sql(name, contract.column_types[name])
     if not _TYPE_NAME.fullmatch(type_name):
         reason = f"column {name}: no DuckDB type: {type_name}"
         raise FeedDefinitionError(reason, attribute="columns")
     text = quote_identifier(name)
+    steps = contract.column_values[name].steps(kind_of(type_name), text)
     if type_name in _TEXTS:
-        return ColumnSql(name, type_name, text, "")
+        return ColumnSql(name, type_name, text, "", steps=steps)
+    if steps:  # what a step leaves may hold what the text did not
+        loose = Loose.ANYTHING
     if Loose.TEXT in loose:
         text = f"nullif({text}, '')"
-    bare = ColumnSql(name, type_name, text, "")
+    bare = ColumnSql(name, type_name, text, "", steps=steps)
     any_number = name in contract.non_finite_columns
     guard = _is_generous(
         type_name,
@@ -105,6 +147,33 @@ def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -
     # The reader accepts exactly the texts that a cast to a floating-point type accepts.
     needs_text = bool(loose) or type_name not in _FLOATS
     return replace(bare, is_generous=guard, read_type="VARCHAR" if needs_text else type_name)
+
+
+def describe_type(contract: "Contract", name: str) -> str:
+    """Return the type of a column, with an article and with how its values are spelled."""
+    type_name = contract.column_types[name].upper()
+    article = "an" if type_name[0] in "AEIOU" else "a"
+    has_fraction = type_name not in (*_INTEGERS, *_UNSIGNED)
+    spelled = contract.column_values[name].describe(has_fraction=has_fraction)
+    return f"{article} {type_name}{spelled}"
+
+
+def _nested_column_sql(name: str, type_name: str) -> ColumnSql:
+    """Return a column of a nested type, none of whose leaves may be NaN or infinity."""
+    value, found = quote_identifier(name), parse_type(type_name)
+    if not found or not all(_is_known(leaf) for leaf in found.leaves()):
+        reason = f"column {name}: no file can be read into a column of type {type_name}"
+        raise FeedDefinitionError(reason, attribute="columns")
+    guard = found.find_leaf_sql(
+        value, lambda leaf, sql: f"NOT isfinite({sql})" if leaf in _WITH_INFINITY else ""
+    )
+    return ColumnSql(name, type_name, value, guard)
+
+
+def _is_known(type_name: str) -> bool:
+    if type_name in _TEXTS:
+        return True
+    return _is_generous(type_name, "", "", any_number=False, loose=Loose.NOTHING) is not None
 
 
 def is_float_type(type_name: str) -> bool:
@@ -157,8 +226,10 @@ def _is_generous(
         return _is_spelled_otherwise(text, value, rf"[+-]?\d+(\.\d{{0,{decimal[2]}}})?")
     if type_name == "DATE":
         return _is_spelled_otherwise(text, value, _DAY, 10, f"year({value}) > 0")
-    if type_name in ("TIMESTAMP", "DATETIME"):
-        pattern = rf"({_DAY})[ T]{_TIME}"
+    if type_name in _TIMESTAMPS:
+        digits = _FRACTION_DIGITS.get(type_name, 6)
+        time = _TIME.replace("{1,6}", f"{{1,{digits}}}") if digits else _WHOLE_TIME
+        pattern = rf"({_DAY})[ T]{time}"
         return _is_spelled_otherwise(text, value, pattern, 19, f"year({value}) > 0")
     if type_name in _ZONED:
         pattern = f"({_DAY})[ T]{_TIME}({_OFFSET})"
