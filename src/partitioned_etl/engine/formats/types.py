@@ -151,7 +151,8 @@ def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -
 
 def describe_type(contract: "Contract", name: str) -> str:
     """Return the type of a column, with an article and with how its values are spelled."""
-    type_name = contract.column_types[name].upper()
+    type_name = contract.column_types[name]
+    type_name = type_name if is_nested(type_name) else type_name.upper()
     article = "an" if type_name[0] in "AEIOU" else "a"
     has_fraction = type_name not in (*_INTEGERS, *_UNSIGNED)
     spelled = contract.column_values[name].describe(has_fraction=has_fraction)
