@@ -209,6 +209,41 @@ def test_texts_may_stand_for_numbers_and_whole_numbers_for_texts(bench: Workbenc
     assert load(bench, bad, feed) == "sheet Prices, cell B3, column pieces: not a BIGINT"
 
 
+def test_value_options_hold_for_texts_alone(bench: Workbench) -> None:
+    columns = {
+        "article": {"type": "VARCHAR", "trim": True},
+        "price": "DECIMAL(10, 3)",
+        "day": {"type": "DATE", "date_format": "%d.%m.%Y"},
+        "due": {"type": "DATE", "date_format": "excel"},
+        "sent": {"type": "DATE", "date_format": "%Y%m%d"},
+        "open": {"type": "BOOLEAN", "true_texts": ["ja"], "false_texts": ["nein"]},
+    }
+    options = {"decimal": ",", "thousands": ".", "strip": ["€"], "nulls": ["n/a", "-999"]}
+    feed = change_feed(
+        PRICES, columns=columns, values=options, format=ExcelFormat(numbers_as_texts=True)
+    )
+    day = date(2024, 2, 29)
+    rows = [
+        (4711, 1.234, day, day, day, True),
+        (" A ", "1.234,5 €", "29.02.2024", 45351, 20240229, "ja"),
+        ("n/a", "n/a", "n/a", None, "n/a", "n/a"),
+        ("b", -999, None, None, None, False),
+    ]
+    assert load(bench, make_xlsx(columns, *rows), feed) == ""
+    assert [row[:6] for row in bench.rows(feed)] == [
+        ("4711", Decimal("1.234"), day, day, day, True),
+        ("A", Decimal("1234.500"), day, day, day, True),
+        ("b", None, None, None, None, False),
+        (None, None, None, None, None, None),
+    ]
+    bad = make_xlsx(columns, (1, "1.234.5", None, None, None, None))
+    assert load(bench, bad, feed).startswith("sheet Prices, cell B2, column price: not a DECIMAL")
+    strict = change_feed(feed, format=ExcelFormat())
+    assert load(bench, make_xlsx(columns, *rows[2:]), strict) == ""
+    bad = make_xlsx(columns, ("A", "1,5", None, None, None, None))
+    assert load(bench, bad, strict).endswith("price: a text, where a number belongs")
+
+
 def test_days_may_count_from_1904(bench: Workbench) -> None:
     content = make_cells(DAY("0"), STAMP("43889.5"))
     book = read_part(content, "xl/workbook.xml")

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
 from partitioned_etl.engine.formats.excel_table import Table, TableArea, TableRows
-from partitioned_etl.engine.formats.excel_values import ColumnType
+from partitioned_etl.engine.formats.excel_values import MARK, ColumnType
 from partitioned_etl.engine.formats.format import (
     LINE,
     MAX_PROBLEMS,
@@ -32,7 +32,7 @@ from partitioned_etl.engine.formats.format import (
     unwatched,
 )
 from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
-from partitioned_etl.engine.formats.workbooks.cells import Area, count_column, name_column
+from partitioned_etl.engine.formats.workbooks.workbook import Area, count_column, name_column
 from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
 from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
 
@@ -189,6 +189,14 @@ class ExcelFormat(NamedColumns, frozen=True):
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
 
+    def apply_steps(self, steps: tuple[str, ...], column: str) -> tuple[str, ...]:
+        """Return steps that leave alone what was no text in the workbook."""
+        if not steps:
+            return ()
+        is_marked = f"starts_with({column}, {quote_text(MARK)})"
+        kept = [f"CASE WHEN {is_marked} THEN {column} ELSE {step} END" for step in steps]
+        return (*kept, f"CASE WHEN {is_marked} THEN {column}[2:] ELSE {column} END")
+
     def reader_sql(
         self,
         header: Sequence[str],
@@ -254,7 +262,7 @@ class _FeedTable:
             ContractError: There is no such sheet, or the workbook cannot be read.
         """
         # Only a process that loads workbooks needs to read them.
-        from partitioned_etl.engine.formats.workbooks.workbook import open_workbook
+        from partitioned_etl.engine.formats.workbooks.registry import open_workbook
 
         workbook = open_workbook(handle, contract.max_uncompressed_bytes)
         name = _choose_sheet(workbook, options.sheet)
@@ -271,7 +279,9 @@ class _FeedTable:
         else:
             places = {one: area.left + number for number, one in enumerate(contract.columns)}
         types = {
-            one: ColumnType(type_name, takes_texts=options.numbers_as_texts)
+            one: ColumnType(
+                type_name, contract.column_values[one], takes_texts=options.numbers_as_texts
+            )
             for one, type_name in contract.column_types.items()
         }
         columns = {column: (one, types[one]) for one, column in places.items() if one in types}
@@ -302,7 +312,7 @@ class _FeedTable:
         well_formed: dict[int, Record] = {}
         for row, texts in zip(batch.rows, zip(*batch.texts, strict=True), strict=True):
             problem = batch.problems.get(row)
-            values = ["" if text is None else str(text) for text in texts]
+            values = [(text or "").removeprefix(MARK) for text in texts]
             record = ExcelRecord(row, json.dumps(values, ensure_ascii=False), problem, texts)
             if problem:
                 malformed.append(record)

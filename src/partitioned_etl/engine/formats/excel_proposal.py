@@ -7,8 +7,8 @@ from pathlib import Path
 
 from partitioned_etl.engine.errors import ContractError, LandedFileError
 from partitioned_etl.engine.formats.format import FormatProposal
-from partitioned_etl.engine.formats.workbooks.cells import Block, Cells, Kind
-from partitioned_etl.engine.formats.workbooks.workbook import MAX_BYTES, open_workbook
+from partitioned_etl.engine.formats.workbooks.registry import MAX_BYTES, open_workbook
+from partitioned_etl.engine.formats.workbooks.workbook import Block, Cells, Kind
 
 _MOST_ROWS_BEFORE = 20
 """How far down a header is looked for."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.excel_values import ColumnType, Fault
 from partitioned_etl.engine.formats.format import Problem
-from partitioned_etl.engine.formats.workbooks.cells import (
+from partitioned_etl.engine.formats.workbooks.workbook import (
     Area,
     Block,
     Cells,
@@ -199,7 +199,7 @@ class Table:
         problems: dict[int, Problem],
     ) -> Sequence[str | None]:
         groups = [(kind, cells) for (each, kind), cells in block.cells.items() if each == column]
-        spelled: dict[int, str] = {}
+        spelled: dict[int, str | None] = {}
         for kind, cells in groups:
             texts = column_type.spell(kind, cells.texts, self._sheet.counts_from_1904)
             if texts is not cells.texts:

@@ -11,9 +11,17 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from partitioned_etl.engine.formats.types import is_float_type, is_number_type, is_text_type
-from partitioned_etl.engine.formats.workbooks.cells import Kind
+from partitioned_etl.engine.formats import types
+from partitioned_etl.engine.formats.types import is_float_type, kind_of
+from partitioned_etl.engine.formats.workbooks.workbook import Kind
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.formats.values import ValueOptions
+
+MARK = "\x01"
+"""Stands before a text that was made of a value, for which no value option holds."""
 
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\(\d+, ?(\d+)\)")
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -48,48 +56,82 @@ class Belongs(Enum):
     TEXT = "a text"
 
 
+_BELONGS = {
+    types.Kind.NUMBER: Belongs.NUMBER,
+    types.Kind.BOOLEAN: Belongs.TRUTH,
+    types.Kind.DATE: Belongs.DATE,
+    types.Kind.TIMESTAMP: Belongs.TIMESTAMP,
+    types.Kind.ZONED: Belongs.ZONED,
+    types.Kind.TIME: Belongs.TIME,
+    types.Kind.TEXT: Belongs.TEXT,
+    types.Kind.OTHER: Belongs.TEXT,
+}
+
+
 class ColumnType:
     """The type of a column, by which its cells are spelled.
 
     Args:
         type_name: The DuckDB type.
+        values: The column's value options, which hold for cells with texts.
         takes_texts: Whether a text cell may hold what is no text, and a whole number may stand
             where a text belongs.
     """
 
-    def __init__(self, type_name: str, *, takes_texts: bool) -> None:
+    def __init__(self, type_name: str, values: "ValueOptions", *, takes_texts: bool) -> None:
         name = type_name.upper()
         decimal = _DECIMAL.fullmatch(name)
         self._takes_texts = takes_texts
         self._is_float = is_float_type(name)
         self._scale = int(decimal[1]) if decimal else 0
-        if is_number_type(name):
-            self._belongs = Belongs.NUMBER
-        elif is_text_type(name) or name == "UUID":
-            self._belongs = Belongs.TEXT
-        else:
-            self._belongs = {
-                "BOOLEAN": Belongs.TRUTH,
-                "DATE": Belongs.DATE,
-                "TIME": Belongs.TIME,
-                "TIMESTAMPTZ": Belongs.ZONED,
-                "TIMESTAMP WITH TIME ZONE": Belongs.ZONED,
-            }.get(name, Belongs.TIMESTAMP)
+        kind = kind_of(name)
+        self._belongs = _BELONGS[kind]
+        self._values = values
+        self._is_marked = bool(values.steps(kind, '""'))
+        self._has_forms = bool(values.formats or values.true_texts or values.false_texts)
+        self._nulls = frozenset(values.nulls)
 
-    def spell(self, kind: Kind, values: Sequence[str], epoch_1904: bool) -> Sequence[str]:
+    def spell(self, kind: Kind, values: Sequence[str], epoch_1904: bool) -> Sequence[str | None]:
         """Return the values of cells of one kind as texts; a `Fault` for one that is refused.
 
         Args:
             kind: The kind.
             values: The values, as they are stored.
             epoch_1904: Whether `Kind.SERIAL` counts from 1904 on, not from 1900.
+
+        Returns:
+            The texts; None for a number that stands for NULL. `MARK` stands before one that was
+            no text, where the column has value options.
         """
+        if kind is Kind.NUMBER and self._has_forms and self._belongs is not Belongs.NUMBER:
+            if "excel" not in self._values.formats:
+                return _spell_whole_numbers(values)
+            kind = Kind.SERIAL
+        spelled = self._spell(kind, values, epoch_1904)
+        if self._nulls and kind is Kind.TEXT:
+            spelled = [
+                given if self._means_null(given) else one
+                for one, given in zip(spelled, values, strict=True)
+            ]
+        if not self._is_marked:
+            return spelled
+        if kind is Kind.TEXT:
+            return [MARK + text if text.startswith(MARK) else text for text in spelled]
+        return [
+            text if type(text) is Fault else None if text in self._nulls else MARK + text
+            for text in spelled
+        ]
+
+    def _means_null(self, text: str) -> bool:
+        return (text.strip() if self._values.trim else text) in self._nulls
+
+    def _spell(self, kind: Kind, values: Sequence[str], epoch_1904: bool) -> Sequence[str]:
         belongs = self._belongs
         if kind is Kind.NUMBER and belongs is Belongs.NUMBER:
             return self._spell_numbers(values)
         if kind is Kind.NUMBER and belongs is Belongs.TEXT and self._takes_texts:
             return _spell_whole_numbers(values)
-        if kind is Kind.TEXT and (belongs is Belongs.TEXT or self._takes_texts):
+        if kind is Kind.TEXT and (belongs is Belongs.TEXT or self._takes_texts or self._has_forms):
             return _spell_texts(values)
         if kind is Kind.TRUTH and belongs is Belongs.TRUTH:
             return values

@@ -244,6 +244,15 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
         """Return why a feed in this format cannot have columns of these names; empty if it can."""
         return ""
 
+    def apply_steps(self, steps: tuple[str, ...], column: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the steps that a column's text goes through, where only some of them do.
+
+        Args:
+            steps: SQL, step by step, by which its value options change a text.
+            column: Its quoted name, by which each step refers to what the one before it gives.
+        """
+        return steps
+
     @abstractmethod
     def survey(
         self,

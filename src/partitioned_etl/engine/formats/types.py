@@ -121,6 +121,7 @@ def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -
         raise FeedDefinitionError(reason, attribute="columns")
     text = quote_identifier(name)
     steps = contract.column_values[name].steps(kind_of(type_name), text)
+    steps = contract.format.apply_steps(steps, text)
     if type_name in _TEXTS:
         return ColumnSql(name, type_name, text, "", steps=steps)
     if steps:  # what a step leaves may hold what the text did not

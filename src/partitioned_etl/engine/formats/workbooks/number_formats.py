@@ -2,7 +2,7 @@
 
 import re
 
-from partitioned_etl.engine.formats.workbooks.cells import Kind
+from partitioned_etl.engine.formats.workbooks.workbook import Kind
 
 _LITERAL = re.compile(r'"[^"]*"|\\.|_.|\*.', re.DOTALL)
 _ELAPSED = re.compile(r"\[(?:h+|m+|s+)\]", re.IGNORECASE)

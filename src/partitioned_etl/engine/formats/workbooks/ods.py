@@ -6,14 +6,14 @@ from typing import Any
 from xml.parsers import expat
 
 from partitioned_etl.engine.errors import ContractError
-from partitioned_etl.engine.formats.workbooks.cells import (
+from partitioned_etl.engine.formats.workbooks.parts import PROTECTED, Parts, damage_is_told
+from partitioned_etl.engine.formats.workbooks.workbook import (
     Area,
     Block,
     Kind,
     Sheet,
     gather_cells,
 )
-from partitioned_etl.engine.formats.workbooks.parts import PROTECTED, Parts, damage_is_told
 
 _CONTENT = "content.xml"
 _CHUNK_BYTES = 1 << 20

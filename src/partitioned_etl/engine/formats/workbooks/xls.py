@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from struct import error, pack, unpack, unpack_from
 
 from partitioned_etl.engine.errors import ContractError
-from partitioned_etl.engine.formats.workbooks.cells import Area, Block, Kind, Sheet, gather_cells
 from partitioned_etl.engine.formats.workbooks.compound_file import CompoundFile, damaged
 from partitioned_etl.engine.formats.workbooks.number_formats import find_kind, find_kind_of_id
 from partitioned_etl.engine.formats.workbooks.parts import PROTECTED
+from partitioned_etl.engine.formats.workbooks.workbook import Area, Block, Kind, Sheet, gather_cells
 
 _FORMULA, _EOF, _DATE_MODE, _FILE_PASS, _CONTINUE = 0x06, 0x0A, 0x22, 0x2F, 0x3C
 _BOUND_SHEET, _MULTI_RK, _XF, _MERGED, _SST, _LABEL_SST = 0x85, 0xBD, 0xE0, 0xE5, 0xFC, 0xFD

@@ -15,7 +15,14 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from partitioned_etl.engine.errors import ContractError
-from partitioned_etl.engine.formats.workbooks.cells import (
+from partitioned_etl.engine.formats.workbooks.number_formats import find_kind, find_kind_of_id
+from partitioned_etl.engine.formats.workbooks.parts import (
+    Parts,
+    damage_is_told,
+    find_all,
+    local_name,
+)
+from partitioned_etl.engine.formats.workbooks.workbook import (
     Area,
     Block,
     Cells,
@@ -23,13 +30,6 @@ from partitioned_etl.engine.formats.workbooks.cells import (
     Sheet,
     count_column,
     name_column,
-)
-from partitioned_etl.engine.formats.workbooks.number_formats import find_kind, find_kind_of_id
-from partitioned_etl.engine.formats.workbooks.parts import (
-    Parts,
-    damage_is_told,
-    find_all,
-    local_name,
 )
 
 _CHUNK_BYTES = 1 << 22
