@@ -8,7 +8,7 @@ Run it by `make docs`. Between two marks, such as `<!-- begin attributes -->` an
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,11 @@ from pydantic.fields import FieldInfo
 
 from partitioned_etl.components import FileFeed
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats.format import Format
+from partitioned_etl.engine.formats.json_columns import JsonOptions
+from partitioned_etl.engine.formats.names import NamedColumns
 from partitioned_etl.engine.formats.registry import FORMATS, name_of
+from partitioned_etl.engine.formats.text import TextFormat
 from partitioned_etl.engine.formats.values import ValueOptions
 from partitioned_etl.engine.settings import Settings
 
@@ -25,6 +29,8 @@ PROJECT = Path(__file__).parents[1]
 COMPONENT = f"{FileFeed.__module__.rpartition('.')[0]}.FileFeed"
 SCHEMA = PROJECT / "docs" / "defs.schema.json"
 EXAMPLE = PROJECT / ".env.example"
+SHARED: tuple[type[Format], ...] = (NamedColumns, JsonOptions, TextFormat)
+"""What formats have in common."""
 _FIRST = ("name", "pattern", "columns")
 _EXAMPLE_HEAD = """\
 # Settings and their defaults. Copy this file to .env and remove the "# " from a line to change it.
@@ -44,35 +50,53 @@ def render_attributes() -> str:
 
 def render_values() -> str:
     """Return the table of value options."""
-    fields = ValueOptions.model_fields.items()
-    rows = [f"| `{name}` | {_describe(field)} |" for name, field in fields]
-    return "\n".join(["| option | meaning and default |", "| --- | --- |", *rows])
+    return _render_options(ValueOptions.model_fields)
 
 
 def render_formats() -> str:
-    """Return the formats, each with its options."""
+    """Return the formats, each with its options; options of several formats once, with these."""
     parts = []
     for format_class in FORMATS:
         summary = (format_class.__doc__ or "").strip().splitlines()[0]
-        fields = {
+        own = {
             name: field
             for name, field in format_class.model_fields.items()
-            if name != "type" and (field.description or not _is_inherited(format_class, name))
+            if name != "type" and _is_declared_by(format_class, name)
         }
-        own = [name for name in fields if fields[name].description]
-        of_base = [name for name in fields if not fields[name].description]
+        changed = [name for name in own if not own[name].description]
         parts.append(f"**`{name_of(format_class)}`**: {summary}")
-        if of_base:
-            changed = ", ".join(f"`{name}` is {_show(fields[name].default)}" for name in of_base)
-            parts[-1] += f" Its options are those of `csv`; by default {changed}."
+        if changed:
+            defaults = ", ".join(f"`{name}` is {_show(own[name].default)}" for name in changed)
+            parts[-1] += f" Its options are those of `csv`; by default {defaults}."
         elif own:
-            rows = [f"| `{name}` | {_describe(fields[name])} |" for name in own]
-            parts.append("\n".join(["| option | meaning and default |", "| --- | --- |", *rows]))
+            parts.append(_render_options(own))
+    for base in SHARED:
+        names = [name_of(one) for one in FORMATS if issubclass(one, base)]
+        fields = {name: base.model_fields[name] for name in base.model_fields if name != "type"}
+        own = {name: fields[name] for name in fields if _is_declared_by(base, name)}
+        without = [one for one in FORMATS if issubclass(one, base) and one.no_options & {*own}]
+        parts.append(f"Options of {_list(names)}{''.join(map(_say_which, without))}:")
+        parts.append(_render_options(own))
     return "\n\n".join(parts)
 
 
-def _is_inherited(format_class: type, name: str) -> bool:
-    return name not in format_class.__annotations__
+def _render_options(fields: Mapping[str, FieldInfo]) -> str:
+    rows = [f"| `{name}` | {_describe(field)} |" for name, field in fields.items()]
+    return "\n".join(["| option | meaning and default |", "| --- | --- |", *rows])
+
+
+def _say_which(format_class: type[Format]) -> str:
+    has = [name for name in TextFormat.model_fields if name not in format_class.no_options]
+    return f" (`{name_of(format_class)}` has only {_list([one for one in has if one != 'type'])})"
+
+
+def _list(names: Sequence[str]) -> str:
+    *others, last = [f"`{name}`" for name in names]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _is_declared_by(format_class: type, name: str) -> bool:
+    return name in format_class.__annotations__
 
 
 def render_settings() -> str:

@@ -119,17 +119,56 @@ def test_a_sample_in_the_landing_directory_gives_the_folder(landing_dir: Path, c
     assert infer(call, sample, "--name", "prices")["folder"] == "daily"
 
 
-def test_other_formats_are_described_and_nested_columns_become_texts(
-    call: Call, tmp_path: Path
+JSON_SAMPLES = {
+    "lines": (
+        '{"id": 1, "at": {"x": 1.5}, "tags": ["a"], "code": "5"}\n'
+        '{"id": 2, "at": null, "note": "x"}\n',
+        "json_lines",
+        {
+            "id": "BIGINT",
+            "at_x": {"type": "DOUBLE", "from": "$.at.x"},
+            "tags": {"type": "JSON", "optional": True},
+            "code": {"type": "VARCHAR", "optional": True},
+            "note": {"type": "VARCHAR", "optional": True},
+        },
+    ),
+    "an array": (
+        '[{"id": 1, "day": "2018-01-22"},\n {"id": 2, "day": "2018-01-23"}]',
+        "json",
+        {"id": "BIGINT", "day": "DATE"},
+    ),
+    "a document": (
+        '{\n "total": 1,\n "data": {"items": [\n {"id": 1}\n]}}\n',
+        {"type": "json", "records": "$.data.items"},
+        {"id": "BIGINT"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "form", "columns"), JSON_SAMPLES.values(), ids=list(JSON_SAMPLES)
+)
+def test_json_is_proposed_as_what_it_is(
+    content: str, form: object, columns: dict[str, object], call: Call, tmp_path: Path
 ) -> None:
+    sample = tmp_path / "events.json"
+    sample.write_text(content)
+    attributes = infer(call, sample)
+    assert (attributes["format"], attributes["columns"]) == (form, columns)
+    assert "the sample loads by it" in call("infer", sample).stdout
+
+
+def test_other_formats_are_described(call: Call, tmp_path: Path) -> None:
     lines = tmp_path / "events-2018-01.jsonl"
     lines.write_text('{"id": 1, "day": "2018-01-02", "of": {"a": 1}}\n')
     attributes = infer(call, lines)
     assert attributes["format"] == "json_lines"
-    assert attributes["columns"] == {"id": "BIGINT", "day": "DATE", "of": "VARCHAR"}
-    printed = call("infer", lines).stdout
-    assert "of: VARCHAR  # STRUCT" in printed
-    assert "the sample would be refused: events-2018-01.jsonl: line 1, column of: a nest" in printed
+    assert attributes["columns"] == {
+        "id": "BIGINT",
+        "day": "DATE",
+        "of_a": {"type": "BIGINT", "from": "$.of.a"},
+    }
+    assert "the sample loads by it: 1 rows" in call("infer", lines).stdout
     parquet = tmp_path / "acme.parquet"
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS a, 1.5::DECIMAL(9, 2) AS b")

@@ -263,7 +263,7 @@ def test_a_compressed_file_loads_as_its_text_or_is_refused(bench: Workbench, suf
 def test_a_file_that_changes_as_its_rows_are_read_is_not_committed(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = bench.land(TWO, "a.jsonl", SOUND)
+    path = bench.land(TWO, "a.jsonl", f"{SOUND[:-1]}\r\n{SOUND}")  # which is read line by line
     original = JsonLinesFormat.read_records
 
     def change_and_read(*args: Any) -> Any:
@@ -338,3 +338,23 @@ def test_the_rows_that_a_json_writer_wrote_are_the_rows_of_the_table(bench: Work
             assert loaded.fetchall() == rows
 
         check()
+
+
+SEEN = {
+    "mixed line ends": (f"{SOUND[:-1]}\r\n{SOUND}", ""),
+    "a return between two objects": (f"{SOUND[:-1]}\r{SOUND}\n", "line 1: not JSON from"),
+    "a return within an object": ('{"id": 1,\r"note": "x"}\n', ""),
+    "a delimiter at the end": (f"{SOUND[:-1]}\x01\n", "line 1: not JSON from"),
+    "a long line of letters that are no ASCII": (f'{{"id": 1, "note": "{"é" * 400_000}"}}\n', ""),
+    "not JSON, and no ASCII": ('{"id": 1, "note": "' + "é\u20ac" * 999 + "\n", "line 1: not JSON"),
+}
+
+
+@pytest.mark.parametrize(("content", "start"), SEEN.values(), ids=list(SEEN))
+def test_what_duckdb_would_not_show_is_read_line_by_line(
+    bench: Workbench, content: str, start: str
+) -> None:
+    bench.land(TWO, "a.jsonl", content)
+    outcome = bench.load(TWO)["a"]
+    assert outcome.reason.startswith(f"a.jsonl: {start}" if start else "")
+    assert outcome.is_loaded == (not start)

@@ -90,7 +90,7 @@ def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
         attributes["format"] = proposal.format
     if proposal.start:
         attributes["start"] = proposal.start
-    attributes["columns"] = proposal.columns
+    attributes["columns"] = proposal.declared_columns
     return attributes
 
 

@@ -258,6 +258,7 @@ class Feed(Contract, frozen=True):
         _require(not reason, "columns", reason)
         check_values(self)
         columns_sql(self)
+        self.format.check_contract(self)
         for name in self.non_finite_columns:
             is_float = is_float_type(self.column_types.get(name, ""))
             reason = f"non_finite_columns: {name} is no DOUBLE or FLOAT column"

@@ -17,6 +17,7 @@ from zipfile import BadZipFile, ZipFile
 
 import duckdb
 
+from partitioned_etl.engine.contract import Column
 from partitioned_etl.engine.errors import (
     FeedDefinitionError,
     LandedFileError,
@@ -66,6 +67,7 @@ class Proposal:
         pattern: The file name with its placeholder.
         format: Name of the format.
         columns: Maps column name to DuckDB type, in file order.
+        attributes: What else a column is declared with, such as `from`, by its name.
         options: The format's options, without those at their default.
         start: The first day of the sample's partition, `2018-01-22`; empty for a dynamic feed.
         verdict: What happened to the sample when it was loaded with this declaration.
@@ -77,10 +79,20 @@ class Proposal:
     pattern: str
     format: str = "csv"
     columns: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     verdict: str = ""
     doubts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def declared_columns(self) -> dict[str, str | dict[str, Any]]:
+        """The columns as a feed declares them: a type, or `type` and what else there is."""
+        others = self.attributes
+        return {
+            name: {"type": type_name, **others[name]} if name in others else type_name
+            for name, type_name in self.columns.items()
+        }
 
     def to_feed(self, folder: str) -> Feed:
         """Return the feed.
@@ -95,7 +107,10 @@ class Proposal:
             name=self.name,
             folder=folder,
             pattern=self.pattern,
-            columns=self.columns,
+            columns={
+                name: one if isinstance(one, str) else Column.model_validate(one)
+                for name, one in self.declared_columns.items()
+            },
             format=parse_format({"type": self.format, **self.options}),
         )
 
@@ -155,6 +170,7 @@ def _propose_format(duck: duckdb.DuckDBPyConnection, sample: Path, proposal: Pro
     found = find_format(proposal.format).propose(duck, sample)
     proposal.format = found.type or proposal.format
     proposal.options, proposal.columns = found.options, found.columns
+    proposal.attributes = found.attributes
     proposal.doubts |= found.doubts
 
 
@@ -201,6 +217,8 @@ def _keep_to_known_types(proposal: Proposal) -> None:
     """Turn unsupported column types into texts, and note which numbers are inexact."""
     for name, type_name in proposal.columns.items():
         about = f"columns.{name}"
+        if type_name == "JSON" and find_format(proposal.format).takes_json:
+            continue
         try:
             Feed(
                 name="trial",

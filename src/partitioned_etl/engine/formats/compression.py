@@ -78,6 +78,13 @@ def is_compressed(file: LandedFile) -> bool:
     return bool(suffix_of(file.name))
 
 
+def open_sample(name: str, handle: BinaryIO) -> Readable:
+    """Return a reader of a file's content, decompressed if its name says so, to look at it."""
+    handle.seek(0)
+    suffix = suffix_of(name)
+    return _BY_SUFFIX[suffix].open(handle) if suffix else handle
+
+
 def open_content(file: LandedFile, handle: BinaryIO, *, max_bytes: int) -> Readable:
     """Return a reader of an opened file's content, decompressed if its name says so.
 

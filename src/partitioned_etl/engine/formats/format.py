@@ -144,6 +144,7 @@ class Survey:
         staged: What DuckDB reads in place of the file; None if it reads the file itself.
         totals: What the file's footer says of its rows: a text per column, and for `ROW_COUNT`.
         stored_types: The types of the columns in the file, if it declares any.
+        is_read_at_once: Whether DuckDB reads the file exactly, if it does files of its format.
     """
 
     content_hash: str = ""
@@ -154,6 +155,7 @@ class Survey:
     staged: Path | None = None
     totals: Mapping[str, str] = field(default_factory=dict)
     stored_types: tuple[str, ...] = ()
+    is_read_at_once: bool = True
 
 
 @dataclass(frozen=True)
@@ -235,8 +237,13 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     """Whether a file may be compressed as a whole, as in `.csv.gz`."""
     has_texts: ClassVar[bool] = True
     """Whether its values are texts, which are validated before they are converted."""
+    takes_json: ClassVar[bool] = False
+    """Whether a column may be of type JSON."""
     is_read_at_once: ClassVar[bool] = True
     """Whether DuckDB reads whole files in one statement."""
+
+    no_options: ClassVar[frozenset[str]] = frozenset()
+    """Options of formats like it that it refuses."""
 
     type: str = ""
 
@@ -252,6 +259,13 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
             column: Its quoted name, by which each step refers to what the one before it gives.
         """
         return steps
+
+    def check_contract(self, contract: "Contract") -> None:
+        """Refuse a contract that the format cannot read files by; here, none.
+
+        Raises:
+            FeedDefinitionError: It cannot.
+        """
 
     @abstractmethod
     def survey(
@@ -305,6 +319,15 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
         """
         raise NotImplementedError(f"{self.type} files are read row by row")
 
+    def fields_sql(self, contract: "Contract", rows: str) -> str:  # noqa: ARG002
+        """Return a relation of the feed's columns, from that which `reader_sql` gives.
+
+        Args:
+            contract: The contract.
+            rows: That relation; its other columns are passed on.
+        """
+        return rows
+
     @abstractmethod
     def read_rows(
         self,
@@ -350,12 +373,14 @@ class FormatProposal:
         type: The name of the format, if it is another one than was asked.
         options: Its options, without those at their default.
         columns: Maps column name to DuckDB type, in file order.
+        attributes: What else a column is declared with, such as `from`, by its name.
         doubts: What was guessed and needs checking, per attribute, such as `format.header`.
     """
 
     type: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
 
 

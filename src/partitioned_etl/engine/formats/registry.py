@@ -9,6 +9,7 @@ from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import CsvFormat, TsvFormat
 from partitioned_etl.engine.formats.excel import ExcelFormat
 from partitioned_etl.engine.formats.format import Format, explain_first
+from partitioned_etl.engine.formats.json_document import JsonFormat
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.parquet import ParquetFormat
 
@@ -16,6 +17,7 @@ FORMATS: tuple[type[Format], ...] = (
     CsvFormat,
     TsvFormat,
     JsonLinesFormat,
+    JsonFormat,
     ParquetFormat,
     ExcelFormat,
 )
@@ -67,6 +69,21 @@ def parse_format(value: object) -> Format:
         raise FeedDefinitionError(f"{path}: {reason}", attribute=path) from None
 
 
+def _describe_format(format_class: type[Format]) -> dict[str, Any]:
+    """Return the JSON schema of a format, which may stand inside of another schema."""
+    schema = format_class.model_json_schema()
+    shared = schema.pop("$defs", {})
+
+    def fill_in(part: Any) -> Any:
+        if isinstance(part, dict):
+            if name := str(part.get("$ref", "")).removeprefix("#/$defs/"):
+                return {**shared[name], **{key: part[key] for key in part if key != "$ref"}}
+            return {key: fill_in(value) for key, value in part.items()}
+        return [fill_in(one) for one in part] if isinstance(part, list) else part
+
+    return fill_in(schema)
+
+
 AnyFormat: TypeAlias = Annotated[
     Format,
     BeforeValidator(parse_format),
@@ -74,7 +91,7 @@ AnyFormat: TypeAlias = Annotated[
         {
             "anyOf": [
                 {"enum": [name_of(format_class) for format_class in FORMATS]},
-                *(format_class.model_json_schema() for format_class in FORMATS),
+                *map(_describe_format, FORMATS),
             ]
         }
     ),

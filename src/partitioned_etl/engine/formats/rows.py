@@ -197,6 +197,7 @@ def _read_rows_of(
     """
     is_staged = sources[0].staged is not None
     reader = contract.format.reader_sql(header, types, _PATH, is_staged=is_staged)
+    reader = contract.format.fields_sql(contract, reader)
     rows = add_missing_columns(Query(reader, [list_paths(sources)]), contract, header)
     if len(sources) == 1:
         return add_key_and_name(rows, sources[0].file)

@@ -130,6 +130,8 @@ def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -
         text = f"nullif({text}, '')"
     bare = ColumnSql(name, type_name, text, "", steps=steps)
     any_number = name in contract.non_finite_columns
+    if type_name == "JSON" and contract.format.takes_json:
+        return bare
     guard = _is_generous(
         type_name,
         bare.text_name,
@@ -187,6 +189,11 @@ def is_number_type(type_name: str) -> bool:
     """Return whether a column of a DuckDB type holds numbers."""
     name = type_name.upper()
     return name in (*_INTEGERS, *_UNSIGNED, *_FLOATS) or bool(_DECIMAL.fullmatch(name))
+
+
+def is_integer_type(type_name: str) -> bool:
+    """Return whether a column of a DuckDB type holds whole numbers."""
+    return type_name.upper() in (*_INTEGERS, *_UNSIGNED)
 
 
 def is_text_type(type_name: str) -> bool:
