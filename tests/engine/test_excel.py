@@ -209,6 +209,19 @@ def test_texts_may_stand_for_numbers_and_whole_numbers_for_texts(bench: Workbenc
     assert load(bench, bad, feed) == "sheet Prices, cell B3, column pieces: not a BIGINT"
 
 
+def test_calculated_numbers_may_be_rounded_to_15_digits(bench: Workbench) -> None:
+    feed = change_feed(
+        PRICES,
+        columns={"a": "DECIMAL(10, 2)", "b": "INTEGER", "c": "DOUBLE"},
+        format=ExcelFormat(round_to_15_digits=True),
+    )
+    cells = [NUMBER(one) for one in ("0.30000000000000004", "2.9999999999999996", "0.1")]
+    assert load(bench, make_cells(*cells), feed) == ""
+    assert bench.rows(feed)[0][:3] == (Decimal("0.30"), 3, 0.1)
+    more = "sheet Prices, cell A2, column a: a number with more than 2 decimals"
+    assert load(bench, make_cells(NUMBER("0.3000000000001"), *cells[1:]), feed) == more
+
+
 def test_value_options_hold_for_texts_alone(bench: Workbench) -> None:
     columns = {
         "article": {"type": "VARCHAR", "trim": True},

@@ -277,7 +277,7 @@ def test_columns_may_have_other_names_in_the_file_or_be_missing(
             "note": "VARCHAR",
             "tags": {"type": "VARCHAR[]", "optional": True},
         },
-        format=ParquetFormat(**options),
+        format={"type": "parquet", **options},
         bad_rows=policy,
         max_rejected_percent=100,
     )
@@ -296,7 +296,7 @@ def test_rows_are_read_one_by_one_by_the_feeds_names_and_types(bench: Workbench)
             "tags": {"type": "DOUBLE[]", "optional": True},
             "points": "DOUBLE[]",
         },
-        format=ParquetFormat(extra_columns="ignore", any_column_order=True),
+        format={"type": "parquet", "extra_columns": "ignore", "any_column_order": True},
         bad_rows=BadRows.QUARANTINE,
         max_rejected_percent=90,
     )

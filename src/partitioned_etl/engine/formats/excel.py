@@ -117,6 +117,15 @@ class ExcelFormat(NamedColumns, frozen=True):
         ),
     ] = False
 
+    round_to_15_digits: Annotated[
+        bool,
+        Field(
+            description="Whether whole and DECIMAL numbers are taken to 15 digits, which is what "
+            "Excel shows: 0.1 + 0.2, which is stored as 0.30000000000000004, is then 0.3. "
+            "Otherwise such a number is refused."
+        ),
+    ] = False
+
     @model_validator(mode="after")
     def _check_place(self) -> "ExcelFormat":
         if self.range and not _RANGE.fullmatch(self.range):
@@ -280,7 +289,10 @@ class _FeedTable:
             places = {one: area.left + number for number, one in enumerate(contract.columns)}
         types = {
             one: ColumnType(
-                type_name, contract.column_values[one], takes_texts=options.numbers_as_texts
+                type_name,
+                contract.column_values[one],
+                takes_texts=options.numbers_as_texts,
+                is_rounded=options.round_to_15_digits,
             )
             for one, type_name in contract.column_types.items()
         }
@@ -335,7 +347,7 @@ class _FeedTable:
             f"unnest(from_json(?, '[\"{kind}\"]')) AS {name}"
             for name, kind in zip(names, kinds, strict=True)
         )
-        bound = [json.dumps(values, ensure_ascii=False) for values in lists]
+        bound: list[object] = [json.dumps(values, ensure_ascii=False) for values in lists]
         return Query(f"(SELECT {columns})", bound)
 
 

@@ -76,12 +76,20 @@ class ColumnType:
         values: The column's value options, which hold for cells with texts.
         takes_texts: Whether a text cell may hold what is no text, and a whole number may stand
             where a text belongs.
+        is_rounded: Whether decimal numbers are taken to 15 digits.
     """
 
-    def __init__(self, type_name: str, values: "ValueOptions", *, takes_texts: bool) -> None:
+    def __init__(
+        self,
+        type_name: str,
+        values: "ValueOptions",
+        *,
+        takes_texts: bool,
+        is_rounded: bool,
+    ) -> None:
         name = type_name.upper()
         decimal = _DECIMAL.fullmatch(name)
-        self._takes_texts = takes_texts
+        self._takes_texts, self._is_rounded = takes_texts, is_rounded
         self._is_float = is_float_type(name)
         self._scale = int(decimal[1]) if decimal else 0
         kind = kind_of(name)
@@ -156,13 +164,17 @@ class ColumnType:
             if _all_match(_NUMBER, values):
                 return values
             return [_find_no_number(value) for value in values]
+        is_rounded = self._is_rounded
         if not self._scale:
-            return _spell_whole_numbers(values)
+            return _spell_whole_numbers(values, is_rounded=is_rounded)
         usual = rf"-?(?=[0-9.]{{1,15}}(?![0-9.]))(?:0|[1-9][0-9]*)(?:\.[0-9]{{1,{self._scale}}})?"
         if _all_match(usual, values):
             return values
         is_usual = re.compile(usual).fullmatch
-        return [value if is_usual(value) else _to_decimal(value, self._scale) for value in values]
+        return [
+            value if is_usual(value) else _to_decimal(value, self._scale, is_rounded=is_rounded)
+            for value in values
+        ]
 
 
 def _all_match(pattern: str, values: Sequence[str]) -> bool:
@@ -170,10 +182,10 @@ def _all_match(pattern: str, values: Sequence[str]) -> bool:
     return re.fullmatch(f"(?:{pattern}\n)*", "\n".join([*values, ""])) is not None
 
 
-def _spell_whole_numbers(values: Sequence[str]) -> Sequence[str]:
+def _spell_whole_numbers(values: Sequence[str], *, is_rounded: bool = False) -> Sequence[str]:
     if _all_match("(?:0|-?[1-9][0-9]{0,14})", values):
         return values
-    return [_to_decimal(value, 0) for value in values]
+    return [_to_decimal(value, 0, is_rounded=is_rounded) for value in values]
 
 
 def _spell_texts(values: Sequence[str]) -> Sequence[str]:
@@ -187,14 +199,17 @@ def _find_no_number(value: str) -> str:
     return value if re.fullmatch(_NUMBER, value) else Fault("a number that is none")
 
 
-def _to_decimal(value: str, scale: int) -> str:
-    """Return a number with at most so many decimals: the shortest that is the same double."""
+def _to_decimal(value: str, scale: int, *, is_rounded: bool) -> str:
+    """Return a number with at most so many decimals: the shortest that is the same double.
+
+    Where it is rounded, that of the 15 digits that programs show of it.
+    """
     if not re.fullmatch(_NUMBER, value):
         return Fault("a number that is none")
     number = float(value)
     if abs(number) >= _MAX_WHOLE:
         return Fault(f"a number of more than {_MAX_DIGITS} digits, which no workbook keeps")
-    exact = Decimal(repr(number)).normalize()
+    exact = Decimal(f"{number:.{_MAX_DIGITS}g}" if is_rounded else repr(number)).normalize()
     _, digits, exponent = exact.as_tuple()
     decimals = max(0, -int(exponent))
     if decimals > scale:

@@ -60,8 +60,11 @@ _TRUTHS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 
 _HOW = re.compile(r'(?: [a-z]+="[0-9A-Za-z]*")* ?/?')
 _ATTRIBUTE = re.compile(r'([a-z]+)="([0-9A-Za-z]*)"')
-_Found: TypeAlias = Sequence[Sequence[str | None]]
-"""Cells: their columns, rows, how each is stored (style and type), formulas, and values."""
+_Found: TypeAlias = Sequence[list[str]]
+"""Cells: their columns, rows, how each is stored (style and type), formulas, and values.
+
+None stands for a formula or a value that is not there.
+"""
 
 
 class Xlsx:
@@ -335,7 +338,7 @@ def _parse_cells(text: str, last_row: int) -> _Found:
             style, given = cell.get("s"), cell.get("t")
             how = (f' s="{style}"' if style else "") + (f' t="{given}"' if given else "")
             found.append((place[1], place[2], how, formula, value or inline))
-    return [*zip(*found, strict=True)] or [[]] * 5
+    return [[*part] for part in zip(*found, strict=True)] or [[]] * 5
 
 
 def _text_of(item: ElementTree.Element) -> str:
