@@ -112,6 +112,7 @@ TAKEN: list[tuple[str, str, Any]] = [
     ),
     ('<c t="str"><f>"4"&amp;"2"</f><v>42</v></c>', "VARCHAR", "42"),
     ("<c><f>6*7</f><v>42</v></c>", "INTEGER", 42),
+    (TEXT("_xD83D__xDE00__x005F_x0041_"), "VARCHAR", "\U0001f600_x0041_"),
     (TEXT(""), "VARCHAR", None),
     ('<c s="1"/>', "DATE", None),
 ]
@@ -178,6 +179,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "error": ('<c t="e"><f>1/0</f><v>#DIV/0!</v></c>', "DOUBLE", "an error"),
     "formula": ("<c><f>1+1</f><v></v></c>", "DOUBLE", "a formula without a stored value"),
     "NUL": (TEXT("a_x0000_b"), "VARCHAR", "a NUL character"),
+    "surrogate": (TEXT("a_xD83D_b"), "VARCHAR", "half a surrogate pair"),
 }
 
 
@@ -220,6 +222,13 @@ def test_calculated_numbers_may_be_rounded_to_15_digits(bench: Workbench) -> Non
     assert bench.rows(feed)[0][:3] == (Decimal("0.30"), 3, 0.1)
     more = "sheet Prices, cell A2, column a: a number with more than 2 decimals"
     assert load(bench, make_cells(NUMBER("0.3000000000001"), *cells[1:]), feed) == more
+
+
+def test_a_row_may_be_empty_in_the_only_column(bench: Workbench) -> None:
+    feed = one_column("VARCHAR", extra_columns="ignore")
+    content = make_xlsx(("a", "b"), ("\ufeffx", 1), (None, 2), ("y", None))
+    assert load(bench, content, feed) == ""
+    assert [row[0] for row in bench.query("SELECT a FROM prices")] == ["\ufeffx", None, "y"]
 
 
 def test_value_options_hold_for_texts_alone(bench: Workbench) -> None:

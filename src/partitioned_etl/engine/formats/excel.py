@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.formats.workbooks.workbook import Workbook
 
 _RANGE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})?:([A-Z]{1,3})([1-9][0-9]{0,6})?")
-_NEEDS_QUOTES = re.compile('[",\r\n]')
+_NEEDS_QUOTES = re.compile('[",\r\n\ufeff]')
 _LAST_ROW, _LAST_COLUMN = 9_999_999, 18_278
 
 
@@ -316,16 +316,13 @@ class _FeedTable:
 
     def to_batch(self, batch: TableRows) -> RowBatch:
         """Return rows for validation, the sound ones as a relation."""
-        malformed = [
-            ExcelRecord(row, "", problem, ())
-            for row, problem in batch.problems.items()
-            if row not in set(batch.rows)
-        ]
+        malformed = [ExcelRecord(row, "", one, ()) for row, one in batch.problems_between.items()]
         well_formed: dict[int, Record] = {}
         for row, texts in zip(batch.rows, zip(*batch.texts, strict=True), strict=True):
             problem = batch.problems.get(row)
             values = [(text or "").removeprefix(MARK) for text in texts]
-            record = ExcelRecord(row, json.dumps(values, ensure_ascii=False), problem, texts)
+            shown = json.dumps(values, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            record = ExcelRecord(row, shown.decode(), problem, texts)
             if problem:
                 malformed.append(record)
             else:
@@ -354,8 +351,7 @@ class _FeedTable:
 def _count_rows(batches: Iterator[TableRows], survey: Survey) -> Iterator[TableRows]:
     """Count rows, and pass on those before the first problem."""
     for batch in batches:
-        empty = [row for row in batch.problems if row < batch.rows[0]] if batch.problems else []
-        survey.row_count += len(batch.rows) + len(empty)
+        survey.row_count += len(batch.rows) + len(batch.problems_between)
         survey.problems += batch.problems.values()
         if len(survey.problems) >= MAX_PROBLEMS:
             survey.problems = survey.problems[:MAX_PROBLEMS]
@@ -367,6 +363,8 @@ def _count_rows(batches: Iterator[TableRows], survey: Survey) -> Iterator[TableR
 def _to_csv(columns: Sequence[Sequence[str | None]]) -> str:
     """Return columns as lines of CSV; an empty text stands for no value."""
     quoted = [_quote_fields(column) for column in columns]
+    if len(quoted) == 1:  # an empty line would be no row
+        quoted = [[text or '""' for text in quoted[0]]]
     return "".join(f"{line}\n" for line in map(",".join, zip(*quoted, strict=True)))
 
 

@@ -75,6 +75,12 @@ class TableRows:
     texts: Sequence[Sequence[str | None]]
     problems: Mapping[int, Problem]
 
+    @property
+    def problems_between(self) -> dict[int, Problem]:
+        """The problems of rows without a value."""
+        rows = set(self.rows) if self.problems else set()
+        return {row: problem for row, problem in self.problems.items() if row not in rows}
+
 
 class Table:
     """A table in a sheet, which can be read once.

@@ -25,6 +25,7 @@ MARK = "\x01"
 
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\(\d+, ?(\d+)\)")
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 _MAX_DIGITS = 15
 _MAX_WHOLE = 1 << 53
 _DAY_MS = 86_400_000
@@ -189,9 +190,17 @@ def _spell_whole_numbers(values: Sequence[str], *, is_rounded: bool = False) -> 
 
 
 def _spell_texts(values: Sequence[str]) -> Sequence[str]:
-    if "\0" not in "".join(values):
+    if not _NO_TEXT.search("".join(values)):
         return values
-    return [Fault("a NUL character") if "\0" in value else value for value in values]
+    return [_find_no_text(value) for value in values]
+
+
+def _find_no_text(value: str) -> str:
+    """Return a value if no character of it is none."""
+    found = _NO_TEXT.search(value)
+    if not found:
+        return value
+    return Fault("a NUL character" if found[0] == "\0" else "half a surrogate pair")
 
 
 def _find_no_number(value: str) -> str:

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.names import ExtraColumns
-from partitioned_etl.engine.formats.text import TextFormat
 from partitioned_etl.engine.formats.types import Kind, is_integer_type, is_text_type, kind_of
+from partitioned_etl.engine.formats.whole_lines import WholeLineFormat
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -39,7 +39,7 @@ class JsonKind(Enum):
     ANY = "any value"
 
 
-class JsonOptions(TextFormat, frozen=True):
+class JsonOptions(WholeLineFormat, frozen=True):
     """The options that all JSON formats have."""
 
     takes_json: ClassVar[bool] = True

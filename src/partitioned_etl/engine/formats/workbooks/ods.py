@@ -63,7 +63,7 @@ class Ods:
         return sheet
 
     def _read(self, reader: "_Reader") -> Iterator[Block]:
-        parser = expat.ParserCreate()
+        parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
         parser.StartElementHandler = reader.start
         parser.EndElementHandler = reader.end

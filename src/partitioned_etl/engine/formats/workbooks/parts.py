@@ -16,12 +16,15 @@ from zipfile import BadZipFile, ZipFile
 
 from partitioned_etl.engine.errors import ContractError
 
+MAX_WHOLE_BYTES = 1 << 29
+"""How large a part may be that is read as a whole, such as the texts that cells share."""
 _IS_ENCRYPTED = 1
 _DAMAGED = (
     BadZipFile,
     EOFError,
     NotImplementedError,  # a way to compress that Python does not know
-    UnicodeError,
+    LookupError,
+    ValueError,
     ElementTree.ParseError,
     expat.ExpatError,
     zlib.error,
@@ -93,8 +96,11 @@ class Parts:
         """Return a part's text.
 
         Raises:
-            ContractError: It is missing or damaged, or declares entities.
+            ContractError: It is missing, damaged or too large, or declares entities.
         """
+        entry = self._names.get(name.lower())
+        if entry and entry.file_size > MAX_WHOLE_BYTES:
+            raise ContractError(f"part {name} of the workbook is over {MAX_WHOLE_BYTES:,} bytes")
         return "".join(self.read_texts(name, 1 << 22))
 
     def read_xml(self, name: str) -> ElementTree.Element:

@@ -33,6 +33,7 @@ from partitioned_etl.engine.formats.workbooks.workbook import (
 )
 
 _CHUNK_BYTES = 1 << 22
+_MAX_ROW_CHARS = 1 << 26
 _CELL = re.compile(
     r'<c r="([A-Z]++)([0-9]++)"([^>]*+)>'
     r"(?:(?<=/>)|(<f[^>]*+>(?:(?<=/>)|[^<]*+</f>))?+"
@@ -138,6 +139,8 @@ class Xlsx:
             if end:
                 yield _normalize_line_ends(whole[:end])
             rest = whole[end:]
+            if len(rest) > _MAX_ROW_CHARS:
+                raise ContractError(f"a row of the sheet is over {_MAX_ROW_CHARS:,} characters")
         yield _normalize_line_ends(rest)
 
     def _read_shared_texts(self) -> list[str]:
@@ -146,14 +149,18 @@ class Xlsx:
             return []
         text = _normalize_line_ends(self._parts.read_text(path))
         found = _SHARED.findall(text)
-        if found and len(found) == text.count("<si>") + text.count("<si/>") and "<!" not in text:
-            return [
-                _unescape(each) if keeps_space else _unescape(each).strip(_SPACE)
-                for keeps_space, each in found
-            ]
         with damage_is_told():
+            if (
+                found
+                and len(found) == text.count("<si>") + text.count("<si/>")
+                and "<!" not in text
+            ):
+                return [
+                    _unescape(each) if keeps_space else _unescape(each).strip(_SPACE)
+                    for keeps_space, each in found
+                ]
             items = find_all(ElementTree.fromstring(text.encode()), "si")
-        return [_decode_escapes(_text_of(item)) for item in items]
+            return [_decode_escapes(_text_of(item)) for item in items]
 
     def _read_style_kinds(self) -> list[Kind]:
         """Return which kind of value a number in a cell of each style is."""
@@ -165,11 +172,12 @@ class Xlsx:
             each.get("numFmtId", ""): find_kind(each.get("formatCode", ""))
             for each in find_all(styles, "numFmt")
         }
-        return [
-            own.get(each.get("numFmtId", "0")) or find_kind_of_id(int(each.get("numFmtId", "0")))
-            for group in find_all(styles, "cellXfs")
-            for each in group
-        ]
+        with damage_is_told():
+            return [
+                own.get(number) or find_kind_of_id(int(number))
+                for group in find_all(styles, "cellXfs")
+                for number in (each.get("numFmtId", "0") for each in group)
+            ]
 
 
 class _Converter:
@@ -323,7 +331,10 @@ def _parse_cells(text: str, last_row: int) -> _Found:
         root = ElementTree.fromstring(f"<rows{spaces}>{body}</rows>".encode())
     found: list[tuple[str, ...]] = []
     for row in root:
-        last_row, column = int(row.get("r") or last_row + 1), 0
+        place = row.get("r") or str(last_row + 1)
+        if not place.isdecimal():
+            raise ContractError("the workbook is damaged: a row has no place")
+        last_row, column = int(place), 0
         for cell in row:
             if local_name(cell) != "c":
                 continue
@@ -376,7 +387,9 @@ def _find_entity(found: re.Match[str]) -> str:
 def _decode_escapes(text: str) -> str:
     if "_x" not in text:
         return text
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    # A character beyond the first 65,536 is two escapes.
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _to_area(reference: str) -> Area:
