@@ -108,6 +108,7 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
 
     def check_contract(self, contract: "Contract") -> None:
         """Refuse columns without a place, or two in the same place."""
+        super().check_contract(contract)
         if len(self.padding) != 1:
             raise wrong_option("padding", f"padding must be one character: {self.padding!r}")
         places = list_places(contract)

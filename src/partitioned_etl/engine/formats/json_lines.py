@@ -35,6 +35,7 @@ class JsonLinesFormat(JsonOptions, frozen=True):
 
     def check_contract(self, contract: "Contract") -> None:
         """Refuse a column whose `from` is no path."""
+        super().check_contract(contract)
         list_json_columns(contract, self)
 
     def fields_sql(self, contract: "Contract", rows: str) -> str:
