@@ -296,3 +296,36 @@ def test_a_document_of_many_records_is_read_in_pieces() -> None:
         lines = b"".join(to_json_lines(pieces, ["b"])).decode().splitlines()
         assert lines[0] == '["b"]'
         assert lines[1:] == [record.replace("\n", " ") for record in records]
+
+
+def test_an_empty_text_may_be_declared_to_be_null(bench: Workbench) -> None:
+    feed = Feed(
+        name="readings",
+        pattern="{key}.jsonl",
+        format=JsonLinesFormat(),
+        columns={"id": "BIGINT", "day": Column(type="DATE", nulls=("",))},
+    )
+    bench.land(feed, "a.jsonl", '{"id": 1, "day": ""}\n{"id": 2, "day": "2024-01-31"}\n')
+    assert bench.load(feed)["a"].reason == ""
+    assert bench.query("SELECT id, CAST(day AS VARCHAR) FROM readings ORDER BY id") == [
+        (1, None),
+        (2, "2024-01-31"),
+    ]
+
+
+def test_the_spelling_of_a_number_counts_where_it_stands_for_a_time(bench: Workbench) -> None:
+    feed = Feed(
+        name="readings",
+        pattern="{key}.jsonl",
+        format=JsonLinesFormat(),
+        columns={"at": Column(type="TIMESTAMP", timestamp_format=("epoch",))},
+    )
+    bench.land(feed, "a.jsonl", '{"at": 1706659200.000001}\n{"at": 1706659200}\n')
+    bench.land(feed, "b.jsonl", '{"at": 1.7066592e9}\n')
+    outcomes = bench.load(feed)
+    assert outcomes["a"].reason == ""
+    assert "b.jsonl: line 1, column at: not a TIMESTAMP" in outcomes["b"].reason
+    assert bench.query('SELECT CAST("at" AS VARCHAR) FROM readings ORDER BY 1') == [
+        ("2024-01-31 00:00:00",),
+        ("2024-01-31 00:00:00.000001",),
+    ]

@@ -254,3 +254,88 @@ def test_options_that_contradict_one_another_are_refused(
 ) -> None:
     with pytest.raises(FeedDefinitionError, match=message):
         with_options(**options)
+
+
+TOTALS = change_feed(
+    NOTES,
+    columns={"id": "BIGINT", "amount": {"type": "DECIMAL(10,2)", "decimal": ",", "thousands": "."}},
+    format={
+        "type": "csv",
+        "delimiter": ";",
+        "footer": r"Summe;(?P<amount>[^;]*)|Zeilen;(?P<row_count>.*)",
+    },
+)
+KEPT, ADDED_UP = "id;amount\n1;1.250,50\n2;-0,25\n", "Summe;1.250,25\nZeilen;2\n"
+
+
+@pytest.mark.parametrize("quoted", ["1", '"1"'], ids=["plain", "quoted"])
+def test_a_control_total_that_adds_up_loads(bench: Workbench, quoted: str) -> None:
+    bench.land(TOTALS, "a.csv", KEPT.replace("\n1;", f"\n{quoted};") + ADDED_UP)
+    outcome = bench.load(TOTALS)["a"]
+    assert (outcome.reason, outcome.row_count) == ("", 2)
+
+
+WRONG_TOTALS = {
+    "a line missing": ("Summe;1.250,25\n", "the footer tells no row_count"),
+    "another sum": (
+        "Summe;1.250,26\nZeilen;2\n",
+        "column amount: the footer's total is not the sum",
+    ),
+    "no sum": ("Summe;\nZeilen;2\n", "column amount: the footer's total is not the sum"),
+    "a sum that is spelled otherwise": (
+        "Summe;1250.25\nZeilen;2\n",
+        "column amount: the footer's total is no number, as the column's are",
+    ),
+    "another count": (
+        "Summe;1.250,25\nZeilen;3\n",
+        "the footer tells of another number of rows than 2",
+    ),
+    "no count": ("Summe;1.250,25\nZeilen;\n", "the footer tells of another number of rows than 2"),
+    "a count in words": (
+        "Summe;1.250,25\nZeilen;two\n",
+        "the footer tells of another number of rows than 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad_rows", BadRows)
+@pytest.mark.parametrize(("footer", "reason"), WRONG_TOTALS.values(), ids=list(WRONG_TOTALS))
+def test_a_control_total_that_does_not_is_refused(
+    bench: Workbench, footer: str, reason: str, bad_rows: BadRows
+) -> None:
+    feed = change_feed(TOTALS, bad_rows=bad_rows)
+    bench.land(feed, "a.csv", KEPT + footer)
+    bench.land(feed, "b.csv", KEPT + ADDED_UP)
+    outcomes = bench.load(feed)
+    assert reason in outcomes["a"].reason
+    assert outcomes["b"].reason == ""
+    assert {row[2] for row in bench.rows(feed)} == {"b"}
+
+
+def test_rows_that_are_put_aside_are_missing_in_a_sum_and_not_in_a_count(bench: Workbench) -> None:
+    feed = change_feed(TOTALS, bad_rows=BadRows.QUARANTINE, max_rejected_percent=100)
+    bad = KEPT + "oops;5,00\n"
+    bench.land(feed, "a.csv", bad + "Summe;1.250,25\nZeilen;3\n")
+    bench.land(feed, "b.csv", bad + "Summe;1.250,25\nZeilen;2\n")
+    bench.land(feed, "c.csv", bad + "Summe;1.255,25\nZeilen;3\n")
+    outcomes = bench.load(feed)
+    assert outcomes["a"].row_count == 2
+    assert "another number of rows than 3" in outcomes["b"].reason
+    assert "column amount: the footer's total is not the sum" in outcomes["c"].reason
+
+
+def test_a_total_may_be_too_large_for_the_column(bench: Workbench) -> None:
+    feed = change_feed(
+        NOTES,
+        columns={"id": "TINYINT", "note": "VARCHAR"},
+        format={"type": "csv", "footer": "(?P<id>[0-9]+),total"},
+    )
+    bench.land(feed, "a.csv", "id,note\n100,x\n100,y\n200,total\n")
+    assert bench.load(feed)["a"].row_count == 2
+
+
+def test_only_exact_numbers_have_a_control_total() -> None:
+    for name in ("note", "nothing"):
+        message = f"group {name} is no integer or DECIMAL column, nor row_count"
+        with pytest.raises(FeedDefinitionError, match=message):
+            with_options(footer=f"(?P<{name}>x)")

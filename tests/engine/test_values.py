@@ -18,7 +18,7 @@ from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.parquet import ParquetFormat
-from partitioned_etl.engine.formats.rows import FILE_FAULTS, value_sql
+from partitioned_etl.engine.formats.rows import FILE_FAULTS, total_sql
 from support.scale import try_examples
 from support.workbench import NOTES, PRICES, Workbench, change_feed
 
@@ -277,7 +277,7 @@ def write_csv(texts: Sequence[str], *, quoting: int = csv.QUOTE_ALL) -> str:
 
 def convert(duck: duckdb.DuckDBPyConnection, feed: Feed, text: str | None) -> Any:
     """Give the value that the column makes of a text, by the SQL that loads files all at once."""
-    [(value,)] = duck.execute(f"SELECT {value_sql(feed, 'v', '?')}", [text]).fetchall()
+    [(value,)] = duck.execute(f"SELECT {total_sql(feed, 'v', '?')}", [text]).fetchall()
     return value
 
 

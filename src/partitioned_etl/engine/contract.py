@@ -30,7 +30,7 @@ class Declared(BaseModel, frozen=True, extra="forbid"):
     """A part of a declaration: it never changes, and takes no attribute that it does not have."""
 
 
-_WHERE_FOUND = {"from_", "optional"}
+_WHERE_FOUND = {"from_", "optional", "start", "length"}
 """Where in a file a column is."""
 
 
@@ -58,6 +58,13 @@ class Column(ValueOptions, frozen=True, validate_by_name=True, validate_by_alias
     optional: Annotated[bool, Field(description="Whether a file may lack it; it is then NULL.")] = (
         False
     )
+    start: Annotated[
+        int | None,
+        Field(description="In a line of fixed width, its first character, from 1 on.", ge=1),
+    ] = None
+    length: Annotated[
+        int | None, Field(description="In such a line, how many characters it has.", ge=1)
+    ] = None
 
 
 class RowRule(Declared, frozen=True):
@@ -187,6 +194,14 @@ class Contract(Declared, frozen=True):
         """The names that each column may have in a file."""
         return {
             name: (isinstance(column, Column) and column.from_) or (name,)
+            for name, column in self.columns.items()
+        }
+
+    @cached_property
+    def column_places(self) -> dict[str, tuple[int | None, int | None]]:
+        """Start and length of each column in a line of fixed width, where they are declared."""
+        return {
+            name: (column.start, column.length) if isinstance(column, Column) else (None, None)
             for name, column in self.columns.items()
         }
 

@@ -256,6 +256,7 @@ class Feed(Contract, frozen=True):
             _require(is_free, "columns", f"column {reserved} is added by a load")
         reason = self.format.check_columns(names)
         _require(not reason, "columns", reason)
+        self._check_places()
         check_values(self)
         columns_sql(self)
         self.format.check_contract(self)
@@ -265,6 +266,19 @@ class Feed(Contract, frozen=True):
             _require(is_float, "non_finite_columns", reason)
         is_own = self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE)
         _require(not is_own, "table", f"table {self.table} is one of this package's own")
+
+    def _check_places(self) -> None:
+        """Refuse what says where in a file a column is, where the format has no use for it."""
+        has_places = self.format.takes_places
+        for name, places in self.column_places.items():
+            reason = f"columns.{name}.start: only a column of fixed_width has a place in a line"
+            _require(has_places or places == (None, None), f"columns.{name}.start", reason)
+            is_named = name in self.optional_columns or self.names_in_file[name] != (name,)
+            reason = f"columns.{name}: a column of fixed_width is found by its place alone"
+            _require(not (has_places and is_named), f"columns.{name}", reason)
+        names = [one for names in self.names_in_file.values() for one in names]
+        reason = "columns: a name in the file stands for one column, once"
+        _require(self.format.takes_json or len({*names}) == len(names), "columns", reason)
 
     def _check_rules(self) -> None:
         names = [rule.name for rule in self.row_rules]

@@ -27,6 +27,7 @@ from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.replace import (
     LARGE_BYTES,
     Candidate,
+    ControlTotalError,
     FileAtFaultError,
     FilesChangedError,
     LooseTextError,
@@ -112,6 +113,9 @@ class _Load:
                 replace_rows(self._table, self._pending, self._run_id)
             except LooseTextError:
                 continue
+            except ControlTotalError as error:
+                one = error.candidate
+                self._end([Outcome.refused(one.file, [error.problem], one.survey)])
             except (FilesChangedError, LandedFileError, duckdb.Error, FileAtFaultError) as error:
                 self._end(self._find_at_fault(error))
             else:

@@ -7,6 +7,7 @@ happens to those at fault, is decided in `load.py`.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -16,8 +17,14 @@ from typing import Any
 
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.formats.format import Source, Survey, describe_problems
-from partitioned_etl.engine.formats.rows import select_rows
+from partitioned_etl.engine.formats.format import (
+    ROW_COUNT,
+    Problem,
+    Source,
+    Survey,
+    describe_problems,
+)
+from partitioned_etl.engine.formats.rows import FILE_FAULTS, select_rows, total_sql
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.row_by_row import insert_good_rows
@@ -105,6 +112,19 @@ class FileAtFaultError(Exception):
     """A file's text breaks the contract, or DuckDB read a different number of rows than it has."""
 
 
+class ControlTotalError(FileAtFaultError):
+    """The rows of a file do not add up to what its footer says.
+
+    Attributes:
+        candidate: The file.
+        problem: Which column does not.
+    """
+
+    def __init__(self, candidate: Candidate, problem: Problem) -> None:
+        super().__init__(f"{candidate.file.name}: {problem}")
+        self.candidate, self.problem = candidate, problem
+
+
 def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str) -> None:
     """Replace the rows of all candidates' partitions, or of none.
 
@@ -117,6 +137,7 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
         FilesChangedError: Files changed while they were read.
         LooseTextError: A file must be loaded again, now that its whole text is known.
         FileAtFaultError: A file is at fault although DuckDB accepted it.
+        ControlTotalError: Its rows do not add up to what its footer says.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, another load came first, or the database failed.
     """
@@ -184,6 +205,26 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
             raise FileAtFaultError(
                 f"{one.file.name}: {count:,} rows were loaded, and {one.row_count:,} were counted"
             )
+        _check_totals(table, one)
+
+
+def _check_totals(table: FeedTable, candidate: Candidate) -> None:
+    """Hold the sums that a file's footer tells against the rows that were loaded.
+
+    Raises:
+        ControlTotalError: They differ.
+    """
+    for column, text in candidate.survey.totals.items():
+        if column == ROW_COUNT:
+            continue
+        reason = "the footer's total is no number, as the column's are"
+        with suppress(*FILE_FAULTS):
+            sql = f"SELECT {total_sql(table.feed, column, '?')}"
+            ((told,),) = table.duck.execute(sql, [text]).fetchall()
+            if told == table.sum_column(candidate.file, column):
+                continue
+            reason = "the footer's total is not the sum of the rows that were loaded"
+        raise ControlTotalError(candidate, Problem(0, column, reason, is_of_file=True))
 
 
 def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query) -> None:

@@ -15,6 +15,8 @@ _NO_FILE_ENCODINGS = frozenset(
 )
 _WITH_ESCAPES = ("iso2022", "hz")
 """Encodings in which ASCII characters change what those after them mean."""
+_SECOND_BYTES = b"\x40\xa1"
+"""In every encoding with characters of several bytes, one of them is the second byte of some."""
 _PIECE_BYTES = 1 << 16
 """Pieces of a chunk that are ASCII need no conversion; texts are ASCII for long stretches."""
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -49,6 +51,24 @@ def find_encoding(name: str) -> str:
     except (LookupError, UnicodeError, ValueError):
         return ""
     return "" if found in _NO_FILE_ENCODINGS or found.startswith("utf-32") else found
+
+
+def is_single_byte(encoding: str) -> bool:
+    """Return whether every character of an encoding has one byte.
+
+    Args:
+        encoding: Its name in Python's codec registry.
+    """
+    pairs = (bytes([first, second]) for first in range(256) for second in _SECOND_BYTES)
+    has_long = any(_is_one_character(pair, encoding) for pair in pairs)
+    return not has_long and not encoding.startswith(_WITH_ESCAPES)
+
+
+def _is_one_character(data: bytes, encoding: str) -> bool:
+    try:
+        return len(data.decode(encoding)) == 1
+    except UnicodeError:
+        return False
 
 
 def to_utf_8(

@@ -224,6 +224,8 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     """Whether a file may be compressed as a whole, as in `.csv.gz`."""
     has_texts: ClassVar[bool] = True
     """Whether its values are texts, which are validated before they are converted."""
+    takes_places: ClassVar[bool] = False
+    """Whether each of its columns has a place in a line."""
     takes_json: ClassVar[bool] = False
     """Whether a column may be of type JSON."""
     is_read_at_once: ClassVar[bool] = True

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.names import ExtraColumns
-from partitioned_etl.engine.formats.text import TextFormat
 from partitioned_etl.engine.formats.types import Kind, is_integer_type, is_text_type, kind_of
+from partitioned_etl.engine.formats.whole_lines import WholeLineFormat
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -39,7 +39,7 @@ class JsonKind(Enum):
     ANY = "any value"
 
 
-class JsonOptions(TextFormat, frozen=True):
+class JsonOptions(WholeLineFormat, frozen=True):
     """The options that all JSON formats have."""
 
     takes_json: ClassVar[bool] = True
@@ -108,7 +108,7 @@ def list_json_columns(contract: "Contract", options: JsonOptions) -> list[JsonCo
             _kind_of(contract, name),
             parse_path(name, contract.names_in_file[name]),
             may_be_absent=name in contract.optional_columns or options.absent_is_null,
-            may_be_empty=is_text_type(type_name),
+            may_be_empty=is_text_type(type_name) or "" in contract.column_values[name].nulls,
             is_integer=is_integer_type(type_name),
             is_spelling_needed=_needs_spelling(contract, name, options),
         )
@@ -121,7 +121,7 @@ def _needs_spelling(contract: "Contract", name: str, options: JsonOptions) -> bo
     if kind is JsonKind.NUMBER:
         is_long = "HUGE" in type_name.upper()
         is_exact = is_integer_type(type_name) or type_name.upper() == "DOUBLE"
-        return is_long or not is_exact
+        return is_long or not is_exact or bool(contract.column_values[name].declared)
     return kind is JsonKind.ANY or (kind is JsonKind.TEXT and options.numbers_as_texts)
 
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal, Self
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.formats.format import RowBatch, Watch, unwatched
+from partitioned_etl.engine.formats.format import Record, RowBatch, Watch, unwatched
 from partitioned_etl.engine.formats.json_columns import parse_steps
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
-from partitioned_etl.engine.formats.json_records import JsonRecord
 from partitioned_etl.engine.formats.json_stream import to_json_lines
 from partitioned_etl.engine.formats.text import Head, TextFormat, wrong_option
 from partitioned_etl.engine.landing.landing import LandedFile
@@ -81,7 +80,7 @@ class JsonFormat(JsonLinesFormat, frozen=True):
         head: Head,
         rows: Iterable[bytes],
         line_of: Callable[[int], int],  # noqa: ARG002
-    ) -> Iterator[JsonRecord]:
+    ) -> Iterator[Record]:
         """Read the records, each with its number."""
         for record in super().read_records(contract, head, rows, lambda row: row):
             problem = record.problem and replace(record.problem, place="row")

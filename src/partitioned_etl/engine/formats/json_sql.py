@@ -15,12 +15,11 @@ from collections.abc import Sequence
 
 from partitioned_etl.engine.formats.format import MAX_RECORD_CHARS
 from partitioned_etl.engine.formats.json_columns import JsonColumn, JsonKind, JsonOptions, Step
+from partitioned_etl.engine.formats.whole_lines import LINE_TEXT
 from partitioned_etl.engine.sql import internal_identifier, quote_identifier, quote_text
 
 LEFT_SQL = "error('a record is to be read by itself')"
 """What takes the place of the values of a record that is left to `json_records.py`."""
-LINE_TEXT = internal_identifier("text of the line")
-"""Column of a relation of lines."""
 _MARKED = internal_identifier("text with marked numbers")
 _NAMES = internal_identifier("names")
 _TYPES = internal_identifier("types of the values")

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import CsvFormat, TsvFormat
+from partitioned_etl.engine.formats.fixed_width import FixedWidthFormat
 from partitioned_etl.engine.formats.format import Format, explain_first
 from partitioned_etl.engine.formats.json_document import JsonFormat
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
@@ -15,6 +16,7 @@ from partitioned_etl.engine.formats.parquet import ParquetFormat
 FORMATS: tuple[type[Format], ...] = (
     CsvFormat,
     TsvFormat,
+    FixedWidthFormat,
     JsonLinesFormat,
     JsonFormat,
     ParquetFormat,

@@ -7,13 +7,19 @@ Takes a contract and landed files; returns queries. Next: `load.py` inserts what
 import glob
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from partitioned_etl.engine.formats.format import Loose, Source
-from partitioned_etl.engine.formats.types import ColumnSql, columns_sql
+from partitioned_etl.engine.formats.types import (
+    ColumnSql,
+    columns_sql,
+    is_exact_number_type,
+    widest_number_type,
+)
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import (
     INTERNAL_PREFIX,
@@ -80,8 +86,10 @@ def select_rows(
     )
 
 
-def value_sql(contract: "Contract", name: str, text: str) -> str:
+def total_sql(contract: "Contract", name: str, text: str) -> str:
     """Return SQL for the value that a column makes of a text; it fails where it accepts none.
+
+    A number may be larger than the column's type takes, as the total of a column may be.
 
     Args:
         contract: The contract, whose files hold texts.
@@ -89,6 +97,8 @@ def value_sql(contract: "Contract", name: str, text: str) -> str:
         text: SQL for the text.
     """
     [column] = [one for one in columns_sql(contract) if one.name == name]
+    if is_exact_number_type(column.type):
+        column = replace(column, type=widest_number_type(column.type))
     given = f"(SELECT CAST({text} AS VARCHAR) AS {quote_identifier(name)})"
     return f"(SELECT {_fail_if_generous(column)} FROM {_cast([column], 'CAST', (), given)})"
 

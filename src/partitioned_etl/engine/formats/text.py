@@ -29,6 +29,7 @@ from partitioned_etl.engine.formats.format import (
     LINE,
     MAX_PROBLEMS,
     MAX_RECORD_CHARS,
+    ROW_COUNT,
     Format,
     Loose,
     Problem,
@@ -40,7 +41,7 @@ from partitioned_etl.engine.formats.format import (
     unwatched,
 )
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
-from partitioned_etl.engine.formats.types import is_float_type
+from partitioned_etl.engine.formats.types import is_exact_number_type, is_float_type
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     changed_while_read,
@@ -214,6 +215,14 @@ class TextFormat(Format, frozen=True):
         """The bytes that are counted as delimiter and as quote; empty for none."""
         return b"", b""
 
+    def check_contract(self, contract: "Contract") -> None:
+        """Refuse control totals of what cannot be counted or summed exactly."""
+        for name in self.totals:
+            is_exact = is_exact_number_type(contract.column_types.get(name, ""))
+            if name != ROW_COUNT and not is_exact:
+                reason = f"footer: group {name} is no integer or DECIMAL column, nor row_count"
+                raise wrong_option("footer", reason)
+
     def find_head(self, contract: "Contract", text: Iterable[bytes]) -> Head:  # noqa: ARG002
         """Find what stands in a text before its first row; here, the lines that are skipped.
 
@@ -337,6 +346,10 @@ class TextFormat(Format, frozen=True):
             raise changed_while_read(file) from None
         if not (survey.row_count or survey.problems or contract.allow_empty):
             survey.problems.append(problem_of_file("the file has no rows"))
+        told = survey.totals.get(ROW_COUNT, str(survey.row_count)).strip()
+        if not (told.isdecimal() and int(told) == survey.row_count):
+            reason = f"the footer tells of another number of rows than {survey.row_count:,}"
+            survey.problems.append(problem_of_file(reason))
 
     def try_head(self, contract: "Contract", file: LandedFile, handle: BinaryIO) -> Head:
         """Find the head of a text; nothing of one that cannot be read, which is found again."""
@@ -397,7 +410,10 @@ class TextFormat(Format, frozen=True):
             return
         for line in lines.footer:
             if found := re.match(self.footer, line):
-                survey.totals = {**survey.totals, **found.groupdict(default="")}
+                told = {name: text for name, text in found.groupdict().items() if text is not None}
+                survey.totals = {**survey.totals, **told}
+        missing = [name for name in self.totals if name not in survey.totals]
+        survey.problems += [problem_of_file(f"the footer tells no {name}") for name in missing]
 
     def find_loose(self, contract: "Contract", data: bytes, before: bytes = b"") -> Loose:
         """Return what the bytes of rows hold that DuckDB reads loosely.

@@ -157,6 +157,17 @@ def describe_type(contract: "Contract", name: str) -> str:
     return f"{article} {type_name}{spelled}"
 
 
+def is_exact_number_type(type_name: str) -> bool:
+    """Return whether a column of a DuckDB type holds integers or decimals."""
+    return is_number_type(type_name) and not is_float_type(type_name)
+
+
+def widest_number_type(type_name: str) -> str:
+    """Return the type of a sum of numbers of a DuckDB type that is exact."""
+    decimal = _DECIMAL.fullmatch(type_name.upper())
+    return f"DECIMAL(38, {decimal[2]})" if decimal else "HUGEINT"
+
+
 def is_float_type(type_name: str) -> bool:
     """Return whether a column of a DuckDB type holds floating-point numbers."""
     return type_name.upper() in _FLOATS

@@ -51,6 +51,8 @@ from partitioned_etl.engine.warehouse.rejected_rows import (
 )
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     import pandas as pd
 
     from partitioned_etl.engine.feed import Feed
@@ -232,6 +234,15 @@ class DuckDBTable:
         if keys is None:
             return self._count(self._name, "", [])
         return self._count(self._name, f"WHERE {_IN_KEYS} ", [list(keys)])
+
+    def sum_column(self, file: LandedFile, column: str) -> "int | Decimal":
+        """Return the sum of a column of integers or decimals over the rows of a file."""
+        ((total,),) = self.duck.execute(
+            f"SELECT coalesce(sum({quote_identifier(column)}), 0) FROM {self._name} "
+            f"WHERE {PARTITION_KEY_COLUMN} = ? AND {SOURCE_FILE_COLUMN} = ?",
+            [file.partition_key, file.name],
+        ).fetchall()
+        return total
 
     def count_rejected_rows(self) -> dict[tuple[str, str], int]:
         """Return how many rejected rows there are, by partition key and file name."""

@@ -20,6 +20,8 @@ from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     import pandas as pd
 
     from partitioned_etl.engine.feed import Feed
@@ -133,6 +135,10 @@ class FeedTable(Protocol):
         Returns:
             The number of rows by partition key and file name.
         """
+        ...
+
+    def sum_column(self, file: LandedFile, column: str) -> "int | Decimal":
+        """Return the sum of a column of integers or decimals over the rows of a file."""
         ...
 
     def count_rejected_rows(self) -> dict[tuple[str, str], int]:
