@@ -192,7 +192,8 @@ def _propose_lines(proposal: FormatProposal, layout: _Layout) -> None:
         options["header"] = False
         names = [None] * layout.width
     _propose_columns(proposal, names[:-1] if has_trailing and not names[-1] else names)
-    _propose_empty_lines(proposal, layout, before)
+    at_end = _list_blank_lines_at_end(tail, footer) if footer else []
+    _propose_empty_lines(proposal, layout, [*before, *at_end])
     if footer:
         _propose_footer(proposal, footer, rows, layout)
     known = {*before, *footer}
@@ -418,22 +419,32 @@ def _to_snake_case(name: str) -> str:
 
 
 def _propose_empty_lines(
-    proposal: FormatProposal, layout: _Layout, before: Sequence[CsvRecord]
+    proposal: FormatProposal, layout: _Layout, known: Sequence[CsvRecord]
 ) -> None:
-    blank_before = sum(not record.line_text for record in before)
-    empty_before = sum(
+    """Find lines without values among the rows, apart from those that are known otherwise."""
+    known_blank = sum(not record.line_text for record in known)
+    known_empty = sum(
         bool(record.line_text) and not record.line_text.strip(f"{layout.delimiter} \t")
-        for record in before
+        for record in known
     )
-    if layout.blank > blank_before and layout.width > 1:
+    if layout.blank > known_blank and layout.width > 1:
         proposal.options["skip_blank_lines"] = True
-    if layout.empty > empty_before:
+    if layout.empty > known_empty:
         if layout.width > 1:
             proposal.options["skip_empty_rows"] = True
-    elif layout.blank > blank_before and layout.width == 1:
+    elif layout.blank > known_blank and layout.width == 1:
         doubt = "empty lines are no rows, or NULL?"
         proposal.options["skip_blank_lines"] = True
         proposal.doubts["format.skip_blank_lines"] = doubt
+
+
+def _list_blank_lines_at_end(
+    tail: Sequence[CsvRecord], footer: Sequence[CsvRecord]
+) -> list[CsvRecord]:
+    """Return the empty lines around the lines of a footer, which belong to it."""
+    rows = [one.line for one in tail if one.line_text and one not in footer]
+    last = max((line for line in rows if line < footer[0].line), default=0)
+    return [record for record in tail if record.line > last and not record.line_text]
 
 
 def _find_footer(tail: Sequence[CsvRecord], layout: _Layout, first_row: int) -> list[CsvRecord]:
@@ -475,7 +486,6 @@ def _propose_footer(
 ) -> None:
     starts = list(dict.fromkeys(_find_start(record.line_text) for record in footer))
     pattern = "|".join(starts)
-    proposal.options.pop("skip_blank_lines", None)
     is_of_rows = any(
         re.match(pattern, row.line_text) for row in [*rows, *layout.tail][-20:] if row not in footer
     )
