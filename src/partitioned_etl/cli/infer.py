@@ -6,12 +6,14 @@ guessed and what to check.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from partitioned_etl.cli.output import print_json, show
+from partitioned_etl.engine.errors import FeedDefinitionError, SettingError
 from partitioned_etl.engine.infer import Proposal, infer_feed
 from partitioned_etl.engine.settings import Settings
 
@@ -23,55 +25,104 @@ _LONGEST_KEY = 1000
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
-def propose_feed(sample: Path, name: str | None, *, as_json: bool) -> int:
-    """Print the component that a sample suggests.
+def propose_feed(
+    samples: Sequence[Path],
+    name: str | None,
+    format_name: str,
+    *,
+    write: bool,
+    as_json: bool,
+) -> int:
+    """Print the component that samples suggest, or write it to its place.
 
     Args:
-        sample: The file.
+        samples: The files.
         name: The feed's name; None to guess it.
+        format_name: The format; empty to guess it.
+        write: Whether to write the component's `defs.yaml`.
         as_json: Whether to print JSON, with the comments separate, instead of YAML.
 
     Returns:
         The exit code.
 
     Raises:
-        LandedFileError: The file cannot be read as the format that its name implies.
+        LandedFileError: A file cannot be read as the format that its name implies.
+        SettingError: There is no folder to write to.
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise click.BadParameter(
             f"{name!a} is no word of letters, digits and _", param_hint="--name"
         )
-    proposal = infer_feed(sample, name)
-    attributes = list_attributes(sample, proposal)
+    first, *others = samples
+    try:
+        proposal = infer_feed(first, *others, name=name, format_name=format_name)
+    except FeedDefinitionError as error:
+        raise click.BadParameter(str(error), param_hint="--format") from None
+    text = _to_yaml(samples, proposal)
+    place = _write(proposal.name, text) if write else None
     if as_json:
         print_json(
             {
                 "type": COMPONENT,
-                "attributes": attributes,
+                "attributes": list_attributes(first, proposal),
                 "verdict": proposal.verdict,
                 "doubts": proposal.doubts,
+                **({"written": str(place)} if place else {}),
             }
         )
-        return 0
+    elif place:
+        click.echo(f"Wrote {show(str(place))}: check every line. As it stands, {proposal.verdict}.")
+    else:
+        click.echo(text, nl=False)
+    return 0
+
+
+def _write(name: str, text: str) -> Path:
+    """Write a component to its place below `defs/`; return the path.
+
+    Raises:
+        SettingError: There is no `defs/`, or the feed is there already.
+    """
+    module = Settings().definitions_module
+    spec = find_spec(module)
+    folder = Path(spec.origin or "").parent / "defs" if spec else Path("defs")
+    if not folder.is_dir():
+        raise SettingError(f"there is no folder {folder} to write to: see DEFINITIONS_MODULE")
+    place = folder / name / "defs.yaml"
+    if place.parent.exists():
+        raise SettingError(f"{place.parent} is there already: choose another --name")
+    place.parent.mkdir()
+    place.write_text(text, encoding="utf-8")
+    return place
+
+
+def _to_yaml(samples: Sequence[Path], proposal: Proposal) -> str:
+    """Return the component as YAML, with comments on what was guessed."""
+    attributes = list_attributes(samples[0], proposal)
     comments = {
         "description": "what the files are, and who sends them",
         "name": "also the name of the table, unless `table` says otherwise",
         **proposal.doubts,
     }
-    click.echo(f"# Guessed from {show(sample.name)}: check every line before you use it.")
+    names = ", ".join(show(sample.name) for sample in samples)
+    lines = [f"# Guessed from {names}: check every line before you use it."]
     if proposal.verdict:
-        click.echo(f"# As it stands, {show(proposal.verdict)}.")
-    for attribute in sorted(proposal.doubts.keys() - _list_places(attributes)):
-        click.echo(f"# {show(attribute)}: {show(proposal.doubts[attribute])}")
-    click.echo(f"type: {COMPONENT}\nattributes:")
+        lines.append(f"# As it stands, {show(proposal.verdict)}.")
+    lines += [
+        f"# {show(attribute)}: {show(proposal.doubts[attribute])}"
+        for attribute in sorted(proposal.doubts.keys() - _list_places(attributes))
+    ]
+    lines += [f"type: {COMPONENT}", "attributes:"]
     for attribute, value in attributes.items():
         if isinstance(value, dict):
-            click.echo(f"  {attribute}:")
-            for key, item in value.items():
-                click.echo(_line(4, key, item, comments.get(f"{attribute}.{key}", "")))
+            lines.append(f"  {attribute}:")
+            lines += [
+                _line(4, key, item, comments.get(f"{attribute}.{key}", ""))
+                for key, item in value.items()
+            ]
         else:
-            click.echo(_line(2, attribute, value, comments.get(attribute, "")))
-    return 0
+            lines.append(_line(2, attribute, value, comments.get(attribute, "")))
+    return "\n".join(lines) + "\n"
 
 
 def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
@@ -90,6 +141,8 @@ def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
         attributes["format"] = proposal.format
     if proposal.start:
         attributes["start"] = proposal.start
+    if proposal.values:
+        attributes["values"] = proposal.values
     attributes["columns"] = proposal.declared_columns
     return attributes
 
@@ -113,9 +166,20 @@ def _line(indent: int, key: str, value: object, comment: str) -> str:
     return f"{text}  # {show(comment)}" if comment else text
 
 
-def _scalar(value: object) -> str:
-    """Return a value as YAML: a word as it is, any other text quoted as in JSON."""
+def _scalar(value: object, *, has_commas: bool = True) -> str:
+    """Return a value as YAML: a word as it is, any other text quoted as in JSON.
+
+    Args:
+        value: The value.
+        has_commas: Whether a comma may stand in a word, as it may outside of a mapping in braces.
+    """
+    if isinstance(value, Mapping):
+        pairs = (
+            f"{_scalar(key)}: {_scalar(item, has_commas=False)}" for key, item in value.items()
+        )
+        return f"{{{', '.join(pairs)}}}"
     is_word = isinstance(value, str) and _PLAIN.fullmatch(value)
+    is_word = is_word and (has_commas or "," not in str(value))
     if is_word and str(value).lower() not in _NO_TEXT_IN_YAML:
         return str(value)
     return _SURROGATES.sub(_escape_for_yaml, json.dumps(value))

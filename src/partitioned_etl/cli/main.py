@@ -146,17 +146,36 @@ def query(sql: str, as_json: bool, as_csv: bool) -> int:
 
 
 @commands.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option(
     "--name", help="The feed's name; by default what stands beside a date, or the folder's name."
 )
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    default="",
+    help="The format, such as tsv; by default the one that the ending of the name suggests.",
+)
+@click.option(
+    "--write", is_flag=True, help="Write it to `defs/NAME/defs.yaml`, unless that is there."
+)
 @_takes_json
-def infer(file: Path, name: str | None, as_json: bool) -> int:
-    """Propose a feed from a sample file.
+def infer(
+    files: tuple[Path, ...], name: str | None, format_name: str, write: bool, as_json: bool
+) -> int:
+    """Propose a feed from sample files.
 
-    It prints the `defs.yaml` of a component, and changes nothing. This is the one place where
-    something is guessed. The comments say what, and what to check.
+    It prints the `defs.yaml` of a component. Several files of one feed tell more than one: which
+    columns are optional, and what fits all of them. This is the one place where something is
+    guessed. The comments say what, and what to check.
     """
     from partitioned_etl.cli.infer import propose_feed
 
-    return propose_feed(file, name, as_json=as_json)
+    return propose_feed(files, name, format_name, write=write, as_json=as_json)

@@ -1,15 +1,15 @@
-"""Infer: what kind of file a sample is, as a feed declaration that a person then checks.
+"""Infer: what kind of file samples are, as a feed declaration that a person then checks.
 
-Takes one file; returns a proposal: name, pattern, format, columns with their types, and what was
-guessed about each. Only this module and the formats' proposals sniff; loading relies on
-declarations alone.
+Takes files; returns a proposal: name, pattern, format, columns with their types, and what was
+guessed about each. Only this module, its neighbours and the formats' proposals guess; loading
+relies on declarations alone.
 """
 
-import re
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,50 +17,36 @@ from zipfile import BadZipFile, ZipFile
 
 import duckdb
 
-from partitioned_etl.engine.contract import Column
+from partitioned_etl.engine.contract import BadRows, Column
 from partitioned_etl.engine.errors import (
     FeedDefinitionError,
     LandedFileError,
     PartitionedEtlError,
-    PartitionKeyError,
 )
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.file_names import (
-    FileNamePattern,
-    Partitioning,
-    window_of,
-)
 from partitioned_etl.engine.formats.compression import suffix_of
-from partitioned_etl.engine.formats.format import Problem
+from partitioned_etl.engine.formats.csv_proposal import write_footer
+from partitioned_etl.engine.formats.format import FormatProposal, Problem
 from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
+from partitioned_etl.engine.formats.value_proposal import ColumnTexts, propose_values
+from partitioned_etl.engine.formats.values import ValueOptions, concerns
+from partitioned_etl.engine.infer_merge import merge_proposals
+from partitioned_etl.engine.infer_names import propose_names
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.outcomes import Outcome
+from partitioned_etl.engine.sql import quote_identifier
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
 from partitioned_etl.engine.warehouse.warehouse import OpenWarehouse
 
-_DATES = {
-    r"\d{4}-\d{2}-\d{2}-\d{2}": "%Y-%m-%d-%H",
-    r"\d{4}-\d{2}-\d{2}_\d{2}": "%Y-%m-%d_%H",
-    r"\d{4}-\d{2}-\d{2}T\d{2}": "%Y-%m-%dT%H",
-    r"\d{10}": "%Y%m%d%H",
-    r"\d{4}-W\d{2}": "%G-W%V",
-    r"\d{4}-\d{2}-\d{2}": "%Y-%m-%d",
-    r"\d{4}_\d{2}_\d{2}": "%Y_%m_%d",
-    r"\d{4}\.\d{2}\.\d{2}": "%Y.%m.%d",
-    r"\d{8}": "%Y%m%d",
-    r"\d{4}-\d{2}": "%Y-%m",
-    r"\d{4}_\d{2}": "%Y_%m",
-    r"\d{6}": "%Y%m",
-}
-
-
-_LIKELY_YEARS = range(1900, 2100)
-"""Six digits may also be a day with two digits of its year: 241201 is of no year 2412."""
+_ANY_NUMBER = 2**31
+_FETCHED = 20_000
+"""How many texts of a column are looked at at once."""
 
 
 @dataclass
 class Proposal:
-    """A feed as suggested by a sample.
+    """A feed as suggested by samples.
 
     Attributes:
         name: The feed's name.
@@ -69,8 +55,9 @@ class Proposal:
         columns: Maps column name to DuckDB type, in file order.
         attributes: What else a column is declared with, such as `from`, by its name.
         options: The format's options, without those at their default.
+        values: The value options of all columns.
         start: The first day of the sample's partition, `2018-01-22`; empty for a dynamic feed.
-        verdict: What happened to the sample when it was loaded with this declaration.
+        verdict: What happened to the samples when they were loaded with this declaration.
         doubts: What was guessed and needs checking, per attribute, such as `start` or
             `columns.amount`.
     """
@@ -81,6 +68,7 @@ class Proposal:
     columns: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     verdict: str = ""
     doubts: dict[str, str] = field(default_factory=dict)
@@ -94,11 +82,43 @@ class Proposal:
             for name, type_name in self.columns.items()
         }
 
-    def to_feed(self, folder: str) -> Feed:
+    def take(self, found: FormatProposal) -> None:
+        """Take over what a format proposes."""
+        self.format, self.options, self.columns = found.type, found.options, found.columns
+        self.attributes = found.attributes
+        self.doubts |= found.doubts
+
+    def add_doubt(self, attribute: str, doubt: str) -> None:
+        """Say one more thing of an attribute that needs checking."""
+        said = filter(None, (self.doubts.get(attribute), doubt))
+        self.doubts[attribute] = "; ".join(said)
+
+    def make_text(self, name: str, doubt: str) -> None:
+        """Let a column be a text, as it is in the file.
+
+        Args:
+            name: The column.
+            doubt: Why it is no other type.
+        """
+        self.columns[name] = "VARCHAR"
+        self.doubts[f"columns.{name}"] = doubt
+        own = self.attributes.get(name, {})
+        kept = {key: own[key] for key in own if not _is_of_other_types(key)}
+        self.attributes = {key: one for key, one in self.attributes.items() if key != name}
+        if kept:
+            self.attributes[name] = kept
+        self.values = {
+            option: value
+            for option, value in self.values.items()
+            if any(concerns(option, type_name) for type_name in self.columns.values())
+        }
+
+    def to_feed(self, folder: str, **others: Any) -> Feed:
         """Return the feed.
 
         Args:
             folder: The feed's folder.
+            others: More attributes.
 
         Raises:
             FeedDefinitionError: The proposal needs manual correction first.
@@ -112,35 +132,58 @@ class Proposal:
                 for name, one in self.declared_columns.items()
             },
             format=parse_format({"type": self.format, **self.options}),
+            values=ValueOptions(**self.values),
+            **others,
         )
 
 
-def infer_feed(sample: Path, name: str | None = None) -> Proposal:
-    """Propose a feed from a sample file.
+def infer_feed(
+    sample: Path, *others: Path, name: str | None = None, format_name: str = ""
+) -> Proposal:
+    """Propose a feed from sample files.
 
     Args:
-        sample: The file.
+        sample: A file.
+        others: More files of the same feed, in the same folder.
         name: The feed's name; by default the file name without its date, or the folder's name.
+        format_name: The format; by default the one that the ending of the name suggests.
 
     Returns:
-        The proposal, with which the sample was loaded into a temporary database.
+        The proposal, with which the samples were loaded into a temporary database.
 
     Raises:
-        LandedFileError: The file cannot be read as the format that its name implies.
+        FeedDefinitionError: There is no such format.
+        LandedFileError: A file cannot be read as that format.
     """
-    sample = sample.resolve()
-    if not sample.is_file() or not sample.stat().st_size:
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: it is no file, or empty")
-    _refuse_other_kinds(sample)
-    proposal = _propose_name_and_pattern(sample, name)
+    samples = list(dict.fromkeys(one.resolve() for one in (sample, *others)))
+    for one in samples:
+        if not one.is_file() or not one.stat().st_size:
+            raise LandedFileError(f"{one.name}: nothing can be inferred: it is no file, or empty")
+        if one.parent != samples[0].parent:
+            reason = f"{one.name} is in another folder than {samples[0].name}"
+            raise LandedFileError(f"the files of a feed are in one folder, and {reason}")
+        _refuse_other_kinds(one)
+    names = propose_names(samples, name)
+    format_name = format_name or guess_format(names.ending)
+    proposal = Proposal(
+        names.name, names.pattern, format_name, start=names.start, doubts=names.doubts
+    )
+    current = samples[0]
     try:
-        with _open_trial(sample) as opened:
-            _propose_format(opened.duck, sample, proposal)
+        with _open_trial(samples[0].parent) as opened:
+            found = []
+            for current in samples:
+                found.append(find_format(format_name).propose(opened.duck, current))
+                found[-1].type = found[-1].type or format_name
+            merged = merge_proposals(found)
+            proposal.take(merged)
+            if merged.are_texts:
+                _propose_values(opened, samples, proposal, merged)
         _keep_to_known_types(proposal)
-        proposal.verdict = _load_until_it_fits(sample, proposal)
+        proposal.verdict = _load_until_it_fits(samples, proposal)
     except duckdb.Error as error:
         reason = " ".join(str(error).splitlines()[0].split())
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}") from error
+        raise LandedFileError(f"{current.name}: nothing can be inferred: {reason}") from error
     return proposal
 
 
@@ -157,7 +200,7 @@ def _refuse_other_kinds(sample: Path) -> None:
     kind = ""
     if start.startswith(b"\xd0\xcf\x11\xe0"):
         kind = "an Excel workbook: its name must end in .xls"
-    elif start.startswith(b"PK\x03\x04"):
+    elif start.startswith(b"PK\x03\x04") and suffix_of(sample.name) != ".zip":
         kind = "a zip archive: unpack it"
         with suppress(BadZipFile), ZipFile(sample) as archive:
             if any(name.startswith("xl/") for name in archive.namelist()):
@@ -166,51 +209,99 @@ def _refuse_other_kinds(sample: Path) -> None:
         raise LandedFileError(f"{sample.name}: nothing can be inferred: it is {kind}")
 
 
-def _propose_format(duck: duckdb.DuckDBPyConnection, sample: Path, proposal: Proposal) -> None:
-    found = find_format(proposal.format).propose(duck, sample)
-    proposal.format = found.type or proposal.format
-    proposal.options, proposal.columns = found.options, found.columns
-    proposal.attributes = found.attributes
-    proposal.doubts |= found.doubts
+def _propose_values(
+    opened: OpenWarehouse, samples: Sequence[Path], proposal: Proposal, found: FormatProposal
+) -> None:
+    """Find types and value options from all texts of all samples, read as texts."""
+    try:
+        feed = proposal.to_feed(
+            samples[0].parent.name,
+            bad_rows=BadRows.QUARANTINE,
+            max_rejected_rows=_ANY_NUMBER,
+            max_rejected_percent=100.0,
+        )
+        with _unlogged():
+            outcomes, _ = _load(opened, feed, samples)
+    except PartitionedEtlError:
+        return  # the verdict says so
+    if not any(outcome.is_loaded for outcome in outcomes):
+        return
+    columns = [ColumnTexts(name) for name in proposal.columns]
+    for column in columns:
+        _see_texts(opened.duck, feed, column)
+    values = propose_values(columns, getattr(feed.format, "delimiter", ""))
+    proposal.columns |= values.types
+    proposal.values = values.shared
+    for name, own in values.options.items():
+        proposal.attributes[name] = {**proposal.attributes.get(name, {}), **own}
+    for name, doubt in values.doubts.items():
+        proposal.add_doubt(f"columns.{name}", doubt)
+    if found.footer and len(samples) == 1:
+        _propose_totals(opened.duck, feed, proposal, found.footer)
 
 
-def _propose_name_and_pattern(sample: Path, name: str | None) -> Proposal:
-    file_name = sample.name[: len(sample.name) - len(suffix_of(sample.name))]
-    ending = Path(file_name).suffix
-    stem = file_name.removesuffix(ending)
-    pattern, start, rest = f"{{key}}{ending}", "", ""
-    doubt = "no date in the name: one file for each name, such as a customer's"
-    if found := _find_date(stem):
-        where, date_format, partitioning, day = found
-        before, after = stem[: where.start()], stem[where.end() :]
-        pattern, rest = f"{before}{{date:{date_format}}}{after}{ending}", f"{before} {after}"
-        start = day.strftime("%Y-%m-%d")
-        doubt = f"{partitioning}: one file for each, whose date is in its name"
-    name = name or _to_name(rest) or _to_name(sample.parent.name) or "feed"
-    proposal = Proposal(name, pattern, guess_format(ending), start=start)
-    if digits := re.findall(r"[0-9]+", rest):
-        doubt += f"; {' and '.join(digits)} must be in every name"
-    proposal.doubts["pattern"] = doubt
-    if start:
-        proposal.doubts["start"] = "the sample's; an earlier file is refused"
-    return proposal
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Log nothing of bad rows, of which the verdict tells."""
+    logger = logging.getLogger(load_files.__module__)
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
 
 
-def _find_date(stem: str) -> tuple[re.Match[str], str, Partitioning, datetime] | None:
-    """Find a possible date in a name: its match, format, partitioning and start."""
-    for digits, date_format in _DATES.items():
-        pattern = FileNamePattern(f"{{date:{date_format}}}")
-        for where in re.finditer(rf"(?<!\d){digits}(?!\d)", stem, re.ASCII):
-            if match := pattern.match(where[0]):
-                with suppress(PartitionKeyError):
-                    begin, _ = window_of(pattern.key_of(match), pattern.partitioning)
-                    if begin.year in _LIKELY_YEARS:
-                        return where, date_format, pattern.partitioning, begin
-    return None
+def _see_texts(duck: duckdb.DuckDBPyConnection, feed: Feed, column: ColumnTexts) -> None:
+    name, table = quote_identifier(column.name), quote_identifier(feed.table)
+    texts = duck.execute(f"SELECT DISTINCT {name} FROM {table} WHERE {name} <> ''")
+    while column.is_open and (fetched := texts.fetchmany(_FETCHED)):
+        column.see(text for (text,) in fetched)
 
 
-def _to_name(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+def _propose_totals(
+    duck: duckdb.DuckDBPyConnection, feed: Feed, proposal: Proposal, footer: Sequence[str]
+) -> None:
+    """Let a footer name control totals that are right in the sample."""
+    trial = proposal.to_feed(feed.folder)
+    totals: dict[int, str] = {}
+    for place, (name, type_name) in enumerate(proposal.columns.items()):
+        if place >= len(footer) or (type_name not in ("BIGINT", "DOUBLE") and "(" not in type_name):
+            continue
+        options = trial.column_values[name]
+        texts = duck.execute(f"SELECT {quote_identifier(name)} FROM {quote_identifier(feed.table)}")
+        numbers = [_to_number(text, options) for (text,) in texts.fetchall() if text]
+        total = _to_number(footer[place], options)
+        if total is None or not name.isidentifier() or len(numbers) < 2:
+            continue
+        if sum(number for number in numbers if number is not None) == total:
+            totals[place] = name
+            if type_name == "DOUBLE":
+                scales = [
+                    -int(number.as_tuple().exponent)
+                    for number in (*numbers, total)
+                    if number is not None
+                ]
+                proposal.columns[name] = f"DECIMAL(18, {max(2, *scales)})"
+    if totals:
+        delimiter = getattr(trial.format, "delimiter", ",")
+        proposal.options["footer"] = write_footer(footer, delimiter, totals)
+        proposal.doubts["format.footer"] = (
+            f"a footer with the total of {' and '.join(totals.values())}, which is right here"
+        )
+
+
+def _to_number(text: str, options: ValueOptions) -> Decimal | None:
+    for sign in options.strip:
+        text = text.replace(sign, "")
+    text = text.strip()
+    if options.trailing_minus and text.endswith("-"):
+        text = f"-{text[:-1]}"
+    if options.thousands:
+        text = text.replace(options.thousands, "")
+    try:
+        return Decimal(text.replace(options.decimal, "."))
+    except InvalidOperation:
+        return None
 
 
 def _keep_to_known_types(proposal: Proposal) -> None:
@@ -234,17 +325,22 @@ def _keep_to_known_types(proposal: Proposal) -> None:
                 proposal.doubts.setdefault(about, "inexact; DECIMAL(18, 2) for money")
 
 
+def _is_of_other_types(option: str) -> bool:
+    """Return whether something that a column declares is a value option that no text has."""
+    return option in ValueOptions.model_fields and not concerns(option, "VARCHAR")
+
+
 def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _load_until_it_fits(sample: Path, proposal: Proposal) -> str:
-    """Load the sample with the proposal, and return what happened to it.
+def _load_until_it_fits(samples: Sequence[Path], proposal: Proposal) -> str:
+    """Load the samples with the proposal, and return what happened to them.
 
-    A column whose type does not take all values of the sample becomes a text.
+    A column whose type does not take all values of the samples becomes a text.
     """
     while True:
-        verdict, problems = _load_on_trial(sample, proposal)
+        verdict, problems = _load_on_trial(samples, proposal)
         refusing = [
             problem
             for problem in problems
@@ -253,36 +349,55 @@ def _load_until_it_fits(sample: Path, proposal: Proposal) -> str:
         if not refusing:
             return verdict
         for problem in reversed(refusing):
-            doubt = f"{problem.where} is {problem.reason}"
-            proposal.doubts[f"columns.{problem.column}"] = doubt
-            proposal.columns[problem.column] = "VARCHAR"
+            proposal.make_text(problem.column, f"{problem.where} is {problem.reason}")
 
 
 @contextmanager
-def _open_trial(sample: Path) -> Iterator[OpenWarehouse]:
-    """Open an empty database that reads the sample and is thrown away."""
+def _open_trial(folder: Path) -> Iterator[OpenWarehouse]:
+    """Open an empty database that reads a folder and is thrown away."""
     with (
-        TemporaryDirectory() as folder,
-        connect_warehouse(Path(folder) / "trial.duckdb").open(sample.parent) as opened,
+        TemporaryDirectory() as trial,
+        connect_warehouse(Path(trial) / "trial.duckdb").open(folder) as opened,
     ):
         yield opened
 
 
-def _load_on_trial(sample: Path, proposal: Proposal) -> tuple[str, Sequence[Problem]]:
-    """Load the sample with the proposal; return what happened to it, and what is wrong with it."""
-    landing = connect_landing(sample.parent.parent, settle_seconds=0)
+def _load_on_trial(samples: Sequence[Path], proposal: Proposal) -> tuple[str, Sequence[Problem]]:
+    """Load samples with the proposal; return what happened to them, and what is wrong with them."""
     try:
-        feed = proposal.to_feed(sample.parent.name)
-        listing = landing.list_files(feed)
-        files = [file for file in listing.files.values() if file.name == sample.name]
-        if not files:
-            passed_over = [*listing.refused, *listing.ignored]
-            reasons = [entry.reason for entry in passed_over if entry.name == sample.name]
-            return f"the sample would not be loaded: {''.join(reasons)}", ()
-        with _open_trial(sample) as opened:
-            [outcome] = load_files(opened.table(feed), landing, files)
+        feed = proposal.to_feed(samples[0].parent.name)
+        with _open_trial(samples[0].parent) as opened:
+            outcomes, reasons = _load(opened, feed, samples)
     except PartitionedEtlError as error:
-        return f"the sample would not be loaded: {error}", ()
-    if outcome.is_loaded:
-        return f"the sample loads by it: {outcome.row_count:,} rows", ()
-    return f"the sample would be refused: {outcome.reason}", outcome.problems
+        return f"{_count(samples)} would not be loaded: {error}", ()
+    loaded = [outcome for outcome in outcomes if outcome.is_loaded]
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
+    reasons += [outcome.reason for outcome in outcomes if not outcome.is_loaded]
+    rows = sum(outcome.row_count for outcome in loaded)
+    if len(samples) == 1:
+        if loaded:
+            return f"the sample loads by it: {rows:,} rows", ()
+        word = "refused" if outcomes else "passed over"
+        return f"the sample would be {word}: {''.join(reasons)}", problems
+    counts = ", ".join(f"{outcome.file.name} {outcome.row_count:,}" for outcome in loaded)
+    if not reasons:
+        return f"all {len(samples)} samples load by it: {rows:,} rows ({counts})", ()
+    said = f"{len(loaded)} of {len(samples)} samples load by it: {rows:,} rows"
+    return f"{said}; not loaded: {'; '.join(reasons)}", problems
+
+
+def _count(samples: Sequence[Path]) -> str:
+    return "the sample" if len(samples) == 1 else "the samples"
+
+
+def _load(
+    opened: OpenWarehouse, feed: Feed, samples: Sequence[Path]
+) -> tuple[list[Outcome], list[str]]:
+    """Load samples; return what happened to each, and why others would be passed over."""
+    landing = connect_landing(samples[0].parent.parent, settle_seconds=0)
+    names = {sample.name for sample in samples}
+    listing = landing.list_files(feed)
+    files = [file for file in listing.files.values() if file.name in names]
+    passed_over = [*listing.refused, *listing.ignored]
+    reasons = [f"{one.name}: {one.reason}" for one in passed_over if one.name in names]
+    return list(load_files(opened.table(feed), landing, files)), reasons

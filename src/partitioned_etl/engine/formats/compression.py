@@ -22,7 +22,7 @@ from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.landing.landing import LandedFile, Readable
 
 _CUT_OFF, _IS_DAMAGED = "the compressed data ends early: cut off?", "the compressed data is damaged"
-_DAMAGED = (gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError, BadZipFile)
+DAMAGED = (gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError, BadZipFile)
 _DAMAGED_ZIP = (BadZipFile, EOFError, IndexError, OverflowError, ValueError, struct.error)
 """What is raised for a directory of a zip archive that does not fit the rest of it."""
 
@@ -142,7 +142,7 @@ class _Content:
             data = self._source.read(size)
         except EOFError:
             raise ContractError(_CUT_OFF) from None
-        except _DAMAGED:
+        except DAMAGED:
             raise ContractError(_IS_DAMAGED) from None
         except OSError as error:
             if error.errno is not None:

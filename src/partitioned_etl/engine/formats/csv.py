@@ -6,20 +6,18 @@ the counted rows. A file with quotes, or one that does not add up, is read recor
 `csv_records.py`.
 """
 
-import glob
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.errors import ContractError, LandedFileError
+from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_header import find_header
+from partitioned_etl.engine.formats.csv_proposal import propose_csv
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.encodings import C1_CONTROL
 from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
 
 _BEHIND = INTERNAL_PREFIX + "behind the last delimiter"
-_HEAD_BYTES = 1 << 20
-_DELIMITERS = ",;\t|"
-_YEAR_FIRST = re.compile(r"%Y([-/])%m\1%d([ T]%H:%M(:%S(\.%f)?)?)?")
 
 
 class CsvFormat(NamedColumns, TextFormat, frozen=True):
@@ -214,44 +209,9 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
 
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
-        """Propose a dialect and columns, by DuckDB's sniffer."""
-        encoding = _detect_encoding(sample)
-        found, doubts = _sniff(duck, sample, encoding), {}
-        names = [column["name"] for column in found["Columns"]]
-        delimiter = found["Delimiter"] if found["SkipRows"] else ""
-        if delimiter or (len(names) == 1 and (delimiter := _find_delimiter(names[0]))):
-            found = _sniff(duck, sample, encoding, delimiter)
-            doubts["format.delimiter"] = "by the first line; not all lines have as many fields"
-        delimiter, quote, escape = (found[name] for name in ("Delimiter", "Quote", "Escape"))
-        escape = "" if escape == quote else escape
-        sniffed = {"delimiter": delimiter, "quote": quote, "escape": escape, "encoding": encoding}
-        type_name = "tsv" if delimiter == "\t" else ""
-        fields = (TsvFormat if type_name else cls).model_fields
-        proposal = FormatProposal(
-            type_name,
-            {
-                option: value
-                for option, value in sniffed.items()
-                if value not in (None, "", "(empty)", fields[option].default)
-            },
-            doubts=doubts,
-        )
-        if not found["HasHeader"]:
-            proposal.options["header"] = False
-            proposal.doubts["format.header"] = "the first line looks like data; name the columns"
-        if encoding == "latin-1":
-            doubt = "it is not UTF-8; which else, nothing in the file says"
-            proposal.doubts["format.encoding"] = doubt
-        formats = {"DATE": found["DateFormat"], "TIMESTAMP": found["TimestampFormat"]}
-        for column in found["Columns"]:
-            name, type_name = column["name"], column["type"]
-            written = formats.get(type_name)
-            if written and not _YEAR_FIRST.fullmatch(written):
-                doubt = f"{type_name} as {written}, which is not year first"
-                proposal.doubts[f"columns.{name}"] = doubt
-                type_name = "VARCHAR"
-            proposal.columns[name] = type_name
-        return proposal
+        """Propose a dialect, a layout and the names of columns, whose types are found later."""
+        del duck
+        return propose_csv(CsvFormat, sample, cls.model_fields["delimiter"].default)
 
 
 class TsvFormat(CsvFormat, frozen=True):
@@ -261,25 +221,6 @@ class TsvFormat(CsvFormat, frozen=True):
 
     type: Literal["csv", "tsv"] = "tsv"
     delimiter: str = "\t"
-
-
-def _sniff(
-    duck: duckdb.DuckDBPyConnection, sample: Path, encoding: str, delimiter: str = ""
-) -> dict[str, Any]:
-    """Return what DuckDB finds in all lines of a sample, or in those that a delimiter fits."""
-    given = f"delim = {quote_text(delimiter)}, skip = 0, ignore_errors = true, "
-    found = duck.execute(
-        f"SELECT * FROM sniff_csv(?, {given if delimiter else ''}encoding = ?, sample_size = -1)",
-        [glob.escape(str(sample)), encoding],
-    )
-    names = [name for name, *_ in found.description or ()]
-    return dict(zip(names, found.fetchall()[0], strict=True))
-
-
-def _find_delimiter(line: str) -> str:
-    """Return the delimiter that stands most often in a line; empty if none does."""
-    most = max(_DELIMITERS, key=line.count)
-    return most if most in line else ""
 
 
 def _fit(counts: TextCounts, width: int) -> bool:
@@ -294,25 +235,3 @@ def _fit(counts: TextCounts, width: int) -> bool:
         and counts.delimiters == counts.newlines * (width - 1)
         and (counts.returns == 0 or counts.returns == counts.return_newlines == counts.newlines)
     )
-
-
-def _detect_encoding(sample: Path) -> str:
-    """Return the encoding of the first bytes: UTF-8, UTF-16 or Latin-1."""
-    if sample.suffix in (".gz", ".zst"):
-        return "utf-8"
-    with sample.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    # The head may end in the middle of a character.
-    whole = head if len(head) < _HEAD_BYTES else head[: head.rfind(b"\n") + 1]
-    try:
-        whole.decode("utf-8")
-    except UnicodeDecodeError:
-        if C1_CONTROL.search(whole):
-            raise LandedFileError(
-                f"{sample.name}: nothing can be inferred: its bytes are neither UTF-8 nor Latin-1; "
-                "they may be Windows-1252, which no feed can declare: save it in UTF-8"
-            ) from None
-        return "latin-1"
-    return "utf-8"

@@ -377,6 +377,8 @@ class FormatProposal:
         columns: Maps column name to DuckDB type, in file order.
         attributes: What else a column is declared with, such as `from`, by its name.
         doubts: What was guessed and needs checking, per attribute, such as `format.header`.
+        are_texts: Whether types and value options are still to be found, from the columns' texts.
+        footer: The fields of a footer that has as many as a row; empty if there is none.
     """
 
     type: str = ""
@@ -384,6 +386,8 @@ class FormatProposal:
     columns: dict[str, str] = field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
+    are_texts: bool = False
+    footer: Sequence[str] = ()
 
 
 def explain_first(error: ValidationError) -> tuple[str, str]:
