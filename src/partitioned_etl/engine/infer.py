@@ -25,10 +25,10 @@ from partitioned_etl.engine.errors import (
 )
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.compression import suffix_of
-from partitioned_etl.engine.formats.csv_proposal import write_footer
 from partitioned_etl.engine.formats.format import FormatProposal, Problem
+from partitioned_etl.engine.formats.proposals.csv_proposal import write_footer
+from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts, propose_values
 from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
-from partitioned_etl.engine.formats.value_proposal import ColumnTexts, propose_values
 from partitioned_etl.engine.formats.values import ValueOptions, concerns
 from partitioned_etl.engine.infer_merge import merge_proposals
 from partitioned_etl.engine.infer_names import propose_names

@@ -16,11 +16,11 @@ from pydantic import Field, model_validator
 
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_header import find_header
-from partitioned_etl.engine.formats.csv_proposal import propose_csv
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
+from partitioned_etl.engine.formats.proposals.csv_proposal import propose_csv
 from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, wrong_option
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier, quote_text

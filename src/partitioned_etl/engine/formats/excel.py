@@ -248,7 +248,7 @@ class ExcelFormat(NamedColumns, frozen=True):
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:  # noqa: ARG003
         """Propose sheet, header and columns, by the kinds of the cells."""
-        from partitioned_etl.engine.formats.excel_proposal import propose_table
+        from partitioned_etl.engine.formats.proposals.excel_proposal import propose_table
 
         return propose_table(sample)
 

@@ -17,9 +17,9 @@ from partitioned_etl.engine.formats.format import (
     Record,
 )
 from partitioned_etl.engine.formats.json_columns import JsonOptions, list_json_columns
-from partitioned_etl.engine.formats.json_propose import propose_json
 from partitioned_etl.engine.formats.json_records import JsonRecord, read_texts
 from partitioned_etl.engine.formats.json_sql import select_texts
+from partitioned_etl.engine.formats.proposals.json_proposal import propose_json
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract

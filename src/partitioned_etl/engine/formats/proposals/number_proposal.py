@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partitioned_etl.engine.formats.guess import Evidence, Guess
+from partitioned_etl.engine.formats.proposals.guess import Evidence, Guess
 
 _CURRENCIES = (
     *("€", "$", "£", "¥", "₹", "EUR", "USD", "GBP", "CHF", "JPY", "SEK", "NOK", "DKK", "PLN"),

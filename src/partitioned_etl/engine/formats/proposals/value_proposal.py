@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from partitioned_etl.engine.formats.date_proposal import DateTexts
-from partitioned_etl.engine.formats.guess import Evidence, Guess
-from partitioned_etl.engine.formats.number_proposal import NumberTexts
+from partitioned_etl.engine.formats.proposals.date_proposal import DateTexts
+from partitioned_etl.engine.formats.proposals.guess import Evidence, Guess
+from partitioned_etl.engine.formats.proposals.number_proposal import NumberTexts
 from partitioned_etl.engine.formats.values import concerns
 
 _NULLS = frozenset(

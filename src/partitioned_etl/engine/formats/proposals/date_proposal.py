@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from partitioned_etl.engine.formats.date_formats import DIRECTIVES, parse_date_format
-from partitioned_etl.engine.formats.guess import Evidence, Guess
+from partitioned_etl.engine.formats.proposals.guess import Evidence, Guess
 
 _RANGES = {
     "Y": r"(?:1[5-9]|2\d)\d{2}",

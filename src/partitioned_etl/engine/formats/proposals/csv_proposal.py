@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from partitioned_etl.engine.errors import ContractError, LandedFileError
-from partitioned_etl.engine.formats.csv_dialect import (
+from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
+from partitioned_etl.engine.formats.format import FormatProposal
+from partitioned_etl.engine.formats.proposals.csv_dialect import (
     NO_QUOTE,
     SEPARATOR_LINE,
     Dialect,
     find_dialect,
 )
-from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.format import FormatProposal
-from partitioned_etl.engine.formats.sample_text import SampleText, read_sample
-from partitioned_etl.engine.formats.value_proposal import ColumnTexts
+from partitioned_etl.engine.formats.proposals.sample_text import SampleText, read_sample
+from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts
 from partitioned_etl.engine.sql import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
 
 if TYPE_CHECKING:
