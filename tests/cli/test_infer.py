@@ -261,9 +261,9 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "zip": (make_archive, "it is a zip archive: unpack it"),
     "cut zip": (lambda path: path.write_bytes(b"PK\x03\x04"), "it is a zip archive: unpack it"),
-    "windows-1252": (
-        lambda path: path.write_bytes(b"a,b\n1,\x93x\x94\n"),
-        "they may be Windows-1252",
+    "no encoding of many": (
+        lambda path: path.write_bytes(b"a,b\n1,\x93x\x81\n"),
+        "its bytes are not UTF-8, Latin-1 or Windows-1252",
     ),
 }
 
@@ -276,6 +276,15 @@ def test_what_no_feed_can_be_of_is_named(
     result = call("infer", tmp_path / "k.csv")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert said in result.stderr
+
+
+def test_a_sample_in_windows_1252_is_proposed_as_such(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "k.csv"
+    sample.write_bytes("id;note\n1;„x“\n2;5 €\n".encode("windows-1252"))
+    attributes = infer(call, sample)
+    assert attributes["format"] == {"type": "csv", "delimiter": ";", "encoding": "windows-1252"}
+    assert attributes["columns"] == {"id": "BIGINT", "note": "VARCHAR"}
+    assert "the sample loads by it: 2 rows" in call("infer", sample).stdout
 
 
 @pytest.mark.parametrize("content", [b"", b"no parquet"])

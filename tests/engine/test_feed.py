@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from partitioned_etl.engine.contract import RowRule
@@ -354,3 +355,9 @@ def test_a_text_that_yaml_takes_for_something_else_is_to_be_quoted(
 ) -> None:
     with pytest.raises(FeedDefinitionError, match=r"YAML takes .*: put it in quotes$"):
         make_feed(**declared)
+
+
+def test_a_type_whose_comma_parts_a_yaml_mapping_is_to_be_quoted() -> None:
+    columns = yaml.safe_load("{amount: DECIMAL(10, 2), day: DATE}")
+    with pytest.raises(FeedDefinitionError, match=r'needs quotes, such as "DECIMAL\(10, 2\)"$'):
+        make_feed(columns=columns)

@@ -9,8 +9,10 @@ the counted rows. A file with quotes, or one that does not add up, is read recor
 import glob
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import duckdb
@@ -19,12 +21,17 @@ from pydantic import Field, model_validator
 from partitioned_etl.engine.errors import ContractError, LandedFileError
 from partitioned_etl.engine.formats.csv_header import find_header
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.encodings import C1_CONTROL
+from partitioned_etl.engine.formats.encodings import (
+    C1_CONTROL,
+    EncodingError,
+    find_encoding,
+    to_utf_8,
+)
 from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
 from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, wrong_option
-from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.landing.landing import LandedFile, read_chunks
 from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier, quote_text
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 
 _BEHIND = INTERNAL_PREFIX + "behind the last delimiter"
 _HEAD_BYTES = 1 << 20
+_WINDOWS = "windows-1252"
 _DELIMITERS = ",;\t|"
 _YEAR_FIRST = re.compile(r"%Y([-/])%m\1%d([ T]%H:%M(:%S(\.%f)?)?)?")
 
@@ -216,6 +224,15 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
         """Propose a dialect and columns, by DuckDB's sniffer."""
         encoding = _detect_encoding(sample)
+        if encoding == _WINDOWS:
+            with _decode(sample) as (other, plain):
+                return cls._propose(other, plain, encoding)
+        return cls._propose(duck, sample, encoding)
+
+    @classmethod
+    def _propose(
+        cls, duck: duckdb.DuckDBPyConnection, sample: Path, encoding: str
+    ) -> FormatProposal:
         found, doubts = _sniff(duck, sample, encoding), {}
         names = [column["name"] for column in found["Columns"]]
         delimiter = found["Delimiter"] if found["SkipRows"] else ""
@@ -239,7 +256,7 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
         if not found["HasHeader"]:
             proposal.options["header"] = False
             proposal.doubts["format.header"] = "the first line looks like data; name the columns"
-        if encoding == "latin-1":
+        if encoding in ("latin-1", _WINDOWS):
             doubt = "it is not UTF-8; which else, nothing in the file says"
             proposal.doubts["format.encoding"] = doubt
         formats = {"DATE": found["DateFormat"], "TIMESTAMP": found["TimestampFormat"]}
@@ -263,10 +280,29 @@ class TsvFormat(CsvFormat, frozen=True):
     delimiter: str = "\t"
 
 
+@contextmanager
+def _decode(sample: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """Give a copy of a sample in UTF-8, with a connection that reads it.
+
+    Raises:
+        LandedFileError: It is not in the encoding that it looks like.
+    """
+    with TemporaryDirectory() as folder, duckdb.connect() as duck:
+        plain = Path(folder) / sample.name
+        try:
+            with sample.open("rb") as file, plain.open("wb") as copy:
+                copy.writelines(to_utf_8(read_chunks(file), find_encoding(_WINDOWS)))
+        except EncodingError:
+            reason = "nothing can be inferred: its bytes are not UTF-8, Latin-1 or Windows-1252"
+            raise LandedFileError(f"{sample.name}: {reason}") from None
+        yield duck, plain
+
+
 def _sniff(
     duck: duckdb.DuckDBPyConnection, sample: Path, encoding: str, delimiter: str = ""
 ) -> dict[str, Any]:
     """Return what DuckDB finds in all lines of a sample, or in those that a delimiter fits."""
+    encoding = "utf-8" if encoding == _WINDOWS else encoding
     given = f"delim = {quote_text(delimiter)}, skip = 0, ignore_errors = true, "
     found = duck.execute(
         f"SELECT * FROM sniff_csv(?, {given if delimiter else ''}encoding = ?, sample_size = -1)",
@@ -297,7 +333,7 @@ def _fit(counts: TextCounts, width: int) -> bool:
 
 
 def _detect_encoding(sample: Path) -> str:
-    """Return the encoding of the first bytes: UTF-8, UTF-16 or Latin-1."""
+    """Return the encoding of the first bytes: UTF-8, UTF-16, Latin-1 or Windows-1252."""
     if sample.suffix in (".gz", ".zst"):
         return "utf-8"
     with sample.open("rb") as file:
@@ -309,10 +345,5 @@ def _detect_encoding(sample: Path) -> str:
     try:
         whole.decode("utf-8")
     except UnicodeDecodeError:
-        if C1_CONTROL.search(whole):
-            raise LandedFileError(
-                f"{sample.name}: nothing can be inferred: its bytes are neither UTF-8 nor Latin-1; "
-                "they may be Windows-1252, which no feed can declare: save it in UTF-8"
-            ) from None
-        return "latin-1"
+        return _WINDOWS if C1_CONTROL.search(whole) else "latin-1"
     return "utf-8"
