@@ -1,10 +1,14 @@
 """Compressed files: `.gz` and `.zst` are loaded as their text is, or refused, and never in part."""
 
+import bz2
 import gzip
+import io
+import lzma
 import os
 import random
 import struct
 import tracemalloc
+import zipfile
 import zlib
 from collections.abc import Callable
 from hashlib import sha256
@@ -32,6 +36,13 @@ def compress_gz(text: bytes) -> bytes:
 
 def compress_zst(text: bytes) -> bytes:
     return zstd.compress(text, options={zstd.CompressionParameter.checksum_flag: 1})
+
+
+def compress_zip(text: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("a.csv"), text)
+    return content.getvalue()
 
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {".gz": compress_gz, ".zst": compress_zst}
@@ -235,6 +246,28 @@ def test_a_flipped_bit_is_refused_or_changes_no_value(bench: Workbench, suffix: 
     for number, note, key, _ in bench.rows(NOTES):
         by_key.setdefault(key, set()).add((str(number), note))
     assert by_key == {str(offset): true_rows for offset in set(offsets) - refused}
+
+
+@pytest.mark.parametrize("compress", [compress_zip, bz2.compress, lzma.compress])
+def test_a_damaged_archive_is_refused_alone_or_loads_as_it_was(
+    bench: Workbench, compress: Callable[[bytes], bytes]
+) -> None:
+    whole = compress(some_rows(3))
+    suffix = {compress_zip: ".zip", bz2.compress: ".bz2"}.get(compress, ".xz")
+    for offset in range(len(whole)):
+        bits = bytearray(whole)
+        bits[offset] ^= 1 << offset % 8
+        bench.land(NOTES, f"{offset}.csv{suffix}", bytes(bits))
+        if offset % 3 == 0:
+            bench.land(NOTES, f"cut-{offset}.csv{suffix}", whole[:offset])
+            bench.land(NOTES, f"without-{offset}.csv{suffix}", whole[:offset] + whole[offset + 1 :])
+    bench.land(NOTES, f"whole.csv{suffix}", whole)
+    outcomes = bench.load(NOTES)
+    sound = {key for key, outcome in outcomes.items() if not outcome.reason}
+    assert {"whole"} <= sound
+    assert not any(key.startswith("cut") for key in sound)
+    assert {row[2] for row in bench.rows(NOTES)} == sound
+    assert len({row[:2] for row in bench.rows(NOTES)}) == 3
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

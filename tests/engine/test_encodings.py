@@ -149,6 +149,15 @@ def test_a_mark_may_stand_before_a_text_whose_order_is_declared(bench: Workbench
     assert [row[:2] for row in bench.rows(feed)] == [(1, "é")]
 
 
+@pytest.mark.parametrize("header", ["", "title\n"], ids=["no header", "a title"])
+def test_a_mark_in_the_first_row_is_a_part_of_its_text(bench: Workbench, header: str) -> None:
+    options = {"type": "csv", "header": False, "encoding": "utf-16", "skip_lines": len(header) // 6}
+    feed = change_feed(NOTES, columns={"note": "VARCHAR", "id": "BIGINT"}, format=options)
+    bench.land(feed, "a.csv", f"{header}\ufeffx,1\n".encode("utf-16"))
+    bench.load(feed)
+    assert [row[:2] for row in bench.rows(feed)] == [("\ufeffx", 1)]
+
+
 @pytest.mark.parametrize("encoding", ["utf-7", "idna", "rot13", "base64", "utf-32", "nonsense", ""])
 def test_what_is_no_encoding_of_files_is_none(encoding: str) -> None:
     assert encodings.find_encoding(encoding) == ""

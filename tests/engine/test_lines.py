@@ -44,6 +44,10 @@ LOADED: Mapping[str, tuple[dict[str, Any], str]] = {
     "a delimiter behind each row": ({"trailing_delimiter": True}, "id,note\n1,x,\n2,y,\n"),
     "a delimiter behind the header, too": ({"trailing_delimiter": True}, "id,note,\n1,x,\n2,y,\n"),
     "no line end at the end": ({"final_line_end": "optional"}, "id,note\n1,x\n2,y"),
+    "no line end at the end of two rows": (
+        {"final_line_end": "optional", "header": False},
+        '1,x\n2,"y"',
+    ),
     "a line end at the end": ({"final_line_end": "optional"}, "id,note\n1,x\n2,y\n"),
     "a header of two rows": ({"header_rows": 2}, "id,\n,note\n1,x\n2,y\n"),
     "names in capitals": ({"header_ignores_case": True}, "ID, Note \n1,x\n2,y\n"),
@@ -124,6 +128,16 @@ REFUSED: Mapping[str, tuple[dict[str, Any], str, str]] = {
         {"footer": "Total"},
         "id,note\n1,x\nTotal,\n2,y\n",
         "the last line is no footer: cut off?",
+    ),
+    "fewer lines than stand before the rows": (
+        {"skip_lines": 2, "header": False},
+        "title\n",
+        "there are 1 of the 2 lines before the first row",
+    ),
+    "no line behind the header": (
+        {"skip_after_header": 1},
+        "id,note\n",
+        "there are 1 of the 2 lines before the first row",
     ),
     "fewer lines than the footer has": ({"footer_lines": 3}, "id,note\n1,x\n", "has 3"),
     "a blank line that is not declared": (
@@ -235,6 +249,31 @@ def test_the_bad_rows_of_a_file_without_an_optional_column_are_put_aside(bench: 
     bench.land(feed, "a.csv", "id,more\n1,x\nbad,y\n")
     assert bench.load(feed)["a"].rejected_count == 1
     assert [row[:2] for row in bench.rows(feed)] == [(1, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("id,note\r\n1,x", [(1, "x")]),
+        ("id,note\r\n", []),
+        ("id,note", []),
+        ('id,note\n1,"a\r\nb"\n2,x', [(1, "a\r\nb"), (2, "x")]),
+        ('id,note\r\n1,"a\nb"\r\n2,x', [(1, "a\nb"), (2, "x")]),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 22])
+def test_a_last_line_without_an_end_has_that_of_the_header(
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    rows: list[tuple[object, ...]],
+    chunk_bytes: int,
+) -> None:
+    monkeypatch.setattr(landing_module, "CHUNK_BYTES", chunk_bytes)
+    feed = with_options(final_line_end="optional")
+    bench.land(feed, "a.csv", text)
+    assert bench.load(feed)["a"].reason == ""
+    assert [row[:2] for row in bench.rows(feed)] == rows
 
 
 CONTRADICTIONS = [

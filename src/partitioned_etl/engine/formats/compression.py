@@ -5,9 +5,11 @@ bytes must look like. A file that is compressed within, such as Parquet, has not
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import re
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from partitioned_etl.engine.landing.landing import LandedFile, Readable
 
 _CUT_OFF, _IS_DAMAGED = "the compressed data ends early: cut off?", "the compressed data is damaged"
 _DAMAGED = (gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError, BadZipFile)
+_DAMAGED_ZIP = (BadZipFile, EOFError, IndexError, OverflowError, ValueError, struct.error)
+"""What is raised for a directory of a zip archive that does not fit the rest of it."""
 
 
 def _open_member(handle: BinaryIO) -> Readable:
@@ -30,18 +34,28 @@ def _open_member(handle: BinaryIO) -> Readable:
         ContractError: It has none, or several, or needs a password.
     """
     try:
+        return _find_member(handle)
+    except NotImplementedError:
+        raise ContractError("the zip archive is compressed in an unusual way") from None
+    except RuntimeError:
+        raise ContractError("the zip archive needs a password") from None
+    except _DAMAGED_ZIP:
+        raise ContractError(_IS_DAMAGED) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # which a place before the file's start is
+            raise
+        raise ContractError(_IS_DAMAGED) from None
+
+
+def _find_member(handle: BinaryIO) -> Readable:
+    try:
         archive = ZipFile(handle)
     except BadZipFile:
         raise ContractError(_CUT_OFF) from None
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) != 1:
         raise ContractError(f"the zip archive has {len(members)} files instead of one")
-    try:
-        return archive.open(members[0])
-    except NotImplementedError:
-        raise ContractError("the zip archive is compressed in an unusual way") from None
-    except RuntimeError:
-        raise ContractError("the zip archive needs a password") from None
+    return archive.open(members[0])
 
 
 @dataclass(frozen=True)

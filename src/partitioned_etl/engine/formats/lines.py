@@ -69,23 +69,26 @@ class RowLines:
     Attributes:
         footer: The lines of its footer, once the text was read to its end.
         ends_with_newline: Whether the last line had an end; known at the end.
+        head_lines: How many of the lines before the first row there are; known at the end.
         bytes_read: The text's length, with all lines, in UTF-8; known at the end.
     """
 
-    def __init__(self, rules: LineRules, head_lines: int) -> None:
+    def __init__(self, rules: LineRules, head_lines: int, line_end: str = "") -> None:
         """Read nothing yet.
 
         Args:
             rules: Which lines are no rows.
             head_lines: How many lines stand before the first row.
+            line_end: The line end of the header; empty if there is none.
         """
-        self._rules, self._head_lines = rules, head_lines
+        self._rules, self._head_lines, self._line_end = rules, head_lines, line_end
         self._skipped = rules.skipped
         self._is_within_quotes = False
         self._kept_lines = 0
         self._skipped_after = array("q")
         self.footer: list[str] = []
         self.ends_with_newline = False
+        self.head_lines = 0
         self.bytes_read = 0
 
     def keep(self, text: Iterable[bytes]) -> Iterator[bytes]:
@@ -113,19 +116,24 @@ class RowLines:
             while left and start < len(chunk):
                 start = chunk.find(b"\n", start) + 1 or len(chunk)
                 left -= chunk[start - 1 : start] == b"\n"
+            has_begun = bool(left) and not self.ends_with_newline
+            self.head_lines = self._head_lines - left + has_begun
             if start < len(chunk):
                 yield chunk[start:] if start else chunk
 
     def _complete(self, text: Iterable[bytes]) -> Iterator[bytes]:
         """Give the last line an end, if it may lack one."""
-        end = b""
+        end, last = self._line_end.encode(), b""
         for chunk in text:
             if not end and b"\n" in chunk:
-                end = b"\r\n" if b"\r\n" in chunk else b"\n"
+                before = last + chunk[: chunk.index(b"\n")]
+                end = b"\r\n" if before.endswith(b"\r") else b"\n"
+            last = chunk[-1:]
             yield chunk
         if self._rules.may_lack_end and self.bytes_read and not self.ends_with_newline:
             self.ends_with_newline = True
-            yield end or b"\n"
+            if last:  # otherwise it is the header's
+                yield end or b"\n"
 
     def _drop_skipped(self, text: Iterable[bytes]) -> Iterator[bytes]:
         rest = b""

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from abc import abstractmethod
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -315,7 +316,7 @@ class TextFormat(Format, frozen=True):
     ) -> None:
         head = self.try_head(contract, file, handle)
         is_direct = not self.is_read_at_once or self.is_direct(file, handle, head)
-        lines = RowLines(self.line_rules, head.lines)
+        lines = RowLines(self.line_rules, head.lines, head.line_end)
         digest = None if is_compressed(file) else sha256()
         text = self.read_text(contract, file, handle, digest=digest.update if digest else None)
         with (
@@ -336,6 +337,9 @@ class TextFormat(Format, frozen=True):
             raise changed_while_read(file)
         survey.header = list(head.columns)
         survey.problems += head.problems
+        if not head.problems and lines.head_lines < head.lines:
+            reason = f"there are {lines.head_lines} of the {head.lines} lines before the first row"
+            survey.problems.append(problem_of_file(reason))
         if survey.problems:
             return
         survey.staged = Path(staged.name) if staged else None
@@ -391,7 +395,7 @@ class TextFormat(Format, frozen=True):
     def _records(
         self, contract: "Contract", file: LandedFile, handle: BinaryIO, head: Head
     ) -> Iterator[Record]:
-        lines = RowLines(self.line_rules, head.lines)
+        lines = RowLines(self.line_rules, head.lines, head.line_end)
         text = self.read_text(contract, file, handle)
         yield from self.read_records(contract, head, lines.keep(text), lines.line_of)
 
@@ -447,7 +451,9 @@ class TextFormat(Format, frozen=True):
         counts, before = TextCounts(), b""
         for data in rows:
             if staged:
-                staged.write(data)
+                # DuckDB takes off a byte order mark, and here it is a part of the first row.
+                is_mark = not counts.bytes and data.startswith(BOM_UTF8)
+                staged.write(BOM_UTF8 + data if is_mark else data)
             if self.is_read_at_once:  # other rows are guarded whatever they hold
                 survey.loose |= self.find_loose(contract, data, before)
             self._count_bytes(data, before[-1:], counts)

@@ -32,8 +32,10 @@ _ZONED = ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
 _WITH_INFINITY = (*_FLOATS, "DATE", *_TIMESTAMPS, *_ZONED)
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)")
 _DAY = r"\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2}"
-_WHOLE_TIME = r"\d{2}:\d{2}(:\d{2})?"
-_TIME = r"\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?"
+_HOUR = r"([01]\d|2[0-3])"
+"""DuckDB takes 24:00 for midnight of the next day, and for a time of its own."""
+_WHOLE_TIME = rf"{_HOUR}:\d{{2}}(:\d{{2}})?"
+_TIME = rf"{_HOUR}:\d{{2}}(:\d{{2}}(\.\d{{1,6}})?)?"
 _OFFSET = r"Z|[+-](0\d|1[0-5])(:?[0-5]\d)?"
 
 
@@ -232,7 +234,7 @@ def _is_generous(
         pattern = f"({_DAY})[ T]{_TIME}({_OFFSET})"
         return f"({text} < '0001' OR NOT regexp_full_match({text}, '{pattern}'))"
     if type_name == "TIME":
-        return _is_spelled_otherwise(text, value, _TIME, 8)
+        return f"({text} >= '24' OR {_is_spelled_otherwise(text, value, _TIME, 8)})"
     if type_name in ("BOOLEAN", "UUID"):
         return ""
     return None
