@@ -257,6 +257,7 @@ def test_the_bad_rows_of_a_file_without_an_optional_column_are_put_aside(bench: 
         ("id,note\r\n1,x", [(1, "x")]),
         ("id,note\r\n", []),
         ("id,note", []),
+        ("# a\r\nid,note", []),
         ('id,note\n1,"a\r\nb"\n2,x', [(1, "a\r\nb"), (2, "x")]),
         ('id,note\r\n1,"a\nb"\r\n2,x', [(1, "a\nb"), (2, "x")]),
     ],
@@ -270,7 +271,7 @@ def test_a_last_line_without_an_end_has_that_of_the_header(
     chunk_bytes: int,
 ) -> None:
     monkeypatch.setattr(landing_module, "CHUNK_BYTES", chunk_bytes)
-    feed = with_options(final_line_end="optional")
+    feed = with_options(final_line_end="optional", comment="#")
     bench.land(feed, "a.csv", text)
     assert bench.load(feed)["a"].reason == ""
     assert [row[:2] for row in bench.rows(feed)] == rows

@@ -14,7 +14,9 @@ import pytest
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats import text as text_format
 from partitioned_etl.engine.formats.format import unwatched
+from partitioned_etl.engine.landing import landing as landing_module
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.row_by_row import _validate_batches
@@ -112,6 +114,18 @@ def compare(bench: Workbench, number: int, count: int) -> Iterator[tuple[str, st
     """Try files of one declaration, and give for each what it is, and what is wrong if anything."""
     rng = random.Random(f"{SEED}:{number}")
     feed, declared = make_feed(rng, number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            landing_module, "CHUNK_BYTES", rng.choice([7, 64, landing_module.CHUNK_BYTES])
+        )
+        patch.setattr(text_format, "BATCH_ROWS", rng.choice([2, text_format.BATCH_ROWS]))
+        yield from compare_files(bench, feed, declared, number, count)
+
+
+def compare_files(
+    bench: Workbench, feed: Feed, declared: Declaration, number: int, count: int
+) -> Iterator[tuple[str, str]]:
+    """Try so many files of a declaration."""
     written: dict[str, WrittenFile] = {}
     for key in range(count):
         one = Writer(declared, random.Random(f"{SEED}:{number}:{key}"))

@@ -276,14 +276,16 @@ class CsvReader:
         while at < len(self._text):
             line = self._text[at : self._text.index("\n", at) + 1]
             if is_no_row(line, options) or (looks_for_it and not line.strip("\r\n")):
-                line_end = line_end or ("\r\n" if line.endswith("\r\n") else "\n")
+                if self._read_record(self._text, at):
+                    line_end = line_end or ("\r\n" if line.endswith("\r\n") else "\n")
                 at += len(line)
                 continue
             found = self._read_record(self._text, at)
             at = found[1] if found else at + len(line)
             this_end = "\r\n" if self._text.endswith("\r\n", 0, at) else "\n"
             line_end = line_end or (this_end if found else "")
-            if this_end != line_end:  # also than that of a line before the header
+            is_added = self._is_end_added and at == len(self._text)
+            if this_end != line_end and not is_added:  # also than that of a line before the header
                 found = None
             window = [*window, found and found[:2]][-rows:]
             sound = [one for one in window if one]

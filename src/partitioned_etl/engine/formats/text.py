@@ -519,13 +519,16 @@ def read_lines(text: Iterable[bytes]) -> Iterator[str]:
 
 
 def _end_line(text: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield a text, and give its last line an end if it has none."""
-    last = b"\n"
+    """Yield a text, and give its last line the end of the first if it has none."""
+    last, end = b"\n", b""
     for chunk in text:
+        if not end and b"\n" in chunk:
+            before = last + chunk[: chunk.index(b"\n")]
+            end = b"\r\n" if before.endswith(b"\r") else b"\n"
         yield chunk
-        last = chunk
-    if not last.endswith(b"\n"):
-        yield b"\n"
+        last = chunk[-1:]
+    if last != b"\n":
+        yield end or b"\n"
 
 
 def _pass_to(take: Callable[[bytes], None], chunks: Iterable[bytes]) -> Iterator[bytes]:
