@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -15,6 +16,7 @@ from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.engine.infer import infer_feed
 from partitioned_etl.engine.sync import sync_feed
 from support.samples import order_rows, price_rows
+from support.workbooks import make_xlsx
 
 Call = Callable[..., Result]
 
@@ -243,6 +245,60 @@ def test_digits_that_stay_in_a_pattern_are_named(call: Call, tmp_path: Path) -> 
     assert "053012 must be in every name" in call("infer", sample).stdout
 
 
+def test_a_workbook_is_read_by_the_kinds_of_its_cells(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "prices" / "2024-02-29.xlsx"
+    sample.parent.mkdir()
+    columns = ("article", "pieces", "price", "day", "sold", "open", "empty", "mixed")
+    at = datetime.fromisoformat
+    first = ("A", 1, 0.5, date(2024, 2, 29), at("2024-02-29 10:11"), True, None, 4711)
+    second = ("B", None, 2, date(2024, 3, 1), at("2024-03-01 00:00"), False, None, "x")
+    sample.write_bytes(make_xlsx(("Prices",), (), columns, first, (), second))
+    found = infer(call, sample)
+    assert found["format"] == {
+        "type": "excel",
+        "header_row": 3,
+        "skip_empty_rows": True,
+        "numbers_as_texts": True,
+    }
+    assert found["columns"] == {
+        "article": "VARCHAR",
+        "pieces": "BIGINT",
+        "price": "DOUBLE",
+        "day": "DATE",
+        "sold": "TIMESTAMP",
+        "open": "BOOLEAN",
+        "empty": "VARCHAR",
+        "mixed": "VARCHAR",
+    }
+    said = call("infer", sample).stdout
+    assert "the sample loads by it: 2 rows" in said
+    assert "some cells have texts and some have numbers" in said
+    without = tmp_path / "plain" / "acme.xlsx"
+    without.parent.mkdir()
+    without.write_bytes(make_xlsx((1, date(2024, 2, 29)), (2, date(2024, 3, 1)), sheet="Data"))
+    found = infer(call, without)
+    assert found["format"] == {"type": "excel", "header": False}
+    assert found["columns"] == {"column1": "BIGINT", "column2": "DATE"}
+
+
+def test_a_workbook_that_is_none_is_named(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "k.xlsx").write_bytes(b"a,b\n1,2\n")
+    result = call("infer", tmp_path / "k.xlsx")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "k.xlsx: nothing can be inferred: the file is no workbook" in result.stderr
+
+
+def test_nanoseconds_and_nested_types_of_parquet_are_proposed(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "points" / "acme.parquet"
+    sample.parent.mkdir()
+    query = "SELECT TIMESTAMP_NS '2024-01-02 03:04:05.123456789' AS at, {'x': 0.5::DOUBLE} AS point"
+    with duckdb.connect() as duck:
+        duck.execute(f"COPY ({query}) TO '{sample}' (FORMAT parquet)")
+    found = infer(call, sample)
+    assert found["columns"] == {"at": "TIMESTAMP_NS", "point": "STRUCT(x DOUBLE)"}
+    assert "the sample loads by it: 1 rows" in call("infer", sample).stdout
+
+
 def make_workbook(path: Path) -> None:
     with ZipFile(path, "w") as archive:
         archive.writestr("xl/workbook.xml", "<workbook/>")
@@ -254,10 +310,10 @@ def make_archive(path: Path) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "xlsx": (make_workbook, "it is an Excel workbook: save its sheet as CSV"),
+    "xlsx": (make_workbook, "it is an Excel workbook: its name must end in .xlsx"),
     "xls": (
         lambda path: path.write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-        "it is an Excel workbook of the kind .xls",
+        "it is an Excel workbook: its name must end in .xls",
     ),
     "zip": (make_archive, "it is a zip archive: unpack it"),
     "cut zip": (lambda path: path.write_bytes(b"PK\x03\x04"), "it is a zip archive: unpack it"),

@@ -3,7 +3,7 @@
 import random
 from base64 import b64decode
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,9 @@ COLUMNS = {
         f"SELECT note, id FROM ({TWO_ROWS})",
         "the columns are not in the order id, note",
     ),
-    "a smaller type": (
-        "SELECT 1::INTEGER AS id, 'x' AS note",
-        "column id: INTEGER in the file, BIGINT in the feed",
+    "a larger type": (
+        "SELECT 1::UBIGINT AS id, 'x' AS note",
+        "column id: UBIGINT in the file, BIGINT in the feed",
     ),
     "a text for a number": (
         "SELECT '1' AS id, 'x' AS note",
@@ -116,6 +116,211 @@ def test_a_file_with_other_columns_changes_no_row(
     assert bench.load(NUMBERS)["a"].reason == f"a.parquet: {problem}"
     assert bench.rows(NUMBERS) == before
     assert bench.ledger(NUMBERS).rows["a.parquet"].status == LoadStatus.REFUSED
+
+
+TAKEN: dict[str, tuple[str, str, Any]] = {
+    "INTEGER": ("-1::INTEGER", "BIGINT", -1),
+    "UINTEGER": ("4294967295::UINTEGER", "BIGINT", 4294967295),
+    "BIGINT to HUGEINT": ("-1::BIGINT", "HUGEINT", -1),
+    "INTEGER to DECIMAL": ("-1::INTEGER", "DECIMAL(12, 2)", Decimal("-1.00")),
+    "INTEGER to DOUBLE": ("2147483647::INTEGER", "DOUBLE", 2147483647.0),
+    "SMALLINT to FLOAT": ("7::SMALLINT", "FLOAT", 7.0),
+    "FLOAT": ("0.1::FLOAT", "DOUBLE", 0.10000000149011612),
+    "DECIMAL": ("1.5::DECIMAL(4, 1)", "DECIMAL(6, 3)", Decimal("1.500")),
+    "DECIMAL to BIGINT": ("123::DECIMAL(10, 0)", "BIGINT", 123),
+    "nanoseconds": (
+        "'2024-01-02 03:04:05.123456789'::TIMESTAMP_NS",
+        "TIMESTAMP_NS",
+        "2024-01-02 03:04:05.123456789",
+    ),
+    "whole microseconds": (
+        "'2024-01-02 03:04:05.123456'::TIMESTAMP_NS",
+        "TIMESTAMP",
+        "2024-01-02 03:04:05.123456",
+    ),
+    "microseconds": (
+        "'2024-01-02 03:04:05.123456'::TIMESTAMP",
+        "TIMESTAMP_NS",
+        "2024-01-02 03:04:05.123456",
+    ),
+    "structure": (
+        "{'a': 1, 'B c': ['x', NULL]}",
+        'STRUCT(a INTEGER, "B c" VARCHAR[])',
+        {"a": 1, "B c": ["x", None]},
+    ),
+    "list": ("[1.5, NULL]::DOUBLE[]", "DOUBLE[]", [1.5, None]),
+    "map": ("MAP {'k': [DATE '2024-01-02']}", "MAP(VARCHAR, DATE[])", {"k": [date(2024, 1, 2)]}),
+}
+
+
+@pytest.mark.parametrize(("value", "type_name", "loaded"), TAKEN.values(), ids=list(TAKEN))
+@pytest.mark.parametrize("policy", BadRows)
+def test_a_value_is_loaded_into_a_type_that_has_room_for_it(
+    bench: Workbench, value: str, type_name: str, loaded: Any, policy: BadRows
+) -> None:
+    feed = change_feed(
+        NUMBERS, columns={"v": type_name, "n": "INTEGER"}, bad_rows=policy, max_rejected_percent=100
+    )
+    columns = f"SELECT {value} AS v, i::SMALLINT AS n FROM range(2) AS t(i)"
+    land(bench, feed, "a", f"{columns} UNION ALL SELECT NULL, NULL")
+    assert bench.load(feed)["a"].reason == ""
+    assert bench.query("SELECT count(v), count(*) FROM numbers") == [(2, 3)]
+    shown = "CAST(v AS VARCHAR)" if type_name.startswith("TIMESTAMP") else "v"
+    assert bench.query(f"SELECT {shown} FROM numbers WHERE n = 1") == [(loaded,)]
+
+
+def test_files_whose_types_differ_are_loaded_each_by_its_own(bench: Workbench) -> None:
+    land(bench, NUMBERS, "a", "SELECT 1::TINYINT AS id, 'x' AS note")
+    land(bench, NUMBERS, "b", "SELECT 9007199254740993::BIGINT AS id, 'y' AS note")
+    bench.load(NUMBERS)
+    assert [row[0] for row in bench.rows(NUMBERS)] == [1, 9007199254740993]
+
+
+TOO_NARROW: dict[str, tuple[str, str, str]] = {
+    "sign": ("1::INTEGER", "UBIGINT", "column v: INTEGER in the file, UBIGINT in the feed"),
+    "bits": ("1::BIGINT", "DOUBLE", "column v: BIGINT in the file, DOUBLE in the feed"),
+    "double": ("1.0::DOUBLE", "BIGINT", "column v: DOUBLE in the file, BIGINT in the feed"),
+    "half": ("1.5::DOUBLE", "FLOAT", "column v: DOUBLE in the file, FLOAT in the feed"),
+    "digits": (
+        "1::INTEGER",
+        "DECIMAL(11, 2)",
+        "column v: INTEGER in the file, DECIMAL(11,2) in the feed",
+    ),
+    "decimals": (
+        "1::DECIMAL(5, 2)",
+        "DECIMAL(10, 1)",
+        "column v: DECIMAL(5,2) in the file, DECIMAL(10,1) in the feed",
+    ),
+    "room before the point": (
+        "1::DECIMAL(5, 1)",
+        "DECIMAL(6, 3)",
+        "column v: DECIMAL(5,1) in the file, DECIMAL(6,3) in the feed",
+    ),
+    "day": (
+        "DATE '2024-01-02'",
+        "TIMESTAMP",
+        "column v: DATE in the file, TIMESTAMP in the feed",
+    ),
+    "nanoseconds": (
+        "'2024-01-02 03:04:05.123456789'::TIMESTAMP_NS",
+        "TIMESTAMP",
+        "row 1, column v: a time finer than the microseconds of a TIMESTAMP",
+    ),
+    "far away": ("TIMESTAMP '2500-01-01'", "TIMESTAMP_NS", "row 1, column v: not a TIMESTAMP_NS"),
+    "another field": (
+        "{'a': 1}",
+        "STRUCT(b INTEGER)",
+        "column v: STRUCT(a INTEGER) in the file, STRUCT(b INTEGER) in the feed",
+    ),
+    "another leaf": (
+        "[1::SMALLINT]",
+        "INTEGER[]",
+        "column v: SMALLINT[] in the file, INTEGER[] in the feed",
+    ),
+    "NaN in a list": (
+        "[1::DOUBLE, 'nan'::DOUBLE]",
+        "DOUBLE[]",
+        "row 1, column v: not a DOUBLE[]",
+    ),
+    "infinity in a structure": (
+        "{'a': [MAP {'k': 'inf'::FLOAT}]}",
+        "STRUCT(a MAP(VARCHAR, FLOAT)[])",
+        "row 1, column v: not a STRUCT(a MAP(VARCHAR, FLOAT)[])",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "type_name", "problem"), TOO_NARROW.values(), ids=list(TOO_NARROW)
+)
+def test_a_value_that_would_lose_something_is_refused(
+    bench: Workbench, value: str, type_name: str, problem: str
+) -> None:
+    feed = change_feed(NUMBERS, columns={"v": type_name})
+    land(bench, feed, "a", f"SELECT {value} AS v")
+    assert bench.load(feed)["a"].reason == f"a.parquet: {problem}"
+    assert bench.rows(feed) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("-9007199254740991", ""),
+        ("NULL", ""),
+        ("1.5", "row 2, column id: no whole number below 9007199254740992"),
+        ("9007199254740992", "row 2, column id: no whole number below 9007199254740992"),
+        ("'nan'", "row 2, column id: no whole number below 9007199254740992"),
+    ],
+)
+@pytest.mark.parametrize("policy", BadRows)
+def test_whole_numbers_may_be_stored_as_doubles(
+    bench: Workbench, value: str, problem: str, policy: BadRows
+) -> None:
+    feed = change_feed(NUMBERS, format=ParquetFormat(whole_doubles=True), bad_rows=policy)
+    query = f"SELECT v::DOUBLE AS id, 'x' AS note FROM (VALUES ('1'), ({value})) AS t(v)"
+    land(bench, feed, "a", query.replace(f"({value})", f"(CAST({value} AS VARCHAR))"))
+    assert bench.load(feed)["a"].reason == (f"a.parquet: {problem}" if problem else "")
+    assert [row[0] for row in bench.rows(feed)] == (
+        [] if problem else sorted([1, None if value == "NULL" else int(value)], key=str)
+    )
+
+
+@pytest.mark.parametrize("policy", BadRows)
+def test_columns_may_have_other_names_in_the_file_or_be_missing(
+    bench: Workbench, policy: BadRows
+) -> None:
+    options = {"any_column_order": True, "header_ignores_case": True, "extra_columns": "ignore"}
+    feed = change_feed(
+        NUMBERS,
+        columns={
+            "id": {"type": "BIGINT", "from": ["number", "Nr"]},
+            "note": "VARCHAR",
+            "tags": {"type": "VARCHAR[]", "optional": True},
+        },
+        format={"type": "parquet", **options},
+        bad_rows=policy,
+        max_rejected_percent=100,
+    )
+    land(bench, feed, "a", "SELECT 'inf'::DOUBLE AS x, 'y' AS NOTE, 1 AS nr, 2 AS y")
+    land(bench, feed, "b", "SELECT ['t'] AS tags, 2::BIGINT AS number, 'z' AS note")
+    assert [one.reason for one in bench.load(feed).values()] == ["", ""]
+    assert [row[:3] for row in bench.rows(feed)] == [(1, "y", None), (2, "z", ["t"])]
+
+
+def test_rows_are_read_one_by_one_by_the_feeds_names_and_types(bench: Workbench) -> None:
+    feed = change_feed(
+        NUMBERS,
+        columns={
+            "id": {"type": "BIGINT", "from": "nr"},
+            "ts": "TIMESTAMP",
+            "tags": {"type": "DOUBLE[]", "optional": True},
+            "points": "DOUBLE[]",
+        },
+        format={"type": "parquet", "extra_columns": "ignore", "any_column_order": True},
+        bad_rows=BadRows.QUARANTINE,
+        max_rejected_percent=90,
+    )
+    points = "CASE WHEN i = 1 THEN ['nan'::DOUBLE] ELSE [0.5::DOUBLE] END AS points"
+    ts = "TIMESTAMP_NS '2024-01-02 03:04:05.123456' AS ts"
+    land(bench, feed, "a", f"SELECT 'z' AS z, {points}, i::SMALLINT AS nr, {ts} FROM range(3) t(i)")
+    outcome = bench.load(feed)["a"]
+    assert (outcome.reason, outcome.row_count, outcome.rejected_count) == ("", 2, 1)
+    at = datetime.fromisoformat("2024-01-02 03:04:05.123456")
+    assert [row[:4] for row in bench.rows(feed)] == [(0, at, None, [0.5]), (2, at, None, [0.5])]
+    assert bench.query("SELECT line, column_name, reason FROM rejected_rows") == [
+        (2, "points", "not a DOUBLE[]")
+    ]
+
+
+@pytest.mark.parametrize(
+    "type_name",
+    ["STRUCT(a INTEGER", "INTEGER[]]", "STRUCT(a INTEGER, A INTEGER)", "MAP(INTEGER)", "NOTHING[]"],
+)
+def test_a_nested_type_that_is_none_is_refused(type_name: str) -> None:
+    with pytest.raises(FeedDefinitionError, match="no file can be read into a column of type"):
+        change_feed(NUMBERS, columns={"v": type_name})
+    with pytest.raises(FeedDefinitionError):
+        change_feed(NUMBERS, columns={"v": "INTEGER[]"}, pattern="{key}.csv", format="csv")
 
 
 def test_a_time_in_nanoseconds_is_not_cut(bench: Workbench) -> None:

@@ -145,21 +145,23 @@ def infer_feed(sample: Path, name: str | None = None) -> Proposal:
 
 
 def _refuse_other_kinds(sample: Path) -> None:
-    """Name what a sample is, if no format can read it, by its first bytes.
+    """Name what a sample is, if the format of its name cannot read it, by its first bytes.
 
     Raises:
-        LandedFileError: It is a workbook or an archive.
+        LandedFileError: It is an archive, or a workbook under another name.
     """
+    if guess_format(sample.suffix) == "excel":
+        return
     with sample.open("rb") as file:
         start = file.read(8)
     kind = ""
     if start.startswith(b"\xd0\xcf\x11\xe0"):
-        kind = "an Excel workbook of the kind .xls: save its sheet as CSV"
+        kind = "an Excel workbook: its name must end in .xls"
     elif start.startswith(b"PK\x03\x04"):
         kind = "a zip archive: unpack it"
         with suppress(BadZipFile), ZipFile(sample) as archive:
             if any(name.startswith("xl/") for name in archive.namelist()):
-                kind = "an Excel workbook: save its sheet as CSV"
+                kind = "an Excel workbook: its name must end in .xlsx"
     if kind:
         raise LandedFileError(f"{sample.name}: nothing can be inferred: it is {kind}")
 
@@ -218,7 +220,12 @@ def _keep_to_known_types(proposal: Proposal) -> None:
         if type_name == "JSON" and find_format(proposal.format).takes_json:
             continue
         try:
-            Feed(name="trial", pattern="{key}", columns={"value": type_name})
+            Feed(
+                name="trial",
+                pattern="{key}",
+                columns={"value": type_name},
+                format=parse_format(proposal.format),
+            )
         except FeedDefinitionError:
             proposal.doubts[about] = f"{_shorten(type_name)}, of which no column can be"
             proposal.columns[name] = "VARCHAR"
@@ -246,7 +253,7 @@ def _load_until_it_fits(sample: Path, proposal: Proposal) -> str:
         if not refusing:
             return verdict
         for problem in reversed(refusing):
-            doubt = f"{problem.place} {problem.line} is {problem.reason}"
+            doubt = f"{problem.where} is {problem.reason}"
             proposal.doubts[f"columns.{problem.column}"] = doubt
             proposal.columns[problem.column] = "VARCHAR"
 

@@ -74,7 +74,7 @@ class Candidate:
     @property
     def reading(self) -> tuple[object, ...]:
         """What files have in common that one statement can read."""
-        return (*self.survey.header, self.survey.staged is None)
+        return (*self.survey.header, *self.survey.stored_types, self.survey.staged is None)
 
     @property
     def source(self) -> Source:

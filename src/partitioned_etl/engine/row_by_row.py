@@ -175,7 +175,7 @@ def _validate_batch(
     bad += [
         _BadRow(
             _record_of(batch.well_formed, line, text),
-            _list_problems(table, line, batch.place, valid, kept),
+            _list_problems(table, line, batch, valid, kept),
         )
         for line, text, valid, kept in found
     ]
@@ -188,16 +188,20 @@ def _record_of(well_formed: Mapping[int, Record], line: int, text: str | None) -
 
 
 def _list_problems(
-    table: FeedTable, line: int, place: str, valid: list[bool], rules_kept: list[bool]
+    table: FeedTable, line: int, batch: RowBatch, valid: list[bool], rules_kept: list[bool]
 ) -> list[Problem]:
-    feed = table.feed
+    feed, place, cells = table.feed, batch.place, batch.cells
     invalid = [
-        Problem(line, name, f"not {describe_type(feed, name)}", place=place)
+        Problem(
+            line, name, f"not {describe_type(feed, name)}", place=place, cell=cells.get(name, "")
+        )
         for name, is_valid in zip(feed.columns, valid, strict=True)
         if not is_valid
     ]
     broken = [
-        Problem(line, rule.column, rule.reason, rule.name, place=place)
+        Problem(
+            line, rule.column, rule.reason, rule.name, place=place, cell=cells.get(rule.column, "")
+        )
         for rule, is_kept in zip(feed.row_rules, rules_kept, strict=True)
         if not is_kept
     ]

@@ -61,6 +61,7 @@ class Problem:
         rule: Name of the broken row rule, if it is one.
         is_of_file: Whether it invalidates the whole file and not only its row.
         place: What `line` counts, if the file has no lines.
+        cell: The letters of the cell's column, if it is in a cell; `place` then ends in `row`.
     """
 
     line: int
@@ -69,6 +70,14 @@ class Problem:
     rule: str = ""
     is_of_file: bool = field(default=False, compare=False)
     place: str = "line"
+    cell: str = ""
+
+    @property
+    def where(self) -> str:
+        """Where it is: `line 3`, or `sheet Prices, cell C3`."""
+        if self.cell:
+            return f"{self.place.removesuffix('row')}cell {self.cell}{self.line}"
+        return f"{self.place} {self.line}"
 
     @property
     def what(self) -> str:
@@ -84,7 +93,7 @@ class Problem:
         """Return the problem as part of a sentence: line, column, reason."""
         if not self.line:
             return self.what
-        return f"{self.place} {self.line}{', ' if self.column else ': '}{self.what}"
+        return f"{self.where}{', ' if self.column else ': '}{self.what}"
 
 
 def problem_of_file(reason: str, line: int = 0) -> Problem:
@@ -134,6 +143,7 @@ class Survey:
         problems: Why it does not match its contract; empty if the text is sound.
         staged: What DuckDB reads in place of the file; None if it reads the file itself.
         totals: What the file's footer says of its rows: a text per column, and for `ROW_COUNT`.
+        stored_types: The types of the columns in the file, if it declares any.
         is_read_at_once: Whether DuckDB reads the file exactly, if it does files of its format.
     """
 
@@ -144,6 +154,7 @@ class Survey:
     problems: list[Problem] = field(default_factory=list)
     staged: Path | None = None
     totals: Mapping[str, str] = field(default_factory=dict)
+    stored_types: tuple[str, ...] = ()
     is_read_at_once: bool = True
 
 
@@ -200,6 +211,7 @@ class RowBatch:
         rows: A relation of the others with the feed's columns, `LINE` and, where DuckDB has read
             them, `TEXT`; None if there are none.
         place: What the lines count.
+        cells: The letters of each column in a sheet, if the rows are of one.
     """
 
     row_count: int
@@ -207,6 +219,7 @@ class RowBatch:
     well_formed: Mapping[int, Record] = field(default_factory=dict)
     rows: Query | None = None
     place: str = "line"
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 class Format(BaseModel, ABC, frozen=True, extra="forbid"):
@@ -239,6 +252,15 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
     def check_columns(self, names: Sequence[str]) -> str:  # noqa: ARG002
         """Return why a feed in this format cannot have columns of these names; empty if it can."""
         return ""
+
+    def apply_steps(self, steps: tuple[str, ...], column: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the steps that a column's text goes through, where only some of them do.
+
+        Args:
+            steps: SQL, step by step, by which its value options change a text.
+            column: Its quoted name, by which each step refers to what the one before it gives.
+        """
+        return steps
 
     def check_contract(self, contract: "Contract") -> None:
         """Refuse a contract that the format cannot read files by; here, none.

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, ValidationError, WithJsonSchema
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import CsvFormat, TsvFormat
+from partitioned_etl.engine.formats.excel import ExcelFormat
 from partitioned_etl.engine.formats.fixed_width import FixedWidthFormat
 from partitioned_etl.engine.formats.format import Format, explain_first
 from partitioned_etl.engine.formats.json_document import JsonFormat
@@ -20,6 +21,7 @@ FORMATS: tuple[type[Format], ...] = (
     JsonLinesFormat,
     JsonFormat,
     ParquetFormat,
+    ExcelFormat,
 )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.format import Loose
+from partitioned_etl.engine.formats.nested_types import is_nested, parse_type
 from partitioned_etl.engine.sql import internal_identifier, quote_identifier
 
 if TYPE_CHECKING:
@@ -115,11 +116,14 @@ def columns_sql(contract: "Contract", loose: Loose = Loose.ANYTHING) -> list[Col
 
 
 def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -> ColumnSql:
+    if not contract.format.has_texts and is_nested(contract.column_types[name]):
+        return _nested_column_sql(name, contract.column_types[name])
     if not _TYPE_NAME.fullmatch(type_name):
         reason = f"column {name}: no DuckDB type: {type_name}"
         raise FeedDefinitionError(reason, attribute="columns")
     text = quote_identifier(name)
     steps = contract.column_values[name].steps(kind_of(type_name), text)
+    steps = contract.format.apply_steps(steps, text)
     if type_name in _TEXTS:
         return ColumnSql(name, type_name, text, "", steps=steps)
     if steps:  # what a step leaves may hold what the text did not
@@ -152,11 +156,30 @@ def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -
 
 def describe_type(contract: "Contract", name: str) -> str:
     """Return the type of a column, with an article and with how its values are spelled."""
-    type_name = contract.column_types[name].upper()
+    type_name = contract.column_types[name]
+    type_name = type_name if is_nested(type_name) else type_name.upper()
     article = "an" if type_name[0] in "AEIOU" else "a"
     has_fraction = type_name not in (*_INTEGERS, *_UNSIGNED)
     spelled = contract.column_values[name].describe(has_fraction=has_fraction)
     return f"{article} {type_name}{spelled}"
+
+
+def _nested_column_sql(name: str, type_name: str) -> ColumnSql:
+    """Return a column of a nested type, none of whose leaves may be NaN or infinity."""
+    value, found = quote_identifier(name), parse_type(type_name)
+    if not found or not all(_is_known(leaf) for leaf in found.leaves()):
+        reason = f"column {name}: no file can be read into a column of type {type_name}"
+        raise FeedDefinitionError(reason, attribute="columns")
+    guard = found.find_leaf_sql(
+        value, lambda leaf, sql: f"NOT isfinite({sql})" if leaf in _WITH_INFINITY else ""
+    )
+    return ColumnSql(name, type_name, value, guard)
+
+
+def _is_known(type_name: str) -> bool:
+    if type_name in _TEXTS:
+        return True
+    return _is_generous(type_name, "", "", any_number=False, loose=Loose.NOTHING) is not None
 
 
 def is_exact_number_type(type_name: str) -> bool:
