@@ -599,10 +599,45 @@ CASES: Mapping[str, Sequence[Case]] = {
             )
         ),
         Case(
+            "times in nanoseconds",
+            "format: parquet, columns: {v: TIMESTAMP_NS}",
+            "SELECT '2024-01-31 10:11:12.123456'::TIMESTAMP_NS AS v",
+            [(MOMENT,)],
+            pattern=PARQUET,
+        ),
+        Case(
+            "the same, of which none is finer than a microsecond",
+            "format: parquet, columns: {v: TIMESTAMP}",
+            "SELECT '2024-01-31 10:11:12.123456'::TIMESTAMP_NS AS v",
+            [(MOMENT,)],
+            pattern=PARQUET,
+        ),
+        Case(
+            "the same, of which one is",
+            "format: parquet, columns: {v: TIMESTAMP}",
+            "SELECT '2024-01-31 10:11:12.123456789'::TIMESTAMP_NS AS v",
+            error="row 1, column v: a time finer than the microseconds of a TIMESTAMP",
+            pattern=PARQUET,
+        ),
+        Case(
             "times of type INT96, with nanoseconds",
             "format: parquet, columns: {t: TIMESTAMP}",
             INT96,
             error="column t: INT96 in the file, TIMESTAMP in the feed",
+            pattern=PARQUET,
+        ),
+        Case(
+            "whole numbers that are stored as DOUBLE, because some are NULL",
+            "format: {type: parquet, whole_doubles: true}, columns: {v: BIGINT}",
+            "SELECT unnest([1.0, NULL])::DOUBLE AS v",
+            [(1,), (None,)],
+            pattern=PARQUET,
+        ),
+        Case(
+            "the same where nothing is declared",
+            "format: parquet, columns: {v: BIGINT}",
+            "SELECT 1.0::DOUBLE AS v",
+            error="column v: DOUBLE in the file, BIGINT in the feed",
             pattern=PARQUET,
         ),
         Case(
