@@ -334,6 +334,15 @@ def test_what_no_feed_can_be_of_is_named(
     assert said in result.stderr
 
 
+def test_a_sample_in_windows_1252_is_proposed_as_such(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "k.csv"
+    sample.write_bytes("id;note\n1;„x“\n2;5 €\n".encode("windows-1252"))
+    attributes = infer(call, sample)
+    assert attributes["format"] == {"type": "csv", "delimiter": ";", "encoding": "windows-1252"}
+    assert attributes["columns"] == {"id": "BIGINT", "note": "VARCHAR"}
+    assert "the sample loads by it: 2 rows" in call("infer", sample).stdout
+
+
 @pytest.mark.parametrize("content", [b"", b"no parquet"])
 def test_what_cannot_be_read_ends_with_two_and_one_line(
     content: bytes, call: Call, tmp_path: Path

@@ -209,7 +209,7 @@ def write_stock(
             13,
             "needs a header",
         ),
-        (("bad_rows: fail", "format: xlsx"), 12, "is not one of csv, tsv, json_lines, parquet"),
+        (("bad_rows: fail", "format: xlsx"), 12, "is not one of csv, tsv, "),
         (("bad_rows: fail", "format: {type: json_lines, quote: x}"), 12, "no such attribute"),
         (("bad_rows: fail", "format: {type: parquet, header: false}"), 12, "no such attribute"),
         (("bad_rows: fail", "format:\n    type: csv\n    quotes: x"), 14, "no such attribute"),

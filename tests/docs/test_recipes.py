@@ -17,7 +17,6 @@ import yaml
 
 from partitioned_etl.components import FileFeed
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.formats.registry import FORMATS, name_of
 from partitioned_etl.engine.formats.text import TextFormat
 from partitioned_etl.engine.settings import project_dir
 from partitioned_etl.engine.sql import quote_identifier
@@ -148,20 +147,8 @@ PARTS = re.split(r"^## \d\. (.+)$", PAGE, flags=re.MULTILINE)[1:]
 RECIPES = [Recipe(*part) for part in zip(PARTS[::2], PARTS[1::2], strict=True)]
 
 
-def is_known(recipe: Recipe) -> bool:
-    declared = yaml.safe_load(recipe.declaration)["attributes"]["format"]
-    return declared["type"] in map(name_of, FORMATS)
-
-
 def name_recipes() -> list[object]:
-    return [
-        pytest.param(
-            recipe,
-            id=recipe.title,
-            marks=() if is_known(recipe) else pytest.mark.skip("its format is not there yet"),
-        )
-        for recipe in RECIPES
-    ]
+    return [pytest.param(recipe, id=recipe.title) for recipe in RECIPES]
 
 
 def show(duck: duckdb.DuckDBPyConnection, feed: Feed) -> str:

@@ -15,6 +15,10 @@ from typing import Any
 
 JSON = "{key}.jsonl"
 PARQUET = "{key}.parquet"
+TEXT = "{key}.txt"
+PLACES = (
+    "columns: {id: {type: BIGINT, start: 1, length: 3}, note: {type: VARCHAR, start: 4, length: 5}}"
+)
 HOURS = "start: 2024-03-01, timezone: America/New_York"
 INT96 = b64decode(
     "UEFSMRUEFRgVHEwVAhUAEgAADCwVTeRkWiEAAJiKJQAVABUSFRYsFQIVEBUGFQYcAAAACSACAAAAAgEBAgAV"
@@ -223,6 +227,24 @@ CASES: Mapping[str, Sequence[Case]] = {
             error="the last line is no footer: cut off?",
         ),
         Case(
+            "a total that must be the sum of a column",
+            "format: {type: csv, footer: 'Total,(?P<id>.*)'}",
+            "id,note\n1,x\n2,y\nTotal,3\n",
+            XY,
+        ),
+        Case(
+            "the same, and it is not",
+            "format: {type: csv, footer: 'Total,(?P<id>.*)'}",
+            "id,note\n1,x\n2,y\nTotal,4\n",
+            error="column id: the footer's total is not the sum of the rows that were loaded",
+        ),
+        Case(
+            "a number of rows in the last line, and one is missing",
+            "format: {type: csv, footer: 'END (?P<row_count>.*)'}",
+            "id,note\n1,x\nEND 2\n",
+            error="the footer tells of another number of rows than 1",
+        ),
+        Case(
             "a total that nobody declared",
             "",
             "id,note\n1,x\nTotal,2\n",
@@ -318,6 +340,44 @@ CASES: Mapping[str, Sequence[Case]] = {
             'id\tnote\n1\t5" pipe\n2\t"y\n',
             [(1, '5" pipe'), (2, '"y')],
             note="with a character for a quote that no file has",
+        ),
+    ],
+    "Columns by their place": [
+        Case(
+            "lines without delimiters",
+            f"format: fixed_width, {PLACES}",
+            "  1x    \n  2y    \n",
+            XY,
+            pattern=TEXT,
+        ),
+        Case(
+            "the same, with the spaces at the end cut off",
+            f"format: {{type: fixed_width, short_lines: true}}, {PLACES}",
+            "  1x\n  2y\n",
+            XY,
+            pattern=TEXT,
+        ),
+        Case(
+            "the same where nothing is declared",
+            f"format: fixed_width, {PLACES}",
+            "  1x    \n  2y\n",
+            error="line 2: 4 characters instead of 8",
+            pattern=TEXT,
+        ),
+        Case(
+            "EBCDIC",
+            f"format: {{type: fixed_width, encoding: cp273}}, {PLACES}",
+            "001x    \n002y    \n".encode("cp273"),
+            XY,
+            pattern=TEXT,
+        ),
+        Case(
+            "the same, with the mainframe's own line end, NEL",
+            f"format: {{type: fixed_width, encoding: cp273}}, {PLACES}",
+            "001x    \x85002y    \x85".encode("cp273"),
+            error="line 1: no line end after the last line: cut off? If not, set final_line_end: "
+            "optional",
+            pattern=TEXT,
         ),
     ],
     "Values": [
@@ -539,10 +599,45 @@ CASES: Mapping[str, Sequence[Case]] = {
             )
         ),
         Case(
+            "times in nanoseconds",
+            "format: parquet, columns: {v: TIMESTAMP_NS}",
+            "SELECT '2024-01-31 10:11:12.123456'::TIMESTAMP_NS AS v",
+            [(MOMENT,)],
+            pattern=PARQUET,
+        ),
+        Case(
+            "the same, of which none is finer than a microsecond",
+            "format: parquet, columns: {v: TIMESTAMP}",
+            "SELECT '2024-01-31 10:11:12.123456'::TIMESTAMP_NS AS v",
+            [(MOMENT,)],
+            pattern=PARQUET,
+        ),
+        Case(
+            "the same, of which one is",
+            "format: parquet, columns: {v: TIMESTAMP}",
+            "SELECT '2024-01-31 10:11:12.123456789'::TIMESTAMP_NS AS v",
+            error="row 1, column v: a time finer than the microseconds of a TIMESTAMP",
+            pattern=PARQUET,
+        ),
+        Case(
             "times of type INT96, with nanoseconds",
             "format: parquet, columns: {t: TIMESTAMP}",
             INT96,
             error="column t: INT96 in the file, TIMESTAMP in the feed",
+            pattern=PARQUET,
+        ),
+        Case(
+            "whole numbers that are stored as DOUBLE, because some are NULL",
+            "format: {type: parquet, whole_doubles: true}, columns: {v: BIGINT}",
+            "SELECT unnest([1.0, NULL])::DOUBLE AS v",
+            [(1,), (None,)],
+            pattern=PARQUET,
+        ),
+        Case(
+            "the same where nothing is declared",
+            "format: parquet, columns: {v: BIGINT}",
+            "SELECT 1.0::DOUBLE AS v",
+            error="column v: DOUBLE in the file, BIGINT in the feed",
             pattern=PARQUET,
         ),
         Case(

@@ -417,6 +417,8 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
         case "string_type" | "tuple_type" if isinstance(wrong["input"], bool):
             reason = "YAML takes no, yes, on and off for true or false, and never for a text"
             return path, f"{reason}: put it in quotes"
+        case "string_type" | "tuple_type" if wrong["input"] is None and path.endswith(")"):
+            return path, 'a type with a comma needs quotes, such as "DECIMAL(10, 2)"'
         case "string_type" | "tuple_type" if wrong["input"] is None:
             return path, "YAML takes NULL, null and ~ for no value: put it in quotes"
         case "string_type" | "tuple_type" if isinstance(wrong["input"], int | float | date):
