@@ -9,6 +9,8 @@ PAGE = (project_dir() / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGE = project_dir() / "src" / "partitioned_etl"
 OF_ALL_ROOMS = {"registry.py"}
 """Named once, below the tree."""
+WITHOUT_REGISTRY = {"engine/formats/proposals"}
+"""A room of functions, of which each format names its own."""
 
 
 def list_tree() -> dict[str, set[str]]:
@@ -44,7 +46,7 @@ def test_the_tree_is_the_packages() -> None:
     }
     of_rooms = {name for name in there if "/" in name}
     for name in of_rooms:
-        assert "registry.py" in there[name]
+        assert "registry.py" in there[name] or name in WITHOUT_REGISTRY
         there[name] -= OF_ALL_ROOMS
     named = list_tree()
     # Only those feeds are named that ship; others may be added.

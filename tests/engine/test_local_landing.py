@@ -76,7 +76,7 @@ def test_landed_files_are_listed_in_the_order_of_their_keys(bench: Workbench) ->
         ("a.csv.crdownload", "temporary file"),
         ("README.md", "the name does not match the pattern '{key}.csv'"),
         ("a.CSV", "the name does not match the pattern '{key}.csv'"),
-        ("a.csv.bz2", "the name does not match the pattern '{key}.csv'"),
+        ("a.csv.7z", "the name does not match the pattern '{key}.csv'"),
     ],
 )
 def test_a_file_that_is_none_of_the_feeds_business_is_ignored(

@@ -697,15 +697,15 @@ SAMPLES: Sequence[Sample] = [
         "one line of another width",
         "a,b\n" + "".join(f"{number},x\n" for number in range(300)) + "300,x,y\n",
         {"columns": {"a": "BIGINT", "b": "VARCHAR"}},
-        "by the first line; not all lines have as many fields",
-        "the columns are those of the first line",
+        "1 line(s) have not as many fields as the others",
+        "the sample would be refused for that line",
     ),
     Sample(
         "a total in the last line",
         "a,b\n" + "".join(f"{number},1.50\n" for number in range(300)) + "450.00\n",
         {"columns": {"a": "BIGINT", "b": "DOUBLE"}},
-        "by the first line; not all lines have as many fields",
-        "likewise",
+        "so many lines at the end do not look like rows",
+        "a footer of one line",
     ),
     Sample(
         "zeros before the last of 30,000 numbers",
@@ -714,21 +714,19 @@ SAMPLES: Sequence[Sample] = [
         note="a text",
     ),
     *(
-        Sample(
-            f"`{text}`",
-            f"v\n{text}\n{text}\n",
-            {"columns": {"v": "VARCHAR"}},
-            "line 2 is not",
-            "a text, because the type that it looks like would refuse it",
+        Sample(f"`{text}`", f"v\n{text}\n{text}\n", {"columns": {"v": type_name}}, note=note)
+        for text, type_name, note in (
+            ("1:30", "TIME", "a time of the form `%-H:%M`"),
+            ("2024-1-2", "DATE", "a day of the form `%Y-%-m-%-d`"),
+            ("0x1F", "VARCHAR", "a text"),
+            (" 1", "BIGINT", "a number, with `trim`"),
         )
-        for text in ("1:30", "2024-1-2", "0x1F", " 1")
     ),
     Sample(
         "a column of a name that every table has",
         "partition_key,x\na,1\n",
-        {"columns": {"partition_key": "VARCHAR", "x": "BIGINT"}},
-        "column partition_key is added by a load",
-        "the sample would not be loaded",
+        {"columns": {"partition_key_in_file": "VARCHAR", "x": "BIGINT"}},
+        note="a column of another name, with `from`",
     ),
     Sample(
         "a name of 2,000 characters",

@@ -99,7 +99,7 @@ class RowLines:
         """
         rows = self._complete(self._drop_head(text))
         if self._skipped:
-            rows = self._drop_skipped(rows)
+            rows = self._drop_skipped(rows, self._skipped)
         return self._drop_footer(rows) if self._rules.has_footer else rows
 
     def line_of(self, row_line: int) -> int:
@@ -135,7 +135,7 @@ class RowLines:
             if last:  # otherwise it is the header's
                 yield end or b"\n"
 
-    def _drop_skipped(self, text: Iterable[bytes]) -> Iterator[bytes]:
+    def _drop_skipped(self, text: Iterable[bytes], skipped: re.Pattern[bytes]) -> Iterator[bytes]:
         rest = b""
         for chunk in text:
             data = rest + chunk
@@ -144,16 +144,15 @@ class RowLines:
                 cut = len(data)  # it is refused for this line
             rest = data[cut:]
             if cut:
-                yield self._without_skipped(data[:cut])
+                yield self._without(skipped, data[:cut])
         if rest:
             yield rest
 
-    def _without_skipped(self, lines: bytes) -> bytes:
+    def _without(self, skipped: re.Pattern[bytes], lines: bytes) -> bytes:
         """Return whole lines without those that are no rows."""
-        assert self._skipped
         lines = b"\n" + lines
         pieces, after = list[bytes](), 1
-        for found in self._skipped.finditer(lines):
+        for found in skipped.finditer(lines):
             # The line end that it begins with belongs to the line before, and stays.
             before = lines[after : found.start() + 1]
             if self._ends_within_quotes(before):

@@ -141,7 +141,6 @@ def _bare(fields: list[str | None]) -> list[str]:
 
 
 def _is_clean(text: str) -> bool:
-    if _NUMBER.fullmatch(text):
-        return True
-    is_torn = text.count('"') % 2 or text.startswith("'")
-    return not (is_torn or any(mark in text for mark in _STRONG))
+    if text.count('"') % 2 or text.startswith("'"):
+        return False
+    return bool(_NUMBER.fullmatch(text)) or not any(mark in text for mark in _STRONG)
