@@ -25,7 +25,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.sync import sync_feed
 
-ROWS, RECORDS, SHEET_ROWS = 1_000_000, 200_000, 50_000
+ROWS, RECORDS, SHEET_ROWS = 1_000_000, 200_000, 100_000
 RUNS = 3
 DIALECT_MUST, ARCHIVE_MUST, JSON_MUST, EXCEL_MUST = 0.5, 0.8, 5.0, 5.0
 COLUMNS = {
