@@ -447,3 +447,15 @@ def test_plain_and_compressed_files_share_a_batch_also_when_one_is_bad(bench: Wo
     outcomes = bench.load(NOTES)
     assert [row[0] for row in bench.rows(NOTES)] == [1, 2, 3]
     assert "d.csv.gz: line 2, column id: not a BIGINT" in outcomes["d"].reason
+
+
+def test_what_a_killed_load_left_beside_the_database_is_removed_by_the_next(
+    bench: Workbench,
+) -> None:
+    scratch_dir = bench.database.with_name("warehouse.duckdb.scratch")
+    (scratch_dir / "of a killed process").mkdir(parents=True)
+    (scratch_dir / "of a killed process" / "rows").write_bytes(TEXT)
+    bench.land(NOTES, "a.csv.gz", compress_gz(TEXT))
+    bench.sync(NOTES)
+    assert loaded(bench) == ROWS
+    assert not scratch_dir.exists()
