@@ -21,6 +21,7 @@ from partitioned_etl.engine.formats import parquet
 from partitioned_etl.engine.formats.parquet import ParquetFormat
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import OutcomeStatus
+from partitioned_etl.engine.warehouse.duckdb_file import IS_DUCKDB_1
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from support.scale import try_examples
 from support.workbench import PRICES, Workbench, at_moment, change_feed
@@ -206,7 +207,14 @@ TOO_NARROW: dict[str, tuple[str, str, str]] = {
         "TIMESTAMP",
         "row 1, column v: a time finer than the microseconds of a TIMESTAMP",
     ),
-    "far away": ("TIMESTAMP '2500-01-01'", "TIMESTAMP_NS", "row 1, column v: not a TIMESTAMP_NS"),
+    "far away": (
+        "TIMESTAMP '2500-01-01'",
+        "TIMESTAMP_NS",
+        # DuckDB 1.5 ends the statement instead of giving NULL.
+        "a row rule cannot be evaluated for a row of the file"
+        if IS_DUCKDB_1
+        else "row 1, column v: not a TIMESTAMP_NS",
+    ),
     "another field": (
         "{'a': 1}",
         "STRUCT(b INTEGER)",
