@@ -4,33 +4,18 @@ An example of a format of one's own: this module, and a line in the registry of 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import duckdb
 from pydantic import Field
 
-from partitioned_etl.engine.formats.format import FormatProposal, Problem, Record
+from partitioned_etl.engine.errors import FeedDefinitionError
+from partitioned_etl.engine.formats.format import FormatProposal, Problem, TextsRecord
 from partitioned_etl.engine.formats.text import Head, TextFormat, read_lines
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
-
-
-@dataclass(frozen=True)
-class PairsRecord(Record):
-    """One line.
-
-    Attributes:
-        values: The values of a valid line, in the order of the feed's columns.
-    """
-
-    values: tuple[str | None, ...] = ()
-
-    def fields(self) -> tuple[str | None, ...]:
-        """Return the values of a valid line."""
-        return self.values
 
 
 class NameValueFormat(TextFormat, frozen=True):
@@ -45,10 +30,13 @@ class NameValueFormat(TextFormat, frozen=True):
         ";"
     )
 
-    def check_columns(self, names: Iterable[str]) -> str:
-        """Return why a feed cannot have these columns; empty if it can."""
-        bad = [name for name in names if "=" in name or self.separator in name]
-        return f"column {bad[0]}: no name of a pair" if bad else ""
+    def check_contract(self, contract: "Contract") -> None:
+        """Refuse columns whose name no pair can have."""
+        super().check_contract(contract)
+        for name in contract.columns:
+            if "=" in name or self.separator in name:
+                reason = f"column {name}: no name of a pair"
+                raise FeedDefinitionError(reason, attribute="columns")
 
     def read_records(
         self,
@@ -56,7 +44,7 @@ class NameValueFormat(TextFormat, frozen=True):
         head: Head,  # noqa: ARG002
         rows: Iterable[bytes],
         line_of: Callable[[int], int],
-    ) -> Iterator[PairsRecord]:
+    ) -> Iterator[TextsRecord]:
         """Read a text line by line."""
         for row_line, text in enumerate(read_lines(rows), 1):
             line = line_of(row_line)
@@ -66,7 +54,7 @@ class NameValueFormat(TextFormat, frozen=True):
             missing = [name for name in contract.columns if name not in pairs]
             problem = Problem(line, missing[0], "missing") if missing else None
             values = tuple(pairs.get(name) or None for name in contract.columns)
-            yield PairsRecord(line, text, problem, values)
+            yield TextsRecord(line, text, problem, values)
 
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:  # noqa: ARG003

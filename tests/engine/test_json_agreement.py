@@ -14,13 +14,12 @@ import pytest
 
 from partitioned_etl.engine.contract import Column
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.formats.format import LINE, Problem
+from partitioned_etl.engine.formats.format import LINE, Problem, TextsRecord
 from partitioned_etl.engine.formats.json_columns import list_json_columns
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
-from partitioned_etl.engine.formats.json_records import JsonRecord, read_texts
+from partitioned_etl.engine.formats.json_records import read_texts
 from partitioned_etl.engine.formats.json_sql import LEFT_SQL, LINE_TEXT, select_texts
-from partitioned_etl.engine.formats.rows import VALID, validate_rows
-from partitioned_etl.engine.formats.text import _bind_texts
+from partitioned_etl.engine.formats.rows import VALID, bind_records, validate_rows
 from partitioned_etl.engine.sql import Query, quote_identifier
 from support.scale import IS_SEEDED, examples
 
@@ -215,11 +214,11 @@ def read_by_themselves(feed: Feed, lines: list[str]) -> Rows:
     columns = list_json_columns(feed, options)
     found = [read_texts(columns, options, line, text) for line, text in enumerate(lines)]
     records = [
-        JsonRecord(line, lines[line], None, texts)
+        TextsRecord(line, lines[line], None, texts)
         for line, texts in enumerate(found)
         if not isinstance(texts, Problem)
     ]
-    return keep_valid(feed, _bind_texts(records, list(feed.columns)))
+    return keep_valid(feed, bind_records(records, list(feed.columns)))
 
 
 def read_at_once(feed: Feed, lines: list[str]) -> Rows:

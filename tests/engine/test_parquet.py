@@ -1,7 +1,6 @@
 """Parquet: a file is loaded as it is, or refused because its columns, bytes or rows are others."""
 
 import random
-from base64 import b64decode
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -23,6 +22,7 @@ from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.warehouse.duckdb_file import IS_DUCKDB_1
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
+from support.reported_cases import INT96
 from support.scale import try_examples
 from support.workbench import PRICES, Workbench, at_moment, change_feed
 
@@ -36,18 +36,6 @@ NUMBERS = Feed(
 )
 DAILY = change_feed(PRICES, pattern="{date:%Y-%m-%d}.parquet", format=ParquetFormat())
 TWO_ROWS = "SELECT * FROM (VALUES (1::BIGINT, 'x'), (2, NULL)) AS t(id, note)"
-
-
-INT96 = b64decode(
-    "UEFSMRUEFRgVHEwVAhUAEgAADCwVTeRkWiEAAJiKJQAVABUSFRYsFQIVEBUGFQYcAAAACSACAAAAAgEBAgAV"
-    "BBksNQAYBnNjaGVtYRUCABUGJQIYAXQAFgIZHBkcJgAcFQYZNQAGEBkYAXQVAhYCFmwWdCZAJggpLBUEFQAV"
-    "AgAVABUQFQIAPCkGGSYAAgAAABZsFgImCBZ0ABkcGAxBUlJPVzpzY2hlbWEYoAEvLy8vLzNBQUFBQVFBQUFB"
-    "QUFBS0FBd0FCZ0FGQUFnQUNnQUFBQUFCQkFBTUFBQUFDQUFJQUFBQUJBQUlBQUFBQkFBQUFBRUFBQUFVQUFB"
-    "QUVBQVVBQWdBQmdBSEFBd0FBQUFRQUJBQUFBQUFBQUVLRUFBQUFCZ0FBQUFFQUFBQUFBQUFBQUVBQUFCMEFB"
-    "WUFDQUFHQUFZQUFBQUFBQU1BABggcGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAA4AQAA"
-    "UEFSMQ=="
-)
-"""A file with one column `t` of type INT96, as older writers write times, with nanoseconds."""
 
 
 def make_parquet(bench: Workbench, query: str, options: str = "") -> bytes:

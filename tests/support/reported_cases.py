@@ -29,7 +29,7 @@ INT96 = b64decode(
     "WUFDQUFHQUFZQUFBQUFBQU1BABggcGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAA4AQAA"
     "UEFSMQ=="
 )
-"""A Parquet file with one column `t` of type INT96, as older writers write times."""
+"""A Parquet file with one column `t` of type INT96, as old writers write times, in nanoseconds."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
+from pydantic import BaseModel, Field, SerializeAsAny
 
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.registry import AnyFormat
-from partitioned_etl.engine.formats.values import ValueOptions, concerns
+from partitioned_etl.engine.formats.values import OneOrMore, ValueOptions, concerns
 
 
 class BadRows(StrEnum):
@@ -34,10 +34,6 @@ _WHERE_FOUND = {"from_", "optional", "start", "length"}
 """Where in a file a column is."""
 
 
-def _list_names(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
-
-
 class Column(ValueOptions, frozen=True, validate_by_name=True, validate_by_alias=True):
     """A column of a file, and of the table that it is loaded into.
 
@@ -47,8 +43,7 @@ class Column(ValueOptions, frozen=True, validate_by_name=True, validate_by_alias
     type: Annotated[str, Field(description="Its DuckDB type.")]
     description: Annotated[str, Field(description="What it holds, in plain words.")] = ""
     from_: Annotated[
-        tuple[str, ...],
-        BeforeValidator(_list_names),
+        OneOrMore,
         Field(
             alias="from",
             description="Its name in the file, or several of which a file has one. Default: the "

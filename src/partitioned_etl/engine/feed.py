@@ -254,8 +254,6 @@ class Feed(Contract, frozen=True):
         for reserved in (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN):
             is_free = reserved not in names
             _require(is_free, "columns", f"column {reserved} is added by a load")
-        reason = self.format.check_columns(names)
-        _require(not reason, "columns", reason)
         self._check_places()
         check_values(self)
         columns_sql(self)

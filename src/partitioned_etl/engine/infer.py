@@ -27,6 +27,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.compression import suffix_of
 from partitioned_etl.engine.formats.format import FormatProposal, Problem
 from partitioned_etl.engine.formats.proposals.csv_proposal import write_footer
+from partitioned_etl.engine.formats.proposals.sample_text import cannot_be_inferred
 from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts, propose_values
 from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
 from partitioned_etl.engine.formats.values import ValueOptions, concerns
@@ -158,7 +159,7 @@ def infer_feed(
     samples = list(dict.fromkeys(one.resolve() for one in (sample, *others)))
     for one in samples:
         if not one.is_file() or not one.stat().st_size:
-            raise LandedFileError(f"{one.name}: nothing can be inferred: it is no file, or empty")
+            raise cannot_be_inferred(one, "it is no file, or empty")
         if one.parent != samples[0].parent:
             reason = f"{one.name} is in another folder than {samples[0].name}"
             raise LandedFileError(f"the files of a feed are in one folder, and {reason}")
@@ -183,7 +184,7 @@ def infer_feed(
         proposal.verdict = _load_until_it_fits(samples, proposal)
     except duckdb.Error as error:
         reason = " ".join(str(error).splitlines()[0].split())
-        raise LandedFileError(f"{current.name}: nothing can be inferred: {reason}") from error
+        raise cannot_be_inferred(current, reason) from error
     return proposal
 
 
@@ -206,7 +207,7 @@ def _refuse_other_kinds(sample: Path) -> None:
             if any(name.startswith("xl/") for name in archive.namelist()):
                 kind = "an Excel workbook: its name must end in .xlsx"
     if kind:
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: it is {kind}")
+        raise cannot_be_inferred(sample, f"it is {kind}")
 
 
 def _propose_values(
@@ -308,8 +309,6 @@ def _keep_to_known_types(proposal: Proposal) -> None:
     """Turn unsupported column types into texts, and note which numbers are inexact."""
     for name, type_name in proposal.columns.items():
         about = f"columns.{name}"
-        if type_name == "JSON" and find_format(proposal.format).takes_json:
-            continue
         try:
             Feed(
                 name="trial",

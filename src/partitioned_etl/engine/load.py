@@ -206,9 +206,7 @@ def _survey(feed: Feed, file: LandedFile, progress: Progress, scratch: Path) -> 
         survey = feed.format.survey(feed, file, progress.watch("surveyed"), scratch)
     else:
         survey = feed.format.survey(feed, file, scratch=scratch)
-    return Candidate(
-        file, survey, is_read_at_once=feed.format.is_read_at_once and survey.is_read_at_once
-    )
+    return Candidate(file, survey)
 
 
 def _log_warnings(feed: Feed, warnings: Sequence[str]) -> None:

@@ -56,20 +56,18 @@ class Candidate:
         file: The landed file.
         survey: What is known of its text.
         stage: How much that is.
-        is_read_at_once: Whether DuckDB reads files of its format at once, until it is validated.
         rejected_count: Rows that go to `rejected_rows`.
     """
 
     file: LandedFile
     survey: Survey
     stage: Stage = Stage.SURVEYED
-    is_read_at_once: bool = True
     rejected_count: int = 0
 
     @property
     def is_read_row_by_row(self) -> bool:
         """Whether its rows are loaded one by one."""
-        return self.stage is Stage.VALIDATED or not self.is_read_at_once
+        return self.stage is Stage.VALIDATED or not self.survey.is_read_at_once
 
     @property
     def reading(self) -> tuple[object, ...]:

@@ -17,13 +17,13 @@ from pydantic import Field, model_validator
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_header import find_header
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey
+from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey, wrong_option
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
-from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
-from partitioned_etl.engine.formats.proposals.csv_proposal import propose_csv
-from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, wrong_option
+from partitioned_etl.engine.formats.names import NamedColumns
+from partitioned_etl.engine.formats.rows import read_csv_sql
+from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat
 from partitioned_etl.engine.landing.landing import LandedFile
-from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier, quote_text
+from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -97,17 +97,12 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
                 raise wrong_option(name, f"CSV {name} must be one ASCII character: {value!r}")
         if self.delimiter in (self.quote, self.escape_character):
             raise wrong_option("delimiter", "CSV delimiter must differ from quote and escape")
-        needing_a_header = {
-            "any_column_order": self.any_column_order,
-            "header_ignores_case": self.header_ignores_case,
-            "extra_columns": self.extra_columns is ExtraColumns.IGNORE,
-            "header_rows": self.header_rows > 1,
-            "skip_to_header": self.skip_to_header,
-            "skip_after_header": self.skip_after_header,
-        }
-        for name, is_set in needing_a_header.items():
-            if is_set and not self.header:
-                raise wrong_option(name, f"{name} needs a header, which names the columns")
+        if not self.header:
+            self.refuse_options_of_header(
+                header_rows=self.header_rows > 1,
+                skip_to_header=self.skip_to_header,
+                skip_after_header=self.skip_after_header > 0,
+            )
         if self.skip_to_header and self.skip_lines:
             raise wrong_option("skip_lines", "either skip_lines or skip_to_header, not both")
         return self
@@ -188,16 +183,13 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
     ) -> str:
         """Return DuckDB's `read_csv` in this dialect, as strict as it can be."""
         names = [*header, _BEHIND] if self.trailing_delimiter else header
-        columns = ", ".join(
-            f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in names
-        )
-        reader = (
-            f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{columns}}}, "
-            f"header = {str(self.header and not is_staged).lower()}, "
-            f"delim = {quote_text(self.delimiter)}, "
-            f"quote = {quote_text(self.quote)}, escape = {quote_text(self.escape_character)}, "
-            "encoding = 'utf-8', nullstr = '', allow_quoted_nulls = false, compression = 'none', "
-            f"hive_partitioning = false, filename = {quote_text(path_column)})"
+        reader = read_csv_sql(
+            {name: types.get(name, "VARCHAR") for name in names},
+            path_column,
+            delimiter=self.delimiter,
+            quote=self.quote,
+            escape=self.escape_character,
+            has_header=self.header and not is_staged,
         )
         if not self.trailing_delimiter:
             return reader
@@ -210,6 +202,9 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
         """Propose a dialect, a layout and the names of columns, whose types are found later."""
+        # Only `infer` needs it.
+        from partitioned_etl.engine.formats.proposals.csv_proposal import propose_csv
+
         del duck
         return propose_csv(CsvFormat, sample, cls.model_fields["delimiter"].default)
 

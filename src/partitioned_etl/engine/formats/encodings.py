@@ -7,6 +7,7 @@ says on which line it is not in that encoding. What the text means belongs in `t
 import codecs
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from partitioned_etl.engine.errors import ContractError
 
@@ -94,7 +95,7 @@ def to_utf_8(
     decoder = _Decoder(encoding)
     doubts = None if is_certain or encoding.startswith("utf") else _Doubts(encoding)
     newlines = 0
-    for chunk in _and_end(chunks):
+    for chunk in chain(chunks, [b""]):
         line = newlines + 1 if count_lines else 0
         if doubts and (found := doubts.find(chunk, newlines)):
             raise EncodingError(*found)
@@ -113,12 +114,6 @@ def to_utf_8(
             newlines += data.count(b"\n")
         if data:
             yield data
-
-
-def _and_end(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield chunks, then empty bytes that let a decoder finish."""
-    yield from chunks
-    yield b""
 
 
 class _Decoder:

@@ -16,25 +16,27 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal, cast
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
+from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.excel_table import Table, TableArea, TableRows
 from partitioned_etl.engine.formats.excel_values import MARK, ColumnType
 from partitioned_etl.engine.formats.format import (
-    LINE,
     MAX_PROBLEMS,
     FormatProposal,
     Problem,
     Record,
     RowBatch,
     Survey,
+    TextsRecord,
     Watch,
     problem_of_file,
     unwatched,
+    wrong_option,
 )
 from partitioned_etl.engine.formats.names import ExtraColumns, NamedColumns
+from partitioned_etl.engine.formats.rows import bind_records, read_csv_sql
 from partitioned_etl.engine.formats.workbooks.workbook import Area, count_column, name_column
-from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
-from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
+from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read
+from partitioned_etl.engine.sql import quote_text
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -43,21 +45,6 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})?:([A-Z]{1,3})([1-9][0-9]{0,6})?")
 _NEEDS_QUOTES = re.compile('[",\r\n\ufeff]')
 _LAST_ROW, _LAST_COLUMN = 9_999_999, 18_278
-
-
-@dataclass(frozen=True)
-class ExcelRecord(Record):
-    """One row of a sheet.
-
-    Attributes:
-        texts: Its values, in the order of the file's header.
-    """
-
-    texts: Sequence[str | None]
-
-    def fields(self) -> Sequence[str | None]:
-        """Return the values as texts; None for an empty cell."""
-        return self.texts
 
 
 class ExcelFormat(NamedColumns, frozen=True):
@@ -129,23 +116,16 @@ class ExcelFormat(NamedColumns, frozen=True):
     @model_validator(mode="after")
     def _check_place(self) -> "ExcelFormat":
         if self.range and not _RANGE.fullmatch(self.range):
-            raise _wrong("range", f"range {self.range!r} is none such as B3:F200 or B3:F")
+            raise wrong_option("range", f"range {self.range!r} is none such as B3:F200 or B3:F")
         area = self._area
         if area.left > area.right or area.top > area.bottom:
-            raise _wrong("range", f"range {self.range!r} does not begin at its top left")
+            raise wrong_option("range", f"range {self.range!r} does not begin at its top left")
         if self.header_row and not area.top <= self.header_row <= area.bottom:
-            raise _wrong("header_row", f"header_row {self.header_row} is not in {self.range}")
-        needing_a_header = {
-            "header_row": bool(self.header_row),
-            "any_column_order": self.any_column_order,
-            "header_ignores_case": self.header_ignores_case,
-            "extra_columns": self.extra_columns is ExtraColumns.IGNORE,
-        }
-        for name, is_set in needing_a_header.items():
-            if is_set and not self.header:
-                raise _wrong(name, f"{name} needs a header, which names the columns")
+            raise wrong_option("header_row", f"header_row {self.header_row} is not in {self.range}")
+        if not self.header:
+            self.refuse_options_of_header(header_row=self.header_row > 0)
         if isinstance(self.sheet, int) and self.sheet < 1:
-            raise _wrong("sheet", "sheets are counted from 1")
+            raise wrong_option("sheet", "sheets are counted from 1")
         return self
 
     @property
@@ -158,25 +138,18 @@ class ExcelFormat(NamedColumns, frozen=True):
             int(top or 1), count_column(left), int(bottom or _LAST_ROW), count_column(right)
         )
 
-    def survey(
+    def survey_content(
         self,
         contract: "Contract",
-        file: LandedFile,
-        watch: Watch = unwatched,
-        scratch: Path | None = None,
-    ) -> Survey:
+        file: LandedFile,  # noqa: ARG002
+        handle: BinaryIO,
+        survey: Survey,
+        watch: Watch,
+        scratch: Path | None,
+    ) -> None:
         """Read the table once, check every cell, and write the values aside."""
-        survey = Survey()
-        with file.open() as handle:
-            try:
-                with watch(handle.tell):
-                    self._survey_table(contract, handle, scratch, survey)
-            except ContractError as error:
-                survey.problems.append(problem_of_file(str(error)))
-        survey.content_hash = hash_content(file)
-        if survey.problems and file.has_changed:
-            raise changed_while_read(file)
-        return survey
+        with watch(handle.tell):
+            self._survey_table(contract, handle, scratch, survey)
 
     def _survey_table(
         self, contract: "Contract", handle: BinaryIO, scratch: Path | None, survey: Survey
@@ -215,15 +188,8 @@ class ExcelFormat(NamedColumns, frozen=True):
         is_staged: bool,  # noqa: ARG002
     ) -> str:
         """Return DuckDB's `read_csv` for the values that were written aside."""
-        columns = ", ".join(
-            f"{quote_text(name)}: {quote_text(types.get(name, 'VARCHAR'))}" for name in header
-        )
-        return (
-            f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{columns}}}, "
-            "header = false, delim = ',', quote = '\"', escape = '\"', encoding = 'utf-8', "
-            "nullstr = '', allow_quoted_nulls = true, compression = 'none', "
-            f"hive_partitioning = false, filename = {quote_text(path_column)})"
-        )
+        columns = {name: types.get(name, "VARCHAR") for name in header}
+        return read_csv_sql(columns, path_column, may_quote_nulls=True)
 
     def read_rows(
         self,
@@ -316,13 +282,13 @@ class _FeedTable:
 
     def to_batch(self, batch: TableRows) -> RowBatch:
         """Return rows for validation, the sound ones as a relation."""
-        malformed = [ExcelRecord(row, "", one, ()) for row, one in batch.problems_between.items()]
+        malformed = [TextsRecord(row, "", one, ()) for row, one in batch.problems_between.items()]
         well_formed: dict[int, Record] = {}
         for row, texts in zip(batch.rows, zip(*batch.texts, strict=True), strict=True):
             problem = batch.problems.get(row)
             values = [(text or "").removeprefix(MARK) for text in texts]
             shown = json.dumps(values, ensure_ascii=False).encode("utf-8", "backslashreplace")
-            record = ExcelRecord(row, shown.decode(), problem, texts)
+            record = TextsRecord(row, shown.decode(), problem, texts)
             if problem:
                 malformed.append(record)
             else:
@@ -331,21 +297,10 @@ class _FeedTable:
             len(well_formed) + len(malformed),
             malformed,
             well_formed,
-            self._bind(well_formed) if well_formed else None,
+            bind_records([*well_formed.values()], self.header) if well_formed else None,
             place=self.place.place_of_row,
             cells={name: name_column(column) for column, (name, _) in self.columns.items()},
         )
-
-    def _bind(self, records: Mapping[int, Record]) -> Query:
-        lists = [list(records), *zip(*(one.fields() for one in records.values()), strict=True)]
-        names = [LINE, *(quote_identifier(name) for name in self.header)]
-        kinds = ["BIGINT", *("VARCHAR" for _ in self.header)]
-        columns = ", ".join(
-            f"unnest(from_json(?, '[\"{kind}\"]')) AS {name}"
-            for name, kind in zip(names, kinds, strict=True)
-        )
-        bound: list[object] = [json.dumps(values, ensure_ascii=False) for values in lists]
-        return Query(f"(SELECT {columns})", bound)
 
 
 def _count_rows(batches: Iterator[TableRows], survey: Survey) -> Iterator[TableRows]:
@@ -400,7 +355,3 @@ def _choose_sheet(workbook: "Workbook", wanted: str | int) -> str:
     if len(visible) != 1:
         raise ContractError(f"the workbook has several sheets, and the feed names none: {listed}")
     return visible[0]
-
-
-def _wrong(option: str, reason: str) -> FeedDefinitionError:
-    return FeedDefinitionError(reason, attribute=f"format.{option}")

@@ -17,7 +17,13 @@ from pydantic import Field
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.encodings import is_single_byte
-from partitioned_etl.engine.formats.format import FormatProposal, Problem, Record, Survey
+from partitioned_etl.engine.formats.format import (
+    FormatProposal,
+    Problem,
+    Record,
+    Survey,
+    TextsRecord,
+)
 from partitioned_etl.engine.formats.text import Head, TextCounts, wrong_option
 from partitioned_etl.engine.formats.whole_lines import LINE_TEXT, WholeLineFormat
 from partitioned_etl.engine.sql import quote_identifier, quote_text
@@ -53,21 +59,6 @@ class Place:
     def end(self) -> int:
         """The place of its last character."""
         return self.start + self.length - 1
-
-
-@dataclass(frozen=True)
-class FixedWidthRecord(Record):
-    """One line.
-
-    Attributes:
-        values: The values of a valid line.
-    """
-
-    values: tuple[str | None, ...] = ()
-
-    def fields(self) -> tuple[str | None, ...]:
-        """Return the values of a valid line, without what fills them up."""
-        return self.values
 
 
 class FixedWidthFormat(WholeLineFormat, frozen=True):
@@ -166,17 +157,17 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
             bare = text.removesuffix("\n").removesuffix("\r")
             if "\r" in bare:
                 reason = "a carriage return without a line feed"
-                return FixedWidthRecord(line, text, Problem(line, "", reason))
+                return TextsRecord(line, text, Problem(line, "", reason))
             content = bare.encode(self.text_encoding) if self._counts_bytes else bare
             if len(content) > length or (len(content) < length and not self.short_lines):
                 reason = f"{len(content)} {self.unit} instead of {length}"
-                return FixedWidthRecord(line, text, Problem(line, "", reason))
+                return TextsRecord(line, text, Problem(line, "", reason))
             try:
                 values = tuple(self._cut(content, place) for place in in_order)
             except UnicodeDecodeError:
                 reason = "a column begins or ends within a character"
-                return FixedWidthRecord(line, text, Problem(line, "", reason))
-            return FixedWidthRecord(line, text, None, values)
+                return TextsRecord(line, text, Problem(line, "", reason))
+            return TextsRecord(line, text, None, values)
 
         return read_line
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Flag, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeAlias
 
 import duckdb
 from pydantic import BaseModel, ValidationError
 
-from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
+from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
 from partitioned_etl.engine.sql import Query, internal_identifier
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Survey:
         staged: What DuckDB reads in place of the file; None if it reads the file itself.
         totals: What the file's footer says of its rows: a text per column, and for `ROW_COUNT`.
         stored_types: The types of the columns in the file, if it declares any.
-        is_read_at_once: Whether DuckDB reads the file exactly, if it does files of its format.
+        is_read_at_once: Whether DuckDB reads the whole file in one statement, and exactly.
     """
 
     content_hash: str = ""
@@ -201,6 +202,21 @@ class Record:
 
 
 @dataclass(frozen=True)
+class TextsRecord(Record):
+    """A record that is already cut.
+
+    Attributes:
+        texts: The values of a valid record, in the order of the file's header.
+    """
+
+    texts: Sequence[str | None] = ()
+
+    def fields(self) -> Sequence[str | None]:
+        """Return the values of a valid record; None for no value."""
+        return self.texts
+
+
+@dataclass(frozen=True)
 class RowBatch:
     """Some rows of a file, each with its line.
 
@@ -249,10 +265,6 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
 
     type: str = ""
 
-    def check_columns(self, names: Sequence[str]) -> str:  # noqa: ARG002
-        """Return why a feed in this format cannot have columns of these names; empty if it can."""
-        return ""
-
     def apply_steps(self, steps: tuple[str, ...], column: str) -> tuple[str, ...]:  # noqa: ARG002
         """Return the steps that a column's text goes through, where only some of them do.
 
@@ -269,7 +281,6 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
             FeedDefinitionError: It cannot.
         """
 
-    @abstractmethod
     def survey(
         self,
         contract: "Contract",
@@ -291,6 +302,43 @@ class Format(BaseModel, ABC, frozen=True, extra="forbid"):
 
         Raises:
             LandedFileError: The file is gone, or changed since it was listed.
+        """
+        survey = Survey(is_read_at_once=self.is_read_at_once)
+        with file.open() as handle:
+            try:
+                self.survey_content(contract, file, handle, survey, watch, scratch)
+            except ContractError as error:
+                survey.problems.append(problem_of_file(str(error)))
+        survey.content_hash = survey.content_hash or hash_content(file)
+        if survey.problems:
+            survey.staged = None
+            if file.has_changed:
+                raise changed_while_read(file)
+        return survey
+
+    @abstractmethod
+    def survey_content(
+        self,
+        contract: "Contract",
+        file: LandedFile,
+        handle: BinaryIO,
+        survey: Survey,
+        watch: Watch,
+        scratch: Path | None,
+    ) -> None:
+        """Read an opened file, and add what is found to a survey.
+
+        Args:
+            contract: The contract.
+            file: The landed file.
+            handle: It, opened.
+            survey: The survey. Without a content hash, that is computed afterwards.
+            watch: Reports progress.
+            scratch: As in `survey`.
+
+        Raises:
+            ContractError: The file as a whole breaks the contract.
+            LandedFileError: It changed since it was listed.
         """
 
     def survey_start(self, contract: "Contract", file: LandedFile) -> Survey | None:  # noqa: ARG002
@@ -388,6 +436,11 @@ class FormatProposal:
     doubts: dict[str, str] = field(default_factory=dict)
     are_texts: bool = False
     footer: Sequence[str] = ()
+
+
+def wrong_option(option: str, reason: str) -> FeedDefinitionError:
+    """Return the error for an option of a format that cannot be as it is declared."""
+    return FeedDefinitionError(reason, attribute=f"format.{option}")
 
 
 def explain_first(error: ValidationError) -> tuple[str, str]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal, Self
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.formats.format import Record, RowBatch, Watch, unwatched
+from partitioned_etl.engine.formats.format import Record, RowBatch, Watch, unwatched, wrong_option
 from partitioned_etl.engine.formats.json_columns import parse_steps
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.json_stream import to_json_lines
-from partitioned_etl.engine.formats.text import Head, TextFormat, wrong_option
+from partitioned_etl.engine.formats.text import Head, TextFormat
 from partitioned_etl.engine.landing.landing import LandedFile
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from partitioned_etl.engine.formats.format import (
     FormatProposal,
     Problem,
     Record,
+    TextsRecord,
 )
 from partitioned_etl.engine.formats.json_columns import JsonOptions, list_json_columns
-from partitioned_etl.engine.formats.json_records import JsonRecord, read_texts
+from partitioned_etl.engine.formats.json_records import read_texts
 from partitioned_etl.engine.formats.json_sql import select_texts
-from partitioned_etl.engine.formats.proposals.json_proposal import propose_json
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -49,13 +49,16 @@ class JsonLinesFormat(JsonOptions, frozen=True):
         def read_line(line: int, text: str) -> Record:
             found = read_texts(columns, self, line, text)
             if isinstance(found, Problem):
-                return JsonRecord(line, text, found, ())
-            return JsonRecord(line, text, None, found)
+                return TextsRecord(line, text, found)
+            return TextsRecord(line, text, None, found)
 
         return read_line
 
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:
         """Propose columns, or the format `json` for what is no JSON lines."""
+        # Only `infer` needs it.
+        from partitioned_etl.engine.formats.proposals.json_proposal import propose_json
+
         del duck
         return propose_json(sample)

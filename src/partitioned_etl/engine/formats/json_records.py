@@ -9,10 +9,9 @@ likewise, much faster, and leaves to this module whatever it does not read exact
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from partitioned_etl.engine.formats.format import Problem, Record
+from partitioned_etl.engine.formats.format import Problem
 from partitioned_etl.engine.formats.json_columns import (
     JsonColumn,
     JsonKind,
@@ -21,21 +20,6 @@ from partitioned_etl.engine.formats.json_columns import (
 )
 
 _ABSENT = object()
-
-
-@dataclass(frozen=True)
-class JsonRecord(Record):
-    """One record of a JSON file.
-
-    Attributes:
-        texts: The values of a valid record as texts, in the order of the feed's columns.
-    """
-
-    texts: Sequence[str | None]
-
-    def fields(self) -> Sequence[str | None]:
-        """Return the values of a valid record as texts; None for `null`."""
-        return self.texts
 
 
 class _Number(str):

@@ -97,7 +97,9 @@ class RowLines:
         Raises:
             ContractError: There is no footer where one is declared, or it is too long.
         """
-        rows = self._complete(self._drop_head(text))
+        rows = self._drop_head(text)
+        if self._rules.may_lack_end:
+            rows = self._end_line(rows)
         if self._skipped:
             rows = self._drop_skipped(rows, self._skipped)
         return self._drop_footer(rows) if self._rules.has_footer else rows
@@ -121,19 +123,9 @@ class RowLines:
             if start < len(chunk):
                 yield chunk[start:] if start else chunk
 
-    def _complete(self, text: Iterable[bytes]) -> Iterator[bytes]:
-        """Give the last line an end, if it may lack one."""
-        end, last = self._line_end.encode(), b""
-        for chunk in text:
-            if not end and b"\n" in chunk:
-                before = last + chunk[: chunk.index(b"\n")]
-                end = b"\r\n" if before.endswith(b"\r") else b"\n"
-            last = chunk[-1:]
-            yield chunk
-        if self._rules.may_lack_end and self.bytes_read and not self.ends_with_newline:
-            self.ends_with_newline = True
-            if last:  # otherwise it is the header's
-                yield end or b"\n"
+    def _end_line(self, text: Iterable[bytes]) -> Iterator[bytes]:
+        yield from end_line(text, self._line_end.encode())
+        self.ends_with_newline |= bool(self.bytes_read)
 
     def _drop_skipped(self, text: Iterable[bytes], skipped: re.Pattern[bytes]) -> Iterator[bytes]:
         rest = b""
@@ -213,3 +205,21 @@ class RowLines:
         if rules.footer and not any(map(rules.footer.match, held[start:].decode().splitlines())):
             raise ContractError("the last line is no footer: cut off?")
         return start
+
+
+def end_line(text: Iterable[bytes], line_end: bytes = b"") -> Iterator[bytes]:
+    """Yield a text, and give its last line an end if it has none.
+
+    Args:
+        text: The text in UTF-8, in pieces.
+        line_end: The end; empty for that of the first line.
+    """
+    last = b""
+    for chunk in text:
+        if not line_end and b"\n" in chunk:
+            before = last + chunk[: chunk.index(b"\n")]
+            line_end = b"\r\n" if before.endswith(b"\r") else b"\n"
+        last = chunk[-1:]
+        yield chunk
+    if last not in (b"", b"\n"):
+        yield line_end or b"\n"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from partitioned_etl.engine.formats.format import Format
+from partitioned_etl.engine.formats.format import Format, wrong_option
 from partitioned_etl.engine.sql import INTERNAL_PREFIX
 
 if TYPE_CHECKING:
@@ -54,6 +54,25 @@ class NamedColumns(Format, frozen=True):
             "these."
         ),
     ] = ExtraColumns.REFUSE
+
+    def refuse_options_of_header(self, **others: bool) -> None:
+        """Refuse options that need a header, in a format that is declared to have none.
+
+        Args:
+            others: Whether each of the format's own such options is set.
+
+        Raises:
+            FeedDefinitionError: One is.
+        """
+        options = {
+            "any_column_order": self.any_column_order,
+            "header_ignores_case": self.header_ignores_case,
+            "extra_columns": self.extra_columns is ExtraColumns.IGNORE,
+            **others,
+        }
+        for name, is_set in options.items():
+            if is_set:
+                raise wrong_option(name, f"{name} needs a header, which names the columns")
 
     def match_names(self, contract: "Contract", given: Sequence[str]) -> "NameMatch":
         """Find the feed's column for each name in a file.

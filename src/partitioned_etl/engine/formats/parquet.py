@@ -1,9 +1,9 @@
 """Parquet, for trusted senders: DuckDB's own reader parses the bytes.
 
 A file's columns have the contract's names, and types whose values the contract's take without loss.
-DuckDB reads every value once, in a
-separate database, before a load: what breaks the reader breaks nothing else, and the load meets
-only readable values. Parquet is compressed within, so a `.gz` file is never accepted as Parquet.
+DuckDB reads every value once, in a separate database, before a load: what breaks the reader breaks
+nothing else, and the load meets only readable values. Parquet is compressed within, so a `.gz` file
+is never accepted as Parquet.
 """
 
 import glob
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Literal
 import duckdb
 from pydantic import Field
 
-from partitioned_etl.engine.errors import ContractError
+from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
 from partitioned_etl.engine.formats.format import (
     LINE,
     TEXT,
@@ -30,7 +30,7 @@ from partitioned_etl.engine.formats.format import (
 from partitioned_etl.engine.formats.names import NamedColumns
 from partitioned_etl.engine.formats.parquet_types import Conversion, find_conversion
 from partitioned_etl.engine.formats.rows import list_paths
-from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
+from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sandbox import connect_in_memory, read_share
 from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
 
@@ -59,31 +59,24 @@ class ParquetFormat(NamedColumns, frozen=True):
         ),
     ] = False
 
-    def check_columns(self, names: Sequence[str]) -> str:
+    def check_contract(self, contract: "Contract") -> None:
         """Refuse the name that DuckDB gives to the number of a row."""
-        if "file_row_number" in names:
-            return "column file_row_number is what DuckDB calls the number of a row"
-        return ""
+        if _ROW_NUMBER in map(str.casefold, contract.columns):
+            reason = f"column {_ROW_NUMBER} is what DuckDB calls the number of a row"
+            raise FeedDefinitionError(reason, attribute="columns")
 
-    def survey(
+    def survey_content(
         self,
         contract: "Contract",
         file: LandedFile,
-        watch: Watch = unwatched,
-        scratch: Path | None = None,  # noqa: ARG002
-    ) -> Survey:
+        handle: BinaryIO,
+        survey: Survey,
+        watch: Watch,
+        scratch: Path | None,  # noqa: ARG002
+    ) -> None:
         """Compare the file's columns with the contract's, and read every value once."""
-        survey = Survey()
-        with file.open() as handle:
-            try:
-                _check_marks(handle)
-                self._survey_values(contract, file, survey, watch)
-            except ContractError as error:
-                survey.problems.append(problem_of_file(str(error)))
-        survey.content_hash = hash_content(file)
-        if survey.problems and file.has_changed:
-            raise changed_while_read(file)
-        return survey
+        _check_marks(handle)
+        self._survey_values(contract, file, survey, watch)
 
     def _survey_values(
         self, contract: "Contract", file: LandedFile, survey: Survey, watch: Watch

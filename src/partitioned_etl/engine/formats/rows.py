@@ -5,6 +5,7 @@ Takes a contract and landed files; returns queries. Next: `load.py` inserts what
 """
 
 import glob
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from partitioned_etl.engine.formats.format import Loose, Source
+from partitioned_etl.engine.formats.format import LINE, Loose, Record, Source
 from partitioned_etl.engine.formats.types import (
     ColumnSql,
     columns_sql,
@@ -178,6 +179,57 @@ def add_key_and_name(rows: Query, file: LandedFile) -> Query:
     return Query(
         f"(SELECT *, ? AS {key}, ? AS {name} FROM {rows.sql})",
         [file.partition_key, file.name, *rows.bound],
+    )
+
+
+def read_csv_sql(
+    columns: Mapping[str, str],
+    path_column: str,
+    *,
+    delimiter: str = ",",
+    quote: str = '"',
+    escape: str = "",
+    has_header: bool = False,
+    may_quote_nulls: bool = False,
+) -> str:
+    """Return DuckDB's `read_csv`, as strict as it can be, of UTF-8 texts; it binds their paths.
+
+    Args:
+        columns: Maps the name of each column to the type that it is read as.
+        path_column: Name of the column for the path of a row's file.
+        delimiter: What stands between two fields.
+        quote: What stands around a field; empty for nothing.
+        escape: What makes a quote a part of a field; by default, the quote itself.
+        has_header: Whether the first row is none.
+        may_quote_nulls: Whether an empty text in quotes is NULL, too.
+    """
+    types = ", ".join(f"{quote_text(name)}: {quote_text(one)}" for name, one in columns.items())
+    return (
+        f"read_csv(?, auto_detect = false, strict_mode = true, columns = {{{types}}}, "
+        f"header = {str(has_header).lower()}, delim = {quote_text(delimiter)}, "
+        f"quote = {quote_text(quote)}, escape = {quote_text(escape or quote)}, comment = '', "
+        "encoding = 'utf-8', nullstr = '', "
+        f"allow_quoted_nulls = {str(may_quote_nulls).lower()}, compression = 'none', "
+        f"hive_partitioning = false, filename = {quote_text(path_column)})"
+    )
+
+
+def bind_records(records: Sequence[Record], header: Sequence[str]) -> Query:
+    """Return a relation of the lines of sound records, and of their texts by column.
+
+    The texts are bound as one JSON array per column. DuckDB would keep registered data frames, and
+    so all of a file's batches, until the transaction ends.
+    """
+    names = [LINE, *(quote_identifier(name) for name in header)]
+    kinds = ["BIGINT", *("VARCHAR" for _ in header)]
+    columns = ", ".join(
+        f"unnest(from_json(?, '[\"{kind}\"]')) AS {name}"
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    fields = zip(*(record.fields() for record in records), strict=True)
+    lists = [[record.line for record in records], *fields]
+    return Query(
+        f"(SELECT {columns})", [json.dumps(values, ensure_ascii=False) for values in lists]
     )
 
 

@@ -6,7 +6,6 @@ batches. Where DuckDB cannot read the file itself, the survey writes its rows as
 a record looks like belongs in the format's own module.
 """
 
-import json
 import os
 import re
 from abc import abstractmethod
@@ -23,11 +22,10 @@ from typing import IO, TYPE_CHECKING, Annotated, BinaryIO, Self
 import duckdb
 from pydantic import Field, model_validator
 
-from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
+from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.compression import is_compressed, open_content
 from partitioned_etl.engine.formats.encodings import EncodingError, find_encoding, to_utf_8
 from partitioned_etl.engine.formats.format import (
-    LINE,
     MAX_PROBLEMS,
     MAX_RECORD_CHARS,
     ROW_COUNT,
@@ -40,16 +38,16 @@ from partitioned_etl.engine.formats.format import (
     Watch,
     problem_of_file,
     unwatched,
+    wrong_option,
 )
-from partitioned_etl.engine.formats.lines import LineRules, RowLines
+from partitioned_etl.engine.formats.lines import LineRules, RowLines, end_line
+from partitioned_etl.engine.formats.rows import bind_records
 from partitioned_etl.engine.formats.types import is_exact_number_type, is_float_type
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     changed_while_read,
-    hash_content,
     read_chunks,
 )
-from partitioned_etl.engine.sql import Query, quote_identifier
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -282,37 +280,29 @@ class TextFormat(Format, frozen=True):
                 if len(survey.problems) >= MAX_PROBLEMS:
                     break
 
-    def survey(
+    def survey_content(
         self,
         contract: "Contract",
         file: LandedFile,
-        watch: Watch = unwatched,
-        scratch: Path | None = None,
-    ) -> Survey:
-        """Read a file, and validate encoding, line ends and the form of its records."""
-        survey = Survey()
-        with file.open() as handle:
+        handle: BinaryIO,
+        survey: Survey,
+        watch: Watch,
+        scratch: Path | None,
+    ) -> None:
+        """Validate encoding, line ends and the form of records."""
+        with watch(handle.tell):
             try:
-                with watch(handle.tell):
-                    self._survey_text(contract, file, handle, scratch, survey)
+                self._survey_text(contract, file, handle, survey, scratch)
             except EncodingError:
                 survey.problems.append(self._locate(contract, file, handle))
-            except ContractError as error:
-                survey.problems.append(problem_of_file(str(error)))
-        survey.content_hash = survey.content_hash or hash_content(file)
-        if survey.problems:
-            survey.staged = None
-            if file.has_changed:
-                raise changed_while_read(file)
-        return survey
 
     def _survey_text(
         self,
         contract: "Contract",
         file: LandedFile,
         handle: BinaryIO,
-        scratch: Path | None,
         survey: Survey,
+        scratch: Path | None,
     ) -> None:
         head = self.try_head(contract, file, handle)
         is_direct = not self.is_read_at_once or self.is_direct(file, handle, head)
@@ -359,7 +349,7 @@ class TextFormat(Format, frozen=True):
     def try_head(self, contract: "Contract", file: LandedFile, handle: BinaryIO) -> Head:
         """Find the head of a text; nothing of one that cannot be read, which is found again."""
         try:
-            return self.find_head(contract, _end_line(self.read_text(contract, file, handle)))
+            return self.find_head(contract, end_line(self.read_text(contract, file, handle)))
         except ContractError:
             return Head([])
 
@@ -500,11 +490,6 @@ class TextFormat(Format, frozen=True):
                 raise changed_while_read(file) from None
 
 
-def wrong_option(option: str, reason: str) -> FeedDefinitionError:
-    """Return the error for an option of a format that cannot be as it is declared."""
-    return FeedDefinitionError(reason, attribute=f"format.{option}")
-
-
 def read_lines(text: Iterable[bytes]) -> Iterator[str]:
     """Yield lines with their ends; of one that is too long, only enough to show that it is."""
     rest = b""
@@ -516,19 +501,6 @@ def read_lines(text: Iterable[bytes]) -> Iterator[str]:
             break
     if rest:
         yield rest.decode(errors="ignore")
-
-
-def _end_line(text: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield a text, and give its last line the end of the first if it has none."""
-    last, end = b"\n", b""
-    for chunk in text:
-        if not end and b"\n" in chunk:
-            before = last + chunk[: chunk.index(b"\n")]
-            end = b"\r\n" if before.endswith(b"\r") else b"\n"
-        yield chunk
-        last = chunk[-1:]
-    if last != b"\n":
-        yield end or b"\n"
 
 
 def _pass_to(take: Callable[[bytes], None], chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -560,24 +532,5 @@ def _in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def _to_batch(records: Sequence[Record], header: Sequence[str]) -> RowBatch:
     malformed = [record for record in records if record.problem]
     well_formed = {record.line: record for record in records if not record.problem}
-    rows = _bind_texts(list(well_formed.values()), header) if well_formed else None
+    rows = bind_records(list(well_formed.values()), header) if well_formed else None
     return RowBatch(len(records), malformed, well_formed, rows)
-
-
-def _bind_texts(records: Sequence[Record], header: Sequence[str]) -> Query:
-    """Return a relation of the records' lines and texts.
-
-    The texts are bound as one JSON array per column. DuckDB would keep registered data frames, and
-    so all of a file's batches, until the transaction ends.
-    """
-    names = [LINE, *(quote_identifier(name) for name in header)]
-    kinds = ["BIGINT", *("VARCHAR" for _ in header)]
-    columns = ", ".join(
-        f"unnest(from_json(?, '[\"{kind}\"]')) AS {name}"
-        for name, kind in zip(names, kinds, strict=True)
-    )
-    fields = zip(*(record.fields() for record in records), strict=True)
-    lists = [[record.line for record in records], *fields]
-    return Query(
-        f"(SELECT {columns})", [json.dumps(values, ensure_ascii=False) for values in lists]
-    )

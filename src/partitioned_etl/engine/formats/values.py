@@ -45,9 +45,10 @@ def _to_list(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-_OneOrMore = Annotated[
+OneOrMore = Annotated[
     tuple[str, ...], BeforeValidator(_to_list, json_schema_input_type=str | tuple[str, ...])
 ]
+"""A text, or a list of texts."""
 
 
 class ValueOptions(BaseModel, frozen=True, extra="forbid"):
@@ -64,7 +65,7 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
         ),
     ] = ""
     strip: Annotated[
-        _OneOrMore,
+        OneOrMore,
         Field(
             description='Signs that may stand before or after a number, such as `["€", "%"]`, with '
             "white space between. Only the sign is taken off: `5 %` is 5."
@@ -74,7 +75,7 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
         bool, Field(description="Whether a number may have its minus at the end: `12.50-`.")
     ] = False
     nulls: Annotated[
-        _OneOrMore,
+        OneOrMore,
         Field(description="Texts that mean NULL, in columns of all types, quoted or not."),
     ] = ()
     trim: Annotated[
@@ -85,17 +86,17 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
         ),
     ] = False
     date_format: Annotated[
-        _OneOrMore,
+        OneOrMore,
         Field(
             description="How a DATE is spelled, such as `%d.%m.%Y`, or a list of formats. If there "
             "is a time in it, it must be midnight. `excel` is the serial number of a day."
         ),
     ] = ()
     time_format: Annotated[
-        _OneOrMore, Field(description="How a TIME is spelled, such as `%I:%M %p`.")
+        OneOrMore, Field(description="How a TIME is spelled, such as `%I:%M %p`.")
     ] = ()
     timestamp_format: Annotated[
-        _OneOrMore,
+        OneOrMore,
         Field(
             description="How a TIMESTAMP or, with `%z`, a TIMESTAMPTZ is spelled. Without a time, "
             "it is midnight. `epoch` and `epoch_ms` count from 1970 in UTC, `excel` is a serial "
@@ -103,11 +104,11 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
         ),
     ] = ()
     true_texts: Annotated[
-        _OneOrMore,
+        OneOrMore,
         Field(description="The only texts that are true, exactly so spelled."),
     ] = ()
     false_texts: Annotated[
-        _OneOrMore, Field(description="The only texts that are false, likewise.")
+        OneOrMore, Field(description="The only texts that are false, likewise.")
     ] = ()
 
     @cached_property

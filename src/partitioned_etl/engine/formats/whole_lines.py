@@ -15,8 +15,9 @@ from partitioned_etl.engine.formats.format import (
     Survey,
     problem_of_file,
 )
+from partitioned_etl.engine.formats.rows import read_csv_sql
 from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, read_lines
-from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier, quote_text
+from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -61,7 +62,7 @@ class WholeLineFormat(TextFormat, frozen=True):
         has_one_line_end = counts.returns in (0, counts.newlines)
         has_no_other_return = counts.returns == counts.return_newlines
         is_ordinary = not (counts.has_long_line or counts.delimiters)
-        survey.is_read_at_once = has_one_line_end and has_no_other_return and is_ordinary
+        survey.is_read_at_once &= has_one_line_end and has_no_other_return and is_ordinary
 
     def reader_sql(
         self,
@@ -72,13 +73,7 @@ class WholeLineFormat(TextFormat, frozen=True):
         is_staged: bool,  # noqa: ARG002
     ) -> str:
         """Return DuckDB's `read_csv`, which gives each line as one text, `LINE_TEXT`."""
-        return (
-            f"read_csv(?, auto_detect = false, strict_mode = true, header = false, "
-            f"columns = {{{quote_text(_COLUMN)}: 'VARCHAR'}}, "
-            f"delim = {quote_text(_NO_DELIMITER)}, quote = '', escape = '', comment = '', "
-            "nullstr = '', compression = 'none', "
-            f"hive_partitioning = false, filename = {quote_text(path_column)})"
-        )
+        return read_csv_sql({_COLUMN: "VARCHAR"}, path_column, delimiter=_NO_DELIMITER, quote="")
 
     def read_records(
         self,

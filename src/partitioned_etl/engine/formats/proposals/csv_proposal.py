@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partitioned_etl.engine.errors import ContractError, LandedFileError
+from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.proposals.csv_dialect import (
@@ -20,7 +20,11 @@ from partitioned_etl.engine.formats.proposals.csv_dialect import (
     Dialect,
     find_dialect,
 )
-from partitioned_etl.engine.formats.proposals.sample_text import SampleText, read_sample
+from partitioned_etl.engine.formats.proposals.sample_text import (
+    SampleText,
+    cannot_be_inferred,
+    read_sample,
+)
 from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts
 from partitioned_etl.engine.sql import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
 
@@ -113,7 +117,7 @@ def propose_csv(csv: type["CsvFormat"], sample: Path, likely: str) -> FormatProp
     head = _read_head(text)
     if "\n" not in head.rstrip("\n") and "\r" in head.rstrip("\r\n"):
         reason = "its lines end in carriage returns alone, which no feed can declare"
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: {reason}")
+        raise cannot_be_inferred(sample, reason)
     dialect = find_dialect(csv, head, likely)
     form = csv(delimiter=dialect.delimiter, quote=dialect.quote, escape=dialect.escape)
     layout = _Layout(dialect.width, dialect.delimiter)
@@ -121,9 +125,9 @@ def propose_csv(csv: type["CsvFormat"], sample: Path, likely: str) -> FormatProp
         for record in read_csv_records(form, text.read(), width=None, line_of=lambda line: line):
             layout.see(record)
     except ContractError as error:
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: {error}") from None
+        raise cannot_be_inferred(sample, error) from None
     if not layout.widths:
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: it has only empty lines")
+        raise cannot_be_inferred(sample, "it has only empty lines")
     proposal = FormatProposal("tsv" if dialect.delimiter == "\t" else "csv", are_texts=True)
     _propose_dialect(proposal, dialect, text)
     _propose_lines(proposal, layout)

@@ -5,8 +5,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from partitioned_etl.engine.errors import ContractError, LandedFileError
+from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.format import FormatProposal
+from partitioned_etl.engine.formats.proposals.sample_text import cannot_be_inferred
 from partitioned_etl.engine.formats.workbooks.registry import MAX_BYTES, open_workbook
 from partitioned_etl.engine.formats.workbooks.workbook import Block, Cells, Kind
 
@@ -33,9 +34,9 @@ def propose_table(sample: Path) -> FormatProposal:
                 proposal.doubts["format.sheet"] = f"the first of {', '.join(names[:5])}"
             blocks = [block for block in workbook.open_sheet(names[0]).blocks if block.rows]
         except ContractError as error:
-            raise LandedFileError(f"{sample.name}: nothing can be inferred: {error}") from error
+            raise cannot_be_inferred(sample, error) from error
     if not blocks:
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: the sheet is empty")
+        raise cannot_be_inferred(sample, "the sheet is empty")
     columns = sorted(set[int]().union(*(block.columns for block in blocks)))
     header_row = _find_header(blocks[0])
     header = _list_texts(blocks[0], header_row)

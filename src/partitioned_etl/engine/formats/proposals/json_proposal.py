@@ -13,11 +13,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from partitioned_etl.engine.errors import ContractError, LandedFileError
+from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.compression import open_sample
 from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.json_columns import write_path
 from partitioned_etl.engine.formats.json_stream import to_json_lines
+from partitioned_etl.engine.formats.proposals.sample_text import cannot_be_inferred
 from partitioned_etl.engine.formats.text import read_lines
 from partitioned_etl.engine.landing.landing import read_chunks
 
@@ -117,7 +118,7 @@ def propose_json(sample: Path) -> FormatProposal:
                 raise ContractError("a record is not a JSON object")
             records.see(record)
     except (ValueError, RecursionError, ContractError) as error:
-        raise LandedFileError(f"{sample.name}: nothing can be inferred: {error}") from None
+        raise cannot_be_inferred(sample, error) from None
     _propose_columns(records, (), proposal)
     return proposal
 

@@ -5,6 +5,7 @@ UTF-8. Loading relies on the declared encoding alone.
 """
 
 import codecs
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from partitioned_etl.engine.errors import ContractError, LandedFileError
 from partitioned_etl.engine.formats.compression import DAMAGED, open_sample
 from partitioned_etl.engine.formats.encodings import C1_CONTROL, find_encoding, to_utf_8
+from partitioned_etl.engine.formats.lines import end_line
 from partitioned_etl.engine.landing.landing import read_chunks
 
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -43,23 +45,20 @@ class SampleText:
         Raises:
             LandedFileError: It is not sound in its encoding.
         """
-        encoding, last = find_encoding(self.encoding or "utf-8"), b"\n"
         try:
-            for chunk in to_utf_8(_read_bytes(self.path), encoding, is_certain=True):
-                yield chunk
-                last = chunk
+            yield from end_line(self._read())
         except ContractError as error:
-            raise _cannot_be_inferred(self.path, str(error)) from None
-        if not last.endswith(b"\n"):
-            yield b"\n"
+            raise cannot_be_inferred(self.path, error) from None
 
     @property
     def lacks_final_line_end(self) -> bool:
         """Whether the last line has no line end."""
-        encoding, last = find_encoding(self.encoding or "utf-8"), b"\n"
-        for chunk in to_utf_8(_read_bytes(self.path), encoding, is_certain=True):
-            last = chunk
-        return not last.endswith(b"\n")
+        last = deque(self._read(), maxlen=1)
+        return bool(last) and not last[0].endswith(b"\n")
+
+    def _read(self) -> Iterator[bytes]:
+        encoding = find_encoding(self.encoding or "utf-8")
+        return to_utf_8(_read_bytes(self.path), encoding, is_certain=True)
 
 
 def read_sample(sample: Path) -> SampleText:
@@ -71,7 +70,7 @@ def read_sample(sample: Path) -> SampleText:
     chunks = _read_bytes(sample)
     head = next(chunks, b"")[:_HEAD_BYTES]
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise _cannot_be_inferred(sample, "it is in UTF-32, which no feed can declare")
+        raise cannot_be_inferred(sample, "it is in UTF-32, which no feed can declare")
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return SampleText(sample, encoding)
@@ -111,10 +110,11 @@ def _read_bytes(sample: Path) -> Iterator[bytes]:
             yield from read_chunks(open_sample(sample.name, handle))
         except (*DAMAGED, EOFError) as error:
             reason = "the compressed data is damaged or cut off"
-            raise _cannot_be_inferred(sample, reason) from error
+            raise cannot_be_inferred(sample, reason) from error
         except ContractError as error:
-            raise _cannot_be_inferred(sample, str(error)) from None
+            raise cannot_be_inferred(sample, error) from None
 
 
-def _cannot_be_inferred(sample: Path, reason: str) -> LandedFileError:
+def cannot_be_inferred(sample: Path, reason: object) -> LandedFileError:
+    """Return the error for a sample of which nothing can be proposed."""
     return LandedFileError(f"{sample.name}: nothing can be inferred: {reason}")
