@@ -53,6 +53,12 @@ SOUND = {
     "DATE": ['"2018-01-22"', "null"],
     "JSON": ["[1,2]", '{"a": [1.50, "x"], "b":{}}', '"x"', "1.50", "null", "[0, -0]", "[[],[1e5]]"],
 }
+TIMES = [
+    *('"2018-01-22 12:30:00"', '"2018-01-22T12:30:00.123456"', '"2018-01-22T12:30:00.1234567"'),
+    *('"2018-01-22T12:30:00Z"', '"2018-01-22 24:00:00"', '"18-01-22"', '"2018-02-30"', '"12:30"'),
+    *('"24:00"', '"12:30:00.5"', '"infinity"', '"b6a3c2f0-8d1e-4a4b-9c38-0d8b3f1f3c11"', '" "'),
+    *('"2018-01-22T12:30:00+02:00"', '"0000-01-01"', '"2018-01-22 BC"', '"epoch"', '"today"'),
+]
 PLAIN = {"id": "BIGINT", "amount": "DOUBLE", "note": "VARCHAR", "flag": "BOOLEAN", "day": "DATE"}
 SPELLED = {
     "id": "INTEGER",
@@ -204,6 +210,38 @@ def test_duckdb_reads_a_line_as_it_is_read_by_itself_or_not_at_all(
     assert len(truth) > len(lines) / 5
     # Within a value of any kind, DuckDB leaves most numbers in arrays.
     assert len(found) > len(truth) * (0.3 if columns is ANY else 0.9)
+
+
+WITHIN = {
+    "{}[]": "[{}]",
+    "STRUCT(a {})": '{{"a":{}}}',
+    "MAP(VARCHAR, {})": '{{"b":{}}}',
+    "STRUCT(a {}[])[]": '[null,{{"a":[null,{}]}}]',
+}
+
+
+@pytest.mark.parametrize("type_name", [*SOUND, "TIMESTAMP", "TIMESTAMPTZ", "TIME", "UUID"])
+@pytest.mark.parametrize("nested", WITHIN)
+def test_a_value_within_another_is_read_as_that_of_a_column(type_name: str, nested: str) -> None:
+    literals = [*NUMBERS, *TEXTS, *WORDS, *SOUND.get(type_name, []), *TIMES]
+    literals = [one for one in [*literals, *(f'"{text}"' for text in NUMBERS)] if one]
+
+    def read(wanted: str, form: str) -> Rows:
+        feed = Feed(name="f", pattern="{key}", columns={"a": wanted}, format=JsonLinesFormat())
+        return read_by_themselves(feed, [f'{{"a":{form.format(one)}}}' for one in literals])
+
+    alone, within = read(type_name, "{}"), read(nested.format(type_name), WITHIN[nested])
+    inner = {line: _innermost(value) for line, (value,) in within.items()}
+    assert {line: repr(value) for line, value in inner.items()} == {
+        line: repr(value) for line, (value,) in alone.items()
+    }
+    assert len(alone) > 1
+
+
+def _innermost(value: object) -> object:
+    while isinstance(value, list | dict):
+        value = [*(value.values() if isinstance(value, dict) else value)][-1]
+    return value
 
 
 Rows = dict[int, tuple[object, ...]]

@@ -145,11 +145,11 @@ BREACHES: dict[str, tuple[str | bytes, str]] = {
     ),
     "a nested object": (
         '{"id": 1, "note": {"a": 1}}\n',
-        "line 1, column note: a nested value, where a text belongs",
+        "line 1, column note: an object, where a text belongs",
     ),
     "a nested array": (
         '{"id": [1], "note": "x"}\n',
-        "line 1, column id: a nested value, where a number belongs",
+        "line 1, column id: an array, where a number belongs",
     ),
 }
 

@@ -72,6 +72,51 @@ LOADS: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[tuple[Any, ...]
             *((2, '"x"'), (3, "1.50"), (4, None), (5, "true")),
         ],
     ),
+    "a structure": (
+        {"id": "BIGINT", "of": 'STRUCT(n DECIMAL(9, 2), "a b" VARCHAR, at STRUCT(d DATE))'},
+        {},
+        '{"id":1,"of":{"a b":"x","n":1.50,"at":{"d":"2018-01-22"}}}\n'
+        '{"of":null,"id":2}\n{"id":3,"of":{"n":null,"at":null,"a b":""}}',
+        [
+            (1, "{'n': 1.50, 'a b': x, 'at': {'d': 2018-01-22}}"),
+            (2, None),
+            (3, "{'n': NULL, 'a b': '', 'at': NULL}"),
+        ],
+    ),
+    "lists": (
+        {"numbers": "BIGINT[]", "truths": "BOOLEAN[][]", "pair": "DOUBLE[2]"},
+        {},
+        '{"numbers":[9007199254740993,null],"truths":[[true],[],null],"pair":[1,1e-3]}\n'
+        '{"numbers":[],"truths":null,"pair":null}',
+        [
+            ("[9007199254740993, NULL]", "[[true], [], NULL]", "[1.0, 0.001]"),
+            ("[]", None, None),
+        ],
+    ),
+    "a map": (
+        {"id": "BIGINT", "of": "MAP(VARCHAR, STRUCT(n INTEGER, j JSON)[])"},
+        {},
+        '{"id":1,"of":{"a":[{"n":1,"j":[1.50, "x"]}],"b c":null}}\n{"id":2,"of":{}}',
+        [(1, "{a=[{'n': 1, 'j': '[1.50,\"x\"]'}], b c=NULL}"), (2, "{}")],
+    ),
+    "absent and other names within a structure": (
+        {"of": "STRUCT(n INTEGER, t VARCHAR)[]"},
+        {"absent_is_null": True, "extra_columns": "ignore"},
+        '{"of":[{"t":"x","u":{"n":1}},{}]}',
+        [("[{'n': NULL, 't': x}, {'n': NULL, 't': NULL}]",)],
+    ),
+    "numbers as texts within a structure": (
+        {"of": "STRUCT(n DECIMAL(9, 2), t VARCHAR)"},
+        {"numbers_as_texts": True},
+        '{"of":{"n":"1.5","t":1.50}}',
+        [("{'n': 1.50, 't': 1.50}",)],
+    ),
+    "a structure on a path": (
+        {"of": path("STRUCT(n INTEGER)", "$.a.b[1]", optional=True)},
+        {},
+        '{"a":{"b":[0,{"n":1}],"c":2}}\n{"a":{"b":[]}}',
+        [("{'n': 1}",), (None,)],
+    ),
 }
 
 
@@ -126,7 +171,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         {"id": path("BIGINT", "$.a[0]")},
         {},
         '{"a":{"0":1}}',
-        "column id: a nested value at $.a, not an array",
+        "column id: an object at $.a, not an array",
     ),
     "a path that ends early": (
         {"id": path("BIGINT", "$.a.id")},
@@ -164,6 +209,72 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str, str]] = {
         '{"any":[NaN]}',
         "column any: NaN or infinity, which JSON does not have",
     ),
+    "an array for a structure": (
+        {"of": "STRUCT(n INTEGER)"},
+        {},
+        '{"of":[{"n":1}]}',
+        "column of: an array at $.of, where an object belongs",
+    ),
+    "an object for a list": (
+        {"of": path("INTEGER[]", "$.a")},
+        {},
+        '{"a":{"0":1}}',
+        "column of: an object at $.a, where an array belongs",
+    ),
+    "a text for a number in a list": (
+        {"of": "STRUCT(n INTEGER[])[]"},
+        {},
+        '{"of":[{"n":[1]},{"n":[1,"2"]}]}',
+        "column of: a text at $.of[1].n[1], where a number belongs",
+    ),
+    "no value of a type in a structure": (
+        {"of": "STRUCT(d DATE, n INTEGER)"},
+        {},
+        '{"of":{"d":"2018-02-30","n":1}}',
+        'column of: not a STRUCT("d" DATE, "n" INTEGER)',
+    ),
+    "an empty text for a day in a list": (
+        {"of": "DATE[]"},
+        {},
+        '{"of":[""]}',
+        "column of: an empty text at $.of[0], where null belongs",
+    ),
+    "an absent name in a structure": (
+        {"of": "STRUCT(n INTEGER, t VARCHAR)"},
+        {},
+        '{"of":{"n":1}}',
+        "column of: $.of.t is missing",
+    ),
+    "another name in a structure": (
+        {"of": "STRUCT(n INTEGER)[]"},
+        {},
+        '{"of":[{"n":1,"N":2}]}',
+        "column of: 1 name(s) at $.of[0] that the type does not have",
+    ),
+    "a name twice in a map": (
+        {"of": "MAP(VARCHAR, INTEGER)"},
+        {"extra_columns": "ignore"},
+        '{"of":{"a":1,"a":2}}',
+        "column of: a name more than once at $.of",
+    ),
+    "a list of another length": (
+        {"of": "INTEGER[2]"},
+        {},
+        '{"of":[1,2,3]}',
+        "column of: not an INTEGER[2]",
+    ),
+    "a text for a number in a map, by its place": (
+        {"of": "MAP(VARCHAR, INTEGER)"},
+        {},
+        '{"of":{"a":1,"Mrs. Smith":"2"}}',
+        "column of: a text at $.of[1], where a number belongs",
+    ),
+    "a NUL character in a name of a map": (
+        {"of": "MAP(VARCHAR, INTEGER)"},
+        {},
+        '{"of":{"a\\u0000":1}}',
+        "column of: a NUL character",
+    ),
 }
 
 
@@ -195,6 +306,12 @@ def test_a_path_is_checked_when_the_feed_is_defined(names: tuple[str, ...]) -> N
 def test_only_json_has_columns_of_any_value() -> None:
     with pytest.raises(FeedDefinitionError, match="no file can be read into a column of type JSON"):
         Feed(name="c", pattern="{key}.csv", columns={"any": "JSON"})
+
+
+@pytest.mark.parametrize("type_name", ["MAP(INTEGER, VARCHAR)", "STRUCT(a BLOB)", "STRUCT(a)[]"])
+def test_a_nested_type_of_no_json_value_is_refused(type_name: str) -> None:
+    with pytest.raises(FeedDefinitionError, match=r"^feed j: column of: .*(texts|type)"):
+        feed_of({"of": type_name}, JsonLinesFormat())
 
 
 DOCUMENT = '{"n": 1.50, "data": {"items": [\n {"id": 1}\n,\n{"id":\n 2}], "more": []}}\n'

@@ -221,7 +221,7 @@ TOO_NARROW: dict[str, tuple[str, str, str]] = {
     "infinity in a structure": (
         "{'a': [MAP {'k': 'inf'::FLOAT}]}",
         "STRUCT(a MAP(VARCHAR, FLOAT)[])",
-        "row 1, column v: not a STRUCT(a MAP(VARCHAR, FLOAT)[])",
+        'row 1, column v: not a STRUCT("a" MAP(VARCHAR, FLOAT)[])',
     ),
 }
 

@@ -562,10 +562,24 @@ CASES: Mapping[str, Sequence[Case]] = {
             pattern=JSON,
         ),
         Case(
+            "a list of structures",
+            "format: json_lines, columns: {id: BIGINT, note: 'STRUCT(n DECIMAL(9, 2), d DATE)[]'}",
+            '{"id": 1, "note": [{"n": 2.5, "d": "2026-01-31"}]}\n',
+            [(1, [{"n": Decimal("2.50"), "d": date(2026, 1, 31)}])],
+            pattern=JSON,
+        ),
+        Case(
+            "a value in it that is not of its type",
+            "format: json_lines, columns: {id: BIGINT, note: 'STRUCT(n DECIMAL(9, 2), d DATE)[]'}",
+            '{"id": 1, "note": [{"n": "2.5", "d": null}]}\n',
+            error="line 1, column note: a text at $.note[0].n, where a number belongs",
+            pattern=JSON,
+        ),
+        Case(
             "the same in a text column",
             "format: json_lines",
             '{"id": 1, "note": {"a": 1}}\n',
-            error="line 1, column note: a nested value, where a text belongs",
+            error="line 1, column note: an object, where a text belongs",
             pattern=JSON,
         ),
         Case(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, SerializeAsAny
 
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.registry import AnyFormat
+from partitioned_etl.engine.formats.types import spell_type
 from partitioned_etl.engine.formats.values import OneOrMore, ValueOptions, concerns
 
 
@@ -180,7 +181,7 @@ class Contract(Declared, frozen=True):
     def column_types(self) -> dict[str, str]:
         """DuckDB type of each column, in the order of the file."""
         return {
-            name: column.type if isinstance(column, Column) else column
+            name: spell_type(column.type if isinstance(column, Column) else column)
             for name, column in self.columns.items()
         }
 

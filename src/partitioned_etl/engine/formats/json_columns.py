@@ -1,4 +1,4 @@
-"""JSON columns: where in a record a column's value stands, and which kind of value it takes.
+"""JSON columns: where in a record a column's value stands, and of what form it is.
 
 Takes a contract; returns its columns as the JSON formats see them. Next: `json_records.py` reads a
 record by them, and `json_sql.py` whole files.
@@ -6,7 +6,7 @@ record by them, and `json_sql.py` whole files.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
@@ -14,7 +14,9 @@ from pydantic import Field
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.names import ExtraColumns
+from partitioned_etl.engine.formats.nested_types import NestedType, is_nested, parse_type
 from partitioned_etl.engine.formats.types import Kind, is_integer_type, is_text_type, kind_of
+from partitioned_etl.engine.formats.values import ValueOptions
 from partitioned_etl.engine.formats.whole_lines import WholeLineFormat
 
 if TYPE_CHECKING:
@@ -31,12 +33,14 @@ _STEP = re.compile(
 
 
 class JsonKind(Enum):
-    """The kinds of JSON value that a column may take."""
+    """The kinds of JSON value that a column may take, or a part of one."""
 
     NUMBER = "a number"
     TRUTH = "true or false"
     TEXT = "a text"
     ANY = "any value"
+    OBJECT = "an object"
+    ARRAY = "an array"
 
 
 class JsonOptions(WholeLineFormat, frozen=True):
@@ -68,27 +72,52 @@ class JsonOptions(WholeLineFormat, frozen=True):
 
 
 @dataclass(frozen=True)
+class JsonForm:
+    """The form of a JSON value that may also be `null`.
+
+    Attributes:
+        kind: Its kind.
+        may_be_empty: Whether an empty text is a value.
+        fields: In an object of a structure, the form of each value by its name.
+        each: In an array, or an object of any names, the form of every value.
+    """
+
+    kind: JsonKind
+    may_be_empty: bool = True
+    fields: Mapping[str, "JsonForm"] = field(default_factory=dict)
+    each: "JsonForm | None" = None
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it is an object or array with values of known forms."""
+        return self.kind in (JsonKind.OBJECT, JsonKind.ARRAY)
+
+
+@dataclass(frozen=True)
 class JsonColumn:
     """A column as a JSON format sees it.
 
     Attributes:
         name: Its name.
-        kind: The kind of value that it takes, beside `null`.
+        form: The form of its values.
         path: Where in a record its value stands; at least one step, of which the first is a name.
         may_be_absent: Whether a record may lack it.
-        may_be_empty: Whether an empty text is a value.
         is_integer: Whether it takes whole numbers.
         is_spelling_needed: Whether a number's spelling may make a difference to it beyond that of
             the integer, or the nearest DOUBLE, that it stands for.
     """
 
     name: str
-    kind: JsonKind
+    form: JsonForm
     path: tuple[Step, ...]
     may_be_absent: bool
-    may_be_empty: bool
     is_integer: bool
     is_spelling_needed: bool
+
+    @property
+    def kind(self) -> JsonKind:
+        """The kind of value that it takes, beside `null`."""
+        return self.form.kind
 
     @property
     def start(self) -> str:
@@ -100,15 +129,14 @@ def list_json_columns(contract: "Contract", options: JsonOptions) -> list[JsonCo
     """Return a contract's columns as a JSON format with these options sees them.
 
     Raises:
-        FeedDefinitionError: A column's `from` is no path.
+        FeedDefinitionError: A column's `from` is no path, or its type is none.
     """
     return [
         JsonColumn(
             name,
-            _kind_of(contract, name),
+            _form_of(name, type_name, contract.column_values[name]),
             parse_path(name, contract.names_in_file[name]),
             may_be_absent=name in contract.optional_columns or options.absent_is_null,
-            may_be_empty=is_text_type(type_name) or "" in contract.column_values[name].nulls,
             is_integer=is_integer_type(type_name),
             is_spelling_needed=_needs_spelling(contract, name, options),
         )
@@ -117,25 +145,52 @@ def list_json_columns(contract: "Contract", options: JsonOptions) -> list[JsonCo
 
 
 def _needs_spelling(contract: "Contract", name: str, options: JsonOptions) -> bool:
-    kind, type_name = _kind_of(contract, name), contract.column_types[name]
-    if kind is JsonKind.NUMBER:
-        is_long = "HUGE" in type_name.upper()
-        is_exact = is_integer_type(type_name) or type_name.upper() == "DOUBLE"
-        return is_long or not is_exact or bool(contract.column_values[name].declared)
-    return kind is JsonKind.ANY or (kind is JsonKind.TEXT and options.numbers_as_texts)
+    type_name, values = contract.column_types[name], contract.column_values[name]
+    match _form_of(name, type_name, values).kind:
+        case JsonKind.NUMBER:
+            is_long = "HUGE" in type_name.upper()
+            is_exact = is_integer_type(type_name) or type_name.upper() == "DOUBLE"
+            return is_long or not is_exact or bool(values.declared)
+        case JsonKind.TEXT:
+            return options.numbers_as_texts
+        case kind:
+            return kind is not JsonKind.TRUTH
 
 
-def _kind_of(contract: "Contract", name: str) -> JsonKind:
-    type_name = contract.column_types[name]
+def _form_of(column: str, type_name: str, values: ValueOptions) -> JsonForm:
+    """Return the form of the values of a column of a type."""
+    if is_nested(type_name):
+        found = parse_type(type_name)
+        if not found:
+            reason = f"column {column}: no DuckDB type: {type_name}"
+            raise FeedDefinitionError(reason, attribute="columns")
+        return _form_of_nested(column, found)
+    may_be_empty = is_text_type(type_name) or "" in values.nulls
     if type_name.upper() == "JSON":
-        return JsonKind.ANY
-    match contract.column_values[name].kind_in_file(kind_of(type_name)):
+        return JsonForm(JsonKind.ANY)
+    match values.kind_in_file(kind_of(type_name)):
         case Kind.NUMBER:
-            return JsonKind.NUMBER
+            return JsonForm(JsonKind.NUMBER, may_be_empty)
         case Kind.BOOLEAN:
-            return JsonKind.TRUTH
+            return JsonForm(JsonKind.TRUTH, may_be_empty)
         case _:
-            return JsonKind.TEXT
+            return JsonForm(JsonKind.TEXT, may_be_empty)
+
+
+def _form_of_nested(column: str, found: NestedType) -> JsonForm:
+    parts = {name: _form_of_nested(column, part) for name, part in found.children.items()}
+    match found.name:
+        case "LIST":
+            return JsonForm(JsonKind.ARRAY, each=parts["element"])
+        case "MAP":
+            if not is_text_type(found.children["key"].name):
+                reason = f"column {column}: the names in a JSON object are texts: MAP(VARCHAR, ...)"
+                raise FeedDefinitionError(reason, attribute="columns")
+            return JsonForm(JsonKind.OBJECT, each=parts["value"])
+        case "STRUCT":
+            return JsonForm(JsonKind.OBJECT, fields=parts)
+        case type_name:
+            return _form_of(column, type_name, ValueOptions())
 
 
 def parse_path(column: str, names: Sequence[str]) -> tuple[Step, ...]:

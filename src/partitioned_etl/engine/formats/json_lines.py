@@ -5,7 +5,7 @@ that does not read exactly is read line by line, by `json_records.py`. A file of
 refused, because it may be cut off.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -15,11 +15,14 @@ from partitioned_etl.engine.formats.format import (
     FormatProposal,
     Problem,
     Record,
+    Survey,
     TextsRecord,
 )
 from partitioned_etl.engine.formats.json_columns import JsonOptions, list_json_columns
 from partitioned_etl.engine.formats.json_records import read_texts
 from partitioned_etl.engine.formats.json_sql import select_texts
+from partitioned_etl.engine.formats.nested_types import is_nested
+from partitioned_etl.engine.formats.text import Head, TextCounts
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -37,6 +40,18 @@ class JsonLinesFormat(JsonOptions, frozen=True):
         """Refuse a column whose `from` is no path."""
         super().check_contract(contract)
         list_json_columns(contract, self)
+
+    def survey_records(
+        self,
+        contract: "Contract",
+        head: Head,
+        counts: TextCounts,
+        records: Iterable[Record],
+        survey: Survey,
+    ) -> None:
+        """Count the lines; those with values of nested types are read one by one."""
+        super().survey_records(contract, head, counts, records, survey)
+        survey.is_read_at_once &= not any(map(is_nested, contract.column_types.values()))
 
     def fields_sql(self, contract: "Contract", rows: str) -> str:
         """Return the values of the lines."""

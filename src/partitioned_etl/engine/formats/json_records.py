@@ -3,7 +3,8 @@
 Takes the text of a record; returns the texts of its values, or what is wrong with it. A column of a
 number type takes JSON numbers, a BOOLEAN column `true` and `false`, every other column JSON
 strings; `null` is NULL in all. The texts are then validated like those of a CSV file: a number
-keeps its spelling in the file, so that it is not rounded before. `json_sql.py` reads whole files
+keeps its spelling in the file, so that it is not rounded before. Of a list, structure or map the
+text is JSON again, with a text in the place of each value in it. `json_sql.py` reads whole files
 likewise, much faster, and leaves to this module whatever it does not read exactly so.
 """
 
@@ -14,8 +15,10 @@ from typing import Any
 from partitioned_etl.engine.formats.format import Problem
 from partitioned_etl.engine.formats.json_columns import (
     JsonColumn,
+    JsonForm,
     JsonKind,
     JsonOptions,
+    Step,
     write_path,
 )
 
@@ -41,7 +44,13 @@ class _FaultError(Exception):
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number, parse_constant=_Number
 )
-_KIND_OF = {_Number: JsonKind.NUMBER, bool: JsonKind.TRUTH, str: JsonKind.TEXT}
+_KINDS: dict[type, JsonKind] = {
+    _Number: JsonKind.NUMBER,
+    bool: JsonKind.TRUTH,
+    str: JsonKind.TEXT,
+    _Object: JsonKind.OBJECT,
+    list: JsonKind.ARRAY,
+}
 _ESCAPES = {code: f"\\u{code:04X}" for code in range(32)} | str.maketrans(
     {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 )
@@ -126,38 +135,108 @@ def _follow(column: JsonColumn, value: Any) -> Any:
         here = write_path(column.path[:depth])
         if isinstance(step, str):
             if not isinstance(value, _Object):
-                raise _FaultError(column.name, f"{_say_kind(value)} at {here}, not an object")
+                raise _FaultError(column.name, f"{_kind_of(value).value} at {here}, not an object")
             names = dict(value)
             if len(names) != len(value):
                 raise _FaultError(column.name, f"a name more than once at {here}")
             value = names.get(step, _ABSENT)
         elif isinstance(value, _Object) or not isinstance(value, list):
-            raise _FaultError(column.name, f"{_say_kind(value)} at {here}, not an array")
+            raise _FaultError(column.name, f"{_kind_of(value).value} at {here}, not an array")
         else:
             value = value[step] if step < len(value) else _ABSENT
     return value
 
 
 def _to_text(column: JsonColumn, options: JsonOptions, value: Any) -> str:
-    wanted, kind = column.kind, _KIND_OF.get(type(value))
-    if wanted is JsonKind.ANY:
+    if not column.form.is_nested:
+        return _leaf_to_text(column, options, column.form, value)
+    parts = _to_texts(column, options, column.form, value, column.path)
+    return json.dumps(parts, ensure_ascii=False)
+
+
+def _to_texts(
+    column: JsonColumn,
+    options: JsonOptions,
+    form: JsonForm,
+    value: Any,
+    path: tuple[Step, ...],
+) -> Any:
+    """Return a value with a text in the place of each value in it that is not nested itself."""
+    if value is None:
+        return None
+    if not form.is_nested:
+        return _leaf_to_text(column, options, form, value, path)
+    if _kind_of(value) is not form.kind:
+        raise _misplaced(column, form, value, path)
+
+    def to_text(step: Step, form: JsonForm, part: Any) -> Any:
+        return _to_texts(column, options, form, part, (*path, step))
+
+    if form.each and form.kind is JsonKind.ARRAY:
+        return [to_text(at, form.each, part) for at, part in enumerate(value)]
+    parts = _read_object(column, value, path)
+    if form.each:
+        # Names in a map are values of a sender, which no message repeats.
+        return {name: to_text(at, form.each, parts[name]) for at, name in enumerate(parts)}
+    if not options.absent_is_null and (
+        missing := [name for name in form.fields if name not in parts]
+    ):
+        raise _FaultError(column.name, f"{write_path((*path, missing[0]))} is missing")
+    if options.extra_columns == "refuse" and (extra := len({*parts} - {*form.fields})):
+        reason = f"{extra} name(s) at {write_path(path)} that the type does not have"
+        raise _FaultError(column.name, reason)
+    return {name: to_text(name, one, parts.get(name)) for name, one in form.fields.items()}
+
+
+def _read_object(column: JsonColumn, found: _Object, path: tuple[Step, ...]) -> dict[str, Any]:
+    """Return the values of an object by their names."""
+    parts = dict(found)
+    if len(parts) != len(found):
+        raise _FaultError(column.name, f"a name more than once at {write_path(path)}")
+    for name in parts:
+        _refuse_unstorable(column, name)
+    return parts
+
+
+def _leaf_to_text(
+    column: JsonColumn,
+    options: JsonOptions,
+    form: JsonForm,
+    value: Any,
+    path: tuple[Step, ...] = (),
+) -> str:
+    """Return the text of a value in a column, or at a path within the value of one."""
+    kind = _kind_of(value)
+    if form.kind is JsonKind.ANY:
         return _write(column, value)
-    if kind is not wanted and not (options.numbers_as_texts and _is_convertible(kind, wanted)):
-        raise _FaultError(column.name, f"{_say_kind(value)}, where {wanted.value} belongs")
+    if kind is not form.kind and not (
+        options.numbers_as_texts and _is_convertible(kind, form.kind)
+    ):
+        raise _misplaced(column, form, value, path)
     if kind is JsonKind.TEXT:
-        if not value and not column.may_be_empty:
-            raise _FaultError(column.name, "an empty text, where null belongs")
+        if not value and not form.may_be_empty:
+            where = f" at {write_path(path)}" if path else ""
+            raise _FaultError(column.name, f"an empty text{where}, where null belongs")
         _refuse_unstorable(column, value)
     return str(value).lower() if kind is JsonKind.TRUTH else str(value)
 
 
-def _is_convertible(kind: JsonKind | None, wanted: JsonKind) -> bool:
+def _misplaced(
+    column: JsonColumn, form: JsonForm, value: Any, path: tuple[Step, ...]
+) -> _FaultError:
+    where = f" at {write_path(path)}" if path else ""
+    return _FaultError(
+        column.name, f"{_kind_of(value).value}{where}, where {form.kind.value} belongs"
+    )
+
+
+def _is_convertible(kind: JsonKind, wanted: JsonKind) -> bool:
     return {kind, wanted} == {JsonKind.NUMBER, JsonKind.TEXT}
 
 
-def _say_kind(value: object) -> str:
-    kind = _KIND_OF.get(type(value))
-    return kind.value if kind else "a nested value"
+def _kind_of(value: object) -> JsonKind:
+    """Return the kind of a value that is not `null`."""
+    return _KINDS[type(value)]
 
 
 def _refuse_unstorable(column: JsonColumn, text: str) -> None:

@@ -202,7 +202,7 @@ def _check_value(
             is_null.append(f"({found} IS NULL AND {_TYPES}[{place}] = 'NULL')")
     is_number = f"starts_with({text}, {quote_text(_MARK)})"
     is_constant = f"({found} = 'DOUBLE' AND {text} IN ({', '.join(map(quote_text, _CONSTANTS))}))"
-    is_full = "true" if column.may_be_empty else f"{text} <> ''"
+    is_full = "true" if column.form.may_be_empty else f"{text} <> ''"
     is_either = f"({found} = 'VARCHAR' AND {is_full})"
     match column.kind:
         case JsonKind.ANY:

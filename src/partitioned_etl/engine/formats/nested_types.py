@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from partitioned_etl.engine.sql import quote_text
+from partitioned_etl.engine.sql import quote_identifier, quote_text
 
 _TOKEN = re.compile(r'\s*("(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[(),\[\]])')
 _NESTED = re.compile(r"\]\s*$|^\s*(?:STRUCT|MAP)\s*\(", re.IGNORECASE)
@@ -22,10 +22,12 @@ class NestedType:
         name: `LIST`, `STRUCT`, `MAP`, or the name of a type that is not nested.
         children: The types within it, by name: of the elements, of the fields, or of `key` and
             `value`.
+        length: How many elements a list has; empty if any number.
     """
 
     name: str
     children: dict[str, "NestedType"] = field(default_factory=dict)
+    length: str = ""
 
     def leaves(self) -> Iterator[str]:
         """Yield the names of the types within it that are not nested."""
@@ -33,6 +35,23 @@ class NestedType:
             yield self.name
         for child in self.children.values():
             yield from child.leaves()
+
+    def spell(self, leaf: str = "") -> str:
+        """Return the type as SQL; with a type in place of each leaf, lists of any length.
+
+        The names of fields are quoted: one may be a word of SQL, such as `at`.
+        """
+        parts = {name: child.spell(leaf) for name, child in self.children.items()}
+        match self.name:
+            case "LIST":
+                return f"{parts['element']}[{'' if leaf else self.length}]"
+            case "MAP":
+                return f"MAP({parts['key']}, {parts['value']})"
+            case "STRUCT":
+                fields = (f"{quote_identifier(name)} {part}" for name, part in parts.items())
+                return f"STRUCT({', '.join(fields)})"
+            case _:
+                return leaf or self.name
 
     def find_leaf_sql(self, value: str, is_wrong: Callable[[str, str], str], depth: int = 0) -> str:
         """Return the condition for a value that has a wrong leaf; empty if it never has.
@@ -104,10 +123,9 @@ class _Parser:
             found = NestedType(self._read_leaf(name))
         while self._peek() == "[":
             self._take()
-            if self._peek().isdecimal():
-                self._take()
+            length = self._take() if self._peek().isdecimal() else ""
             self._expect("]")
-            found = NestedType("LIST", {"element": found})
+            found = NestedType("LIST", {"element": found}, length)
         return found
 
     def _read_fields(self) -> Iterator[tuple[str, NestedType]]:

@@ -8,6 +8,7 @@ be: it turns `1.5` into the integer 2, `1_000` into a thousand, `24-01-02` into 
 Parquet, NaN and infinity are not accepted.
 """
 
+import json
 import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.format import Loose
-from partitioned_etl.engine.formats.nested_types import is_nested, parse_type
-from partitioned_etl.engine.sql import internal_identifier, quote_identifier
+from partitioned_etl.engine.formats.nested_types import NestedType, is_nested, parse_type
+from partitioned_etl.engine.sql import internal_identifier, quote_identifier, quote_text
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract
@@ -31,6 +32,8 @@ _FRACTION_DIGITS = {"TIMESTAMP_S": 0, "TIMESTAMP_MS": 3, "TIMESTAMP_NS": 9}
 _TIMESTAMPS = ("TIMESTAMP", "DATETIME", *_FRACTION_DIGITS)
 _ZONED = ("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE")
 _WITH_INFINITY = (*_FLOATS, "DATE", *_TIMESTAMPS, *_ZONED)
+_TAKEN_AS_THEY_ARE = (*_TEXTS, "JSON")
+"""Types within nested ones that take the text of any value of their kind."""
 _DECIMAL = re.compile(r"(?:DECIMAL|NUMERIC)\((\d+), ?(\d+)\)")
 _DAY = r"\d{4}-\d{2}-\d{2}|\d{4}/\d{2}/\d{2}"
 _HOUR = r"([01]\d|2[0-3])"
@@ -66,6 +69,12 @@ def kind_of(type_name: str) -> Kind:
     if name in _TIMESTAMPS:
         return Kind.TIMESTAMP
     return {"DATE": Kind.DATE, "TIME": Kind.TIME, "BOOLEAN": Kind.BOOLEAN}.get(name, Kind.OTHER)
+
+
+def spell_type(type_name: str) -> str:
+    """Return a declared type as SQL; what is spelled as none, as it is."""
+    found = parse_type(type_name) if is_nested(type_name) else None
+    return found.spell() if found else type_name
 
 
 @dataclass(frozen=True)
@@ -116,8 +125,11 @@ def columns_sql(contract: "Contract", loose: Loose = Loose.ANYTHING) -> list[Col
 
 
 def _column_sql(contract: "Contract", name: str, type_name: str, loose: Loose) -> ColumnSql:
-    if not contract.format.has_texts and is_nested(contract.column_types[name]):
-        return _nested_column_sql(name, contract.column_types[name])
+    if is_nested(contract.column_types[name]):
+        if not contract.format.has_texts:
+            return _nested_column_sql(name, contract.column_types[name])
+        if contract.format.takes_json:
+            return _nested_texts_sql(name, contract.column_types[name])
     if not _TYPE_NAME.fullmatch(type_name):
         reason = f"column {name}: no DuckDB type: {type_name}"
         raise FeedDefinitionError(reason, attribute="columns")
@@ -166,14 +178,37 @@ def describe_type(contract: "Contract", name: str) -> str:
 
 def _nested_column_sql(name: str, type_name: str) -> ColumnSql:
     """Return a column of a nested type, none of whose leaves may be NaN or infinity."""
-    value, found = quote_identifier(name), parse_type(type_name)
-    if not found or not all(_is_known(leaf) for leaf in found.leaves()):
-        reason = f"column {name}: no file can be read into a column of type {type_name}"
-        raise FeedDefinitionError(reason, attribute="columns")
-    guard = found.find_leaf_sql(
+    value = quote_identifier(name)
+    guard = _parse_nested(name, type_name).find_leaf_sql(
         value, lambda leaf, sql: f"NOT isfinite({sql})" if leaf in _WITH_INFINITY else ""
     )
     return ColumnSql(name, type_name, value, guard)
+
+
+def _nested_texts_sql(name: str, type_name: str) -> ColumnSql:
+    """Return a column of a nested type, whose text is JSON with a text for each of its leaves."""
+    found = _parse_nested(name, type_name, *_TAKEN_AS_THEY_ARE)
+    shape = quote_text(json.dumps(found.spell("VARCHAR")))
+    bare = ColumnSql(name, type_name, f"from_json({quote_identifier(name)}, {shape})", "")
+    return replace(bare, is_generous=found.find_leaf_sql(bare.text_name, _is_wrong_text))
+
+
+def _is_wrong_text(type_name: str, text: str) -> str:
+    """Return the condition for a text within a nested value that is none of a leaf's type."""
+    if type_name in _TAKEN_AS_THEY_ARE:
+        return ""
+    value = f"TRY_CAST({text} AS {type_name})"
+    guard = _is_generous(type_name, text, value, any_number=False, loose=Loose.ANYTHING)
+    return f"({text} IS NOT NULL AND ({value} IS NULL OR {guard or 'false'}))"
+
+
+def _parse_nested(name: str, type_name: str, *others: str) -> NestedType:
+    """Return a nested type whose leaves a file's values are converted to, or are of `others`."""
+    found = parse_type(type_name)
+    if not found or not all(leaf in others or _is_known(leaf) for leaf in found.leaves()):
+        reason = f"column {name}: no file can be read into a column of type {type_name}"
+        raise FeedDefinitionError(reason, attribute="columns")
+    return found
 
 
 def _is_known(type_name: str) -> bool:
