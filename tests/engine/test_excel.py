@@ -1,5 +1,6 @@
 """Excel: each cell is loaded exactly as it is stored, or named by sheet and place and refused."""
 
+import html
 import random
 from collections.abc import Callable
 from datetime import date, datetime, time
@@ -131,6 +132,28 @@ def test_a_cell_is_loaded_exactly(bench: Workbench) -> None:
         [row] = bench.rows(feed)
         for given, wanted in zip(row, taken, strict=False):
             assert (wanted[0], given) == (wanted[0], wanted[2])
+
+
+ESCAPED = ["a", "&amp;amp;", "&lt;&quot;b&apos;&gt;", "&amp;lt;", "c &amp; d"]
+
+
+@pytest.mark.parametrize("other", ["plain", "&#8364;", "&#x41;", "_x0041_", "e\nf"])
+def test_texts_that_are_unescaped_together_are_what_each_of_them_is(
+    bench: Workbench, other: str
+) -> None:
+    texts = [*ESCAPED, other]
+    whole = make_xlsx(("a",), *((one,) for one in texts))
+    written = "".join(
+        f'<row r="{row}">{TEXT(one).replace("<c ", f"""<c r="A{row}" """)}</row>'
+        for row, one in enumerate(texts, 2)
+    )
+    sheet, _, _ = read_part(whole, SHEET).partition('<row r="2"')
+    feed = one_column("VARCHAR")
+    sheet += f"{written}</sheetData></worksheet>"
+    assert load(bench, replace_part(whole, SHEET, sheet), feed) == ""
+    assert [row[0] for row in bench.rows(feed)] == sorted(
+        html.unescape(one).replace("_x0041_", "A") for one in texts
+    )
 
 
 REFUSED: dict[str, tuple[str, str, str]] = {

@@ -53,7 +53,10 @@ _SPACE = " \t\n\r"
 """White space that Excel takes off a text that is not marked to keep it."""
 _KEEPS_SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 _ENTITY = re.compile(r"&(?:#x(?P<hex>[0-9a-fA-F]+)|#(?P<decimal>[0-9]+)|(?P<name>\w+));")
-_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_ENTITIES = {"lt": "<", "gt": ">", "quot": '"', "apos": "'", "amp": "&"}
+"""In the order in which they may be replaced: what the last one gives begins no entity."""
+_SEPARATOR = "\0"
+"""Stands between texts; no text in XML has it."""
 _ESCAPE = re.compile(r"_x([0-9a-fA-F]{4})_")
 _WITHOUT_VALUE = "none"
 """Stands for how the value of a formula is stored that has none."""
@@ -220,7 +223,7 @@ class _Converter:
                 case "s":
                     return Kind.TEXT, [self._texts[int(value)] for value in values]
                 case "str" | "inlineStr":
-                    return Kind.TEXT, [_unescape(value) for value in values]
+                    return Kind.TEXT, _unescape_all(values)
                 case "b":
                     return Kind.TRUTH, [_TRUTHS[value] for value in values]
                 case "d":
@@ -376,6 +379,20 @@ def _unescape(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(_find_entity, text)
     return _decode_escapes(text)
+
+
+def _unescape_all(values: Sequence[str]) -> Sequence[str]:
+    """Return what many texts stand for, most of them at once."""
+    joined = _SEPARATOR.join(values)
+    if "&" not in joined and "_x" not in joined:
+        return values
+    named = {f"&{name};": character for name, character in _ENTITIES.items()}
+    has_no_others = joined.count("&") == sum(map(joined.count, named)) and "_x" not in joined
+    if not has_no_others or joined.count(_SEPARATOR) != len(values) - 1:
+        return [_unescape(value) for value in values]
+    for entity, character in named.items():
+        joined = joined.replace(entity, character)
+    return joined.split(_SEPARATOR)
 
 
 def _find_entity(found: re.Match[str]) -> str:
