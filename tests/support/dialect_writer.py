@@ -26,7 +26,8 @@ from support.dialect_values import (
     spell,
 )
 from support.strict_json import kind_in_file
-from support.strict_reader import Declaration, delimiter_of, value_options
+from support.strict_reader import Declaration, decode, delimiter_of, value_options
+from support.strict_values import RefusedError
 
 ENCODINGS = [
     *["utf-8"] * 8,
@@ -60,7 +61,7 @@ class WrittenFile:
     Attributes:
         name: Its name.
         content: Its bytes.
-        rows: The rows that it holds; None if it was damaged, and may hold others.
+        rows: The rows that it holds; None if it was damaged, or is to be refused.
     """
 
     name: str
@@ -192,6 +193,7 @@ class Writer:
             except UnicodeError:
                 continue
             break
+        is_doubtful = self._is_doubtful(content)
         if is_damaged and rng.random() < 0.2:
             content = damage_bytes(rng, content)
         suffix = rng.choice([*[""] * 6, *COMPRESS])
@@ -200,13 +202,24 @@ class Writer:
             if is_damaged and rng.random() < 0.15:
                 content = damage_bytes(rng, content)
         expected = [tuple(value for _, value in row.values()) for row in rows]
-        return WrittenFile(f"{name}.csv{suffix}", content, None if is_damaged else expected)
+        has_others = is_damaged or is_doubtful
+        return WrittenFile(f"{name}.csv{suffix}", content, None if has_others else expected)
 
     def _encode(self, text: str) -> bytes:
         if self._encoding.startswith("utf-16-") and self._rng.random() < 0.5:
             text = f"\ufeff{text}"
         mark = b"\xef\xbb\xbf" if self._encoding == "utf-8" and self._rng.random() < 0.1 else b""
         return mark + text.encode(self._encoding)
+
+    def _is_doubtful(self, content: bytes) -> bool:
+        """Return whether a text looks as if it were in another encoding, and so is refused."""
+        if self._options.get("encoding_is_certain"):
+            return False
+        try:
+            decode(content, self._options)
+        except RefusedError:
+            return True
+        return False
 
     def _make_row(self) -> dict[str, tuple[str | None, object]]:
         """Make a text and its value for each column."""
