@@ -16,6 +16,7 @@ from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.engine.infer import infer_feed
 from partitioned_etl.engine.sync import sync_feed
 from support.samples import order_rows, price_rows
+from support.scale import quick_and_long
 from support.workbooks import make_xlsx
 
 Call = Callable[..., Result]
@@ -601,7 +602,7 @@ LAYOUTS: dict[str, tuple[str | bytes, object, dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize(("content", "form", "columns"), LAYOUTS.values(), ids=list(LAYOUTS))
+@pytest.mark.parametrize(("content", "form", "columns"), quick_and_long(LAYOUTS))
 def test_the_layout_of_a_sample_is_found(
     content: str | bytes, form: object, columns: dict[str, object], call: Call, tmp_path: Path
 ) -> None:

@@ -194,6 +194,8 @@ def test_a_file_that_no_partition_takes_is_refused(landed: Path, sync: Call, que
     assert query("SELECT DISTINCT partition_key FROM raw_daily_prices") == [("2018-01-22",)]
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_a_month_that_was_corrected_is_rolled_up_again(
     landed: Path, sync: Call, query: Query
 ) -> None:
@@ -242,6 +244,8 @@ def test_a_setting_that_is_wrong_from_the_start_is_told_without_a_traceback(
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_that_was_left_behind_does_not_stand_in_the_way(
     landed: Path, sync: Call, sync_apart: Apart, query: Query
 ) -> None:
@@ -253,6 +257,8 @@ def test_a_run_that_was_left_behind_does_not_stand_in_the_way(
     assert query("SELECT feed FROM file_loads WHERE status = 'loaded'") == [("daily_prices",)]
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_that_was_made_and_never_started_does_not_stand_in_the_way(
     landed: Path, sync: Call, sync_apart: Apart, query: Query, dagster_home: Path
 ) -> None:
@@ -420,6 +426,7 @@ def test_a_load_that_was_killed_before_it_was_reported_is_done_again_and_rolled_
     assert "_job" not in sync(*MONTHLY).stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_partitions_of_deleted_files_are_removed_and_rolled_up_where_that_is_the_policy(
     landed: Path,
@@ -546,6 +553,8 @@ def test_json_is_all_that_is_printed_and_one_feed_is_all_that_is_loaded(
     assert query("SELECT DISTINCT feed FROM file_loads") == [("customer_prices",)]
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_an_interrupt_ends_it_and_leaves_no_run_and_no_half_load(
     landed: Path, sync: Call, sync_apart: Apart, query: Query, dagster_home: Path
 ) -> None:

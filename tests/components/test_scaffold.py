@@ -56,6 +56,8 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_a_scaffolded_feed_is_valid_and_loads_a_file(
     project: Path,
     landing_dir: Path,

@@ -12,6 +12,7 @@ from partitioned_etl.engine.formats import encodings
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.encodings import EncodingError, to_utf_8
 from partitioned_etl.engine.landing import landing as landing_module
+from support.scale import quick_and_long
 from support.workbench import NOTES, Workbench, change_feed
 
 TEXTS = {
@@ -48,7 +49,10 @@ def in_encoding(encoding: str, **changes: Any) -> Any:
     return change_feed(NOTES, format=CsvFormat(encoding=encoding), **changes)
 
 
-@pytest.mark.parametrize(("encoding", "text"), TEXTS.items(), ids=list(TEXTS))
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    quick_and_long({name: (name, text) for name, text in TEXTS.items()}, every=3),
+)
 def test_a_text_loads_as_it_was_written(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, encoding: str, text: str
 ) -> None:

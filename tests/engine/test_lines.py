@@ -9,6 +9,7 @@ from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing import landing as landing_module
+from support.scale import quick_and_long
 from support.workbench import NOTES, Workbench, change_feed
 
 ROWS = [(1, "x"), (2, "y")]
@@ -73,7 +74,7 @@ LOADED: Mapping[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["LF", "CRLF"])
 @pytest.mark.parametrize("chunk_bytes", [5, 1 << 22])
-@pytest.mark.parametrize(("options", "text"), LOADED.values(), ids=list(LOADED))
+@pytest.mark.parametrize(("options", "text"), quick_and_long(LOADED, every=3))
 def test_what_is_declared_is_left_out(
     bench: Workbench,
     monkeypatch: pytest.MonkeyPatch,

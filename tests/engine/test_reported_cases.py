@@ -67,7 +67,7 @@ def load(case: Case, feed: Feed, bench: Workbench) -> tuple[list[tuple[Any, ...]
 ALL = [case for cases in CASES.values() for case in cases]
 
 
-@pytest.mark.parametrize("way", ["at once", "row by row"])
+@pytest.mark.parametrize("way", ["at once", pytest.param("row by row", marks=pytest.mark.long)])
 @pytest.mark.parametrize("number", range(len(ALL)), ids=[case.kind for case in ALL])
 def test_a_reported_input_is_loaded_exactly_or_says_why_not(
     number: int, way: str, shared_bench: Workbench, monkeypatch: pytest.MonkeyPatch

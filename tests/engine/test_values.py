@@ -281,8 +281,14 @@ def convert(duck: duckdb.DuckDBPyConnection, feed: Feed, text: str | None) -> An
     return value
 
 
-@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL], ids=["quoted", "plain"])
 @pytest.mark.parametrize("name", SPELLED)
+@pytest.mark.parametrize(
+    "quoting",
+    [
+        pytest.param(csv.QUOTE_ALL, id="quoted", marks=pytest.mark.long),
+        pytest.param(csv.QUOTE_MINIMAL, id="plain"),
+    ],
+)
 def test_a_text_in_the_declared_form_becomes_its_value(
     bench: Workbench, name: str, quoting: int
 ) -> None:

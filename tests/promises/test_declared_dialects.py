@@ -44,7 +44,7 @@ Loaded = list[tuple[Any, ...]] | None
 
 def count_files() -> tuple[int, int]:
     """Give how many declarations to try, and how many files of each."""
-    return (round(40 * TEST_SCALE), 25) if IS_LONG else (15, 10)
+    return (round(40 * TEST_SCALE), 25) if IS_LONG else (10, 8)
 
 
 def make_feed(rng: random.Random, number: int) -> tuple[Feed, Declaration]:

@@ -26,7 +26,7 @@ TABLES = {
     "stg_orders": MONTHLY,
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def wait_for_share_prices(server: DevServer, expected: dict[str, list[float]]) -> None:
@@ -56,7 +56,6 @@ def test_landed_files_load_by_themselves(server: DevServer, table: str) -> None:
     server.wait_until(f"the samples are in {table}", is_loaded)
 
 
-@pytest.mark.long
 def test_a_hundred_files_dropped_at_once_load_in_one_run(server: DevServer) -> None:
     files = {f"batch-{number:03}": [float(number + 1)] for number in range(100)}
     # The next tick is seconds away then, so that none can see a part of the files only.
@@ -71,7 +70,6 @@ def test_a_hundred_files_dropped_at_once_load_in_one_run(server: DevServer) -> N
     assert [run["runId"] for run in runs if run["creationTime"] >= dropped_at] == [run_id]
 
 
-@pytest.mark.long
 def test_a_bad_file_fails_alone_and_loads_alone_once_it_is_corrected(server: DevServer) -> None:
     keys = ("mixed-a", "mixed-b", "mixed-c")
     wait_for_share_prices(server, {key: [1] for key in keys})
