@@ -16,7 +16,7 @@ from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable
-from support.scale import try_examples
+from support.scale import examples, try_examples
 from support.workbench import NOTES, Workbench, change_feed
 
 TYPED = Feed(
@@ -168,4 +168,4 @@ def test_whatever_lands_is_loaded_as_a_strict_reader_reads_it_or_refused(bench: 
             assert [[cell or "" for cell in row] for row in loaded] == list(strict)
 
         check()
-    assert min(seen[OutcomeStatus.LOADED], seen[OutcomeStatus.REFUSED]) > 20
+    assert min(seen[OutcomeStatus.LOADED], seen[OutcomeStatus.REFUSED]) > examples(150) / 8

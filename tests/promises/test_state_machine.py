@@ -42,7 +42,7 @@ from support.workbench import NOTES, Child, Workbench, change_feed
 
 pytestmark = [pytest.mark.slow, pytest.mark.scaled]
 
-HISTORIES = examples(4)
+HISTORIES = max(4, examples(4))
 MANY_HISTORIES = 60
 """In so many, all happens that can."""
 KEYS = "abcde"
