@@ -358,8 +358,26 @@ def test_what_cannot_be_read_ends_with_two_and_one_line(
 def test_any_character_of_a_column_name_survives_the_yaml(call: Call, tmp_path: Path) -> None:
     sample = tmp_path / "notes" / "acme.csv"
     sample.parent.mkdir()
-    sample.write_text("id,\U0001f600,caf\u00e9\n1,2,3\n", encoding="utf-8")
-    assert list(infer(call, sample)["columns"]) == ["id", "\U0001f600", "caf\u00e9"]  # type: ignore[call-overload]
+    names = [
+        "id",
+        "\U0001f600",
+        "caf\u00e9",
+        "a\\b",
+        "c\u0301",
+        "\U000e0041d",
+        "e\u2028f",
+        "g:h",
+        "#i",
+    ]
+    sample.write_text(f"{','.join(names)}\n{'1,' * 8}2\n", encoding="utf-8")
+    result = call("infer", sample)
+    columns = yaml.safe_load(result.stdout)["attributes"]["columns"]
+    found = {
+        one.get("from", name) if isinstance(one, dict) else name for name, one in columns.items()
+    }
+    assert found == {*names}
+    assert "caf\u00e9" in result.stdout
+    assert not {"\U000e0041", "\u2028"} & {*result.stdout}
 
 
 def land(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:

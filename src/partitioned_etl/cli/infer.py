@@ -19,7 +19,6 @@ from partitioned_etl.engine.settings import Settings
 
 COMPONENT = "partitioned_etl.components.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
-_SURROGATES = re.compile(r"\\ud[89ab]\w\w\\ud[c-f]\w\w")
 """How JSON writes a character beyond U+FFFF, and YAML does not."""
 _LONGEST_KEY = 1000
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
@@ -182,9 +181,18 @@ def _scalar(value: object, *, has_commas: bool = True) -> str:
     is_word = is_word and (has_commas or "," not in str(value))
     if is_word and str(value).lower() not in _NO_TEXT_IN_YAML:
         return str(value)
-    return _SURROGATES.sub(_escape_for_yaml, json.dumps(value))
+    return _quote(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _escape_for_yaml(pair: re.Match[str]) -> str:
-    character = json.loads(f'"{pair[0]}"')
-    return f"\\U{ord(character):08x}"
+def _quote(text: str) -> str:
+    """Return a text in quotes, in which whatever cannot be seen is escaped."""
+    return '"' + "".join(map(_spell_character, text)) + '"'
+
+
+def _spell_character(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
