@@ -90,7 +90,7 @@ class JsonForm:
     @property
     def is_nested(self) -> bool:
         """Whether it is an object or array with values of known forms."""
-        return self.kind in (JsonKind.OBJECT, JsonKind.ARRAY)
+        return self.each is not None or bool(self.fields)
 
 
 @dataclass(frozen=True)

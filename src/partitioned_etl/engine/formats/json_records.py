@@ -44,6 +44,7 @@ class _FaultError(Exception):
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_Object, parse_int=_Number, parse_float=_Number, parse_constant=_Number
 )
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _KINDS: dict[type, JsonKind] = {
     _Number: JsonKind.NUMBER,
     bool: JsonKind.TRUTH,
@@ -151,7 +152,7 @@ def _to_text(column: JsonColumn, options: JsonOptions, value: Any) -> str:
     if not column.form.is_nested:
         return _leaf_to_text(column, options, column.form, value)
     parts = _to_texts(column, options, column.form, value, column.path)
-    return json.dumps(parts, ensure_ascii=False)
+    return _ENCODER.encode(parts)
 
 
 def _to_texts(
