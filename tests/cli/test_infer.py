@@ -575,7 +575,7 @@ LAYOUTS: dict[str, tuple[str | bytes, object, dict[str, object]]] = {
     ),
     "no quotes": (
         'a\tb\n5" pipe\t1\n"big" one\t2\n',
-        {"type": "tsv", "quote": "\x02"},
+        {"type": "tsv", "quote": ""},
         {"a": "VARCHAR", "b": "BIGINT"},
     ),
     "UTF-16 without a mark": (

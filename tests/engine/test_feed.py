@@ -292,6 +292,8 @@ def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], messag
         ({"quote": "\n"}, "quote must be one ASCII character"),
         ({"quote": "«"}, "quote must be one ASCII character"),
         ({"escape": "\0"}, "escape must be one ASCII character"),
+        ({"quote": "", "escape": "\\"}, "escape needs a quote"),
+        ({"quote": "", "escape": '"'}, "escape needs a quote"),
         ({"delimiter": '"'}, "delimiter must differ"),
         ({"delimiter": "\\", "escape": "\\"}, "delimiter must differ"),
         ({"encoding": "utf-7"}, "no encoding of files is named 'utf-7'"),

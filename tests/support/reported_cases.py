@@ -336,10 +336,22 @@ CASES: Mapping[str, Sequence[Case]] = {
         ),
         Case(
             "quotes that are characters like any other",
-            'format: {type: tsv, quote: "\\x01"}',
+            'format: {type: tsv, quote: ""}',
             'id\tnote\n1\t5" pipe\n2\t"y\n',
             [(1, '5" pipe'), (2, '"y')],
-            note="with a character for a quote that no file has",
+        ),
+        Case(
+            "the same around whole fields, in CSV",
+            'format: {type: csv, quote: ""}',
+            'id,note\n1,"x"\n2,""\n3,"\n4,""x\n5,\'\\\n6,\n',
+            [(1, '"x"'), (2, '""'), (3, '"'), (4, '""x'), (5, "'\\"), (6, None)],
+            note="as it is written",
+        ),
+        Case(
+            "the same around a delimiter",
+            'format: {type: csv, quote: ""}',
+            'id,note\n1,"x,y"\n',
+            error="line 2: 3 fields instead of 2",
         ),
     ],
     "Columns by their place": [

@@ -43,7 +43,7 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
         str,
         Field(
             description="One character around a field that holds a delimiter, a quote or a line "
-            "end."
+            'end; `""` for none: a quote is then a character like any other.'
         ),
     ] = '"'
     escape: Annotated[
@@ -87,11 +87,11 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
 
     @model_validator(mode="after")
     def _check_dialect(self) -> "CsvFormat":
-        characters = {
-            "delimiter": self.delimiter,
-            "quote": self.quote,
-            "escape": self.escape_character,
-        }
+        characters = {"delimiter": self.delimiter}
+        if self.quote:
+            characters |= {"quote": self.quote, "escape": self.escape_character}
+        elif self.escape:
+            raise wrong_option("escape", "escape needs a quote, and the feed declares none")
         for name, value in characters.items():
             if len(value) != 1 or not value.isascii() or value in "\r\n\0":
                 raise wrong_option(name, f"CSV {name} must be one ASCII character: {value!r}")
@@ -109,7 +109,7 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
 
     @property
     def escape_character(self) -> str:
-        """The character that makes a quote inside a quoted field literal."""
+        """The character that makes a quote inside a quoted field literal; empty for no quotes."""
         return self.escape or self.quote
 
     @property

@@ -34,12 +34,17 @@ class CsvRecord(Record):
     csv: "CsvFormat"
     has_delimiter_behind: bool = False
 
+    @property
+    def has_quote(self) -> bool:
+        """Whether a quote stands in it; never in a dialect without quotes."""
+        return bool(self.csv.quote) and self.csv.quote in self.line_text
+
     def fields(self) -> list[str | None]:
         """Split a valid record into its fields; None for one that is empty and not quoted."""
         csv, text = self.csv, self.line_text
         if self.has_delimiter_behind:
             text = text.removesuffix(csv.delimiter)
-        if csv.quote not in text:
+        if not self.has_quote:
             return [text or None for text in text.split(csv.delimiter)]
         found = re.finditer(f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", text)
         return [_unquote(match[1], csv) for match in found]
@@ -58,6 +63,8 @@ def _unquote(text: str, csv: "CsvFormat") -> str | None:
 def _field_regex(csv: "CsvFormat") -> str:
     characters = (csv.quote, csv.escape_character, csv.delimiter)
     quote, escape, delimiter = map(re.escape, characters)
+    if not quote:
+        return f"[^{delimiter}\r\n]*+"
     if quote == escape:
         quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
     else:
@@ -131,8 +138,10 @@ def _problem_of(csv: "CsvFormat", line: int, text: str, expected: int | None) ->
     if len(text) >= MAX_RECORD_CHARS:
         reason = f"a line, or a quoted field, of over {MAX_RECORD_CHARS:,} characters"
         return problem_of_file(reason, line)
-    bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
-    if csv.quote in bare:
+    bare = text
+    if csv.quote:
+        bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
+    if csv.quote and csv.quote in bare:
         # Where the next row begins is then only a guess.
         reason = "a quote that is not closed, or stands inside an unquoted field"
         return problem_of_file(reason, line)

@@ -15,7 +15,6 @@ from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.proposals.csv_dialect import (
-    NO_QUOTE,
     SEPARATOR_LINE,
     Dialect,
     find_dialect,
@@ -91,8 +90,7 @@ class _Layout:
         if record.problem and record.problem.is_of_file:
             return 0
         text = record.line_text
-        is_bare = record.csv.quote not in text
-        return text.count(self.delimiter) + 1 if is_bare else len(record.fields())
+        return len(record.fields()) if record.has_quote else text.count(self.delimiter) + 1
 
     @property
     def has_trailing_delimiter(self) -> bool:
@@ -156,7 +154,7 @@ def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleTex
         doubts["format.delimiter"] = dialect.doubt
     if dialect.quote != '"':
         options["quote"] = dialect.quote
-        if dialect.quote == NO_QUOTE:
+        if not dialect.quote:
             doubts["format.quote"] = "quotes are part of the texts, as nothing is put in quotes"
     if dialect.escape:
         options["escape"] = dialect.escape
