@@ -230,6 +230,9 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
         ({"pattern": "{date:%Y}.csv"}, "made of %Y, %m"),
         ({"pattern": "{date:%d.%m.%y}.csv"}, "made of %Y, %m"),
         ({"pattern": "{date:%Y-%m-%d %M}.csv"}, "made of %Y, %m"),
+        ({"pattern": "{date:yyyy-MM-dd}.csv"}, "'yyyy-MM-dd': %Y-%m-%d\\?$"),
+        ({"pattern": "{date:%Y-%m-dd}.csv"}, "'%Y-%m-dd': %Y-%m-%d\\?$"),
+        ({"pattern": "{date:%Y-%m-%d HH:mm}.csv"}, "'%Y-%m-%d HH:mm'$"),
         ({"partitioning": "daily"}, "makes dynamic keys, but its partitioning is daily"),
         (
             {"partitioning": "yearly"},
@@ -288,7 +291,9 @@ def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], messag
     ("declared", "message"),
     [
         ({"delimiter": ""}, "delimiter must be one ASCII character"),
-        ({"delimiter": "||"}, "delimiter must be one ASCII character"),
+        ({"delimiter": "||"}, "delimiter must be one ASCII character: '||'$"),
+        ({"delimiter": r"\t"}, r'takes it for a character in double quotes: "\\t"$'),
+        ({"quote": r"\x01"}, r'takes it for a character in double quotes: "\\x01"$'),
         ({"quote": "\n"}, "quote must be one ASCII character"),
         ({"quote": "«"}, "quote must be one ASCII character"),
         ({"escape": "\0"}, "escape must be one ASCII character"),
@@ -297,7 +302,12 @@ def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], messag
         ({"delimiter": '"'}, "delimiter must differ"),
         ({"delimiter": "\\", "escape": "\\"}, "delimiter must differ"),
         ({"encoding": "utf-7"}, "no encoding of files is named 'utf-7'"),
-        ({"encoding": "no such encoding"}, "no encoding of files is named 'no such encoding'"),
+        ({"encoding": "no such encoding"}, "no encoding of files is named 'no such encoding'$"),
+        ({"encoding": "ansi"}, "no encoding of files is named 'ansi': windows-1252\\?$"),
+        ({"encoding": "Win-1251"}, "no encoding of files is named 'Win-1251': windows-1251\\?$"),
+        ({"encoding": "UTF-8-BOM"}, "no encoding of files is named 'UTF-8-BOM': utf-8\\?$"),
+        ({"encoding": "ISO88592"}, "no encoding of files is named 'ISO88592': iso-8859-2\\?$"),
+        ({"encoding": "cp-850"}, "no encoding of files is named 'cp-850': cp850\\?$"),
     ],
 )
 def test_a_dialect_that_cannot_be_read_is_refused(declared: dict[str, str], message: str) -> None:

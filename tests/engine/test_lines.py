@@ -238,6 +238,17 @@ def test_columns_go_by_the_names_that_they_may_have_in_the_file(bench: Workbench
     )
 
 
+def test_a_path_is_a_name_where_no_path_exists(bench: Workbench) -> None:
+    columns = {"id": "BIGINT", "note": {"type": "VARCHAR", "from": "$.note"}}
+    feed = change_feed(NOTES, columns=columns)
+    bench.land(feed, "a.csv", "id,$.note\n1,x\n")
+    bench.land(feed, "b.csv", "id,note\n1,x\n")
+    outcomes = bench.load(feed)
+    assert [row[:3] for row in bench.rows(feed)] == [(1, "x", "a")]
+    reason = "column $.note is missing: it looks like a path, which only JSON formats know"
+    assert reason in outcomes["b"].reason
+
+
 def test_the_bad_rows_of_a_file_without_an_optional_column_are_put_aside(bench: Workbench) -> None:
     feed = change_feed(
         NOTES,

@@ -17,7 +17,13 @@ from pydantic import Field, model_validator
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_header import find_header
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey, wrong_option
+from partitioned_etl.engine.formats.format import (
+    FormatProposal,
+    Record,
+    Survey,
+    hint_at_quotes,
+    wrong_option,
+)
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.names import NamedColumns
 from partitioned_etl.engine.formats.rows import read_csv_sql
@@ -94,7 +100,8 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
             raise wrong_option("escape", "escape needs a quote, and the feed declares none")
         for name, value in characters.items():
             if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-                raise wrong_option(name, f"CSV {name} must be one ASCII character: {value!r}")
+                reason = f"CSV {name} must be one ASCII character: {value!r}"
+                raise wrong_option(name, f"{reason}{hint_at_quotes(value)}")
         if self.delimiter in (self.quote, self.escape_character):
             raise wrong_option("delimiter", "CSV delimiter must differ from quote and escape")
         if not self.header:
