@@ -420,6 +420,8 @@ def test_rules_and_quarantine_see_converted_values(bench: Workbench) -> None:
         ({"v": {"type": "DATE", "decimal": ","}}, {}, "columns.v.decimal", "not concern a DATE"),
         ({"v": {"type": "BIGINT", "date_format": "%Y"}}, {}, "columns.v.date_format", "a BIGINT"),
         ({"v": {"type": "VARCHAR", "strip": "%"}}, {}, "columns.v.strip", "concern a VARCHAR"),
+        ({"v": {"type": "UUID", "strip": "%"}}, {}, "columns.v.strip", "concern a UUID"),
+        ({"v": {"type": "INTEGER", "date_format": "%Y"}}, {}, "columns.v.date_format", "an INT"),
         ({"v": "BIGINT"}, {"true_texts": ["x"]}, "values.true_texts", "no column has a type"),
         ({"v": "BIGINT"}, {"thousands": "."}, "values.thousands", "is the decimal separator"),
         ({"v": "BIGINT"}, {"thousands": "x"}, "values.thousands", "one character that is no"),

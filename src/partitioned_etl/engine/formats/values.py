@@ -19,7 +19,7 @@ from partitioned_etl.engine.formats.date_formats import (
     parse_date_format,
 )
 from partitioned_etl.engine.formats.format import hint_at_quotes
-from partitioned_etl.engine.formats.types import Kind, kind_of
+from partitioned_etl.engine.formats.types import Kind, add_article, kind_of
 from partitioned_etl.engine.formats.value_steps import SPECIAL_FORMATS, list_steps
 
 if TYPE_CHECKING:
@@ -238,7 +238,9 @@ def check_values(contract: "Contract") -> None:
     for name, options in own.items():
         for option in options:
             if kinds[name] not in _CONCERNED[option]:
-                raise _wrong(f"columns.{name}.{option}", f"it does not concern a {types[name]}")
+                raise _wrong(
+                    f"columns.{name}.{option}", f"it does not concern {add_article(types[name])}"
+                )
     for name, type_name in types.items():
         option, reason = contract.column_values[name].find_fault(type_name)
         if reason:
