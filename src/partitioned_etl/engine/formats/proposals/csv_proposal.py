@@ -133,21 +133,15 @@ def propose_csv(csv: type["CsvFormat"], sample: Path, likely: str) -> FormatProp
 
 
 def _read_head(text: SampleText) -> str:
-    head = b""
-    for chunk in text.read():
-        head += chunk[: _HEAD_BYTES + 1 - len(head)]
-        if len(head) > _HEAD_BYTES:
-            head = head[: head.rfind(b"\n") + 1] or head
-            break
+    head = text.read_start(_HEAD_BYTES + 1)
+    if len(head) > _HEAD_BYTES:
+        head = head[: head.rfind(b"\n") + 1] or head
     return head.decode(errors="ignore")
 
 
 def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleText) -> None:
     options, doubts = proposal.options, proposal.doubts
-    if text.encoding:
-        options["encoding"] = text.encoding
-    if text.doubt:
-        doubts["format.encoding"] = text.doubt
+    text.declare_encoding(proposal)
     if dialect.delimiter not in (",", "\t"):
         options["delimiter"] = dialect.delimiter
     if dialect.doubt:
