@@ -27,7 +27,7 @@ CELL = "Zaphod"
 """A cell's content; it must never be in a message."""
 QUOTE = "a quote that is not closed, or stands inside an unquoted field"
 DIALECT = "quotes around a part of a field only"
-LINE_END = "another line end than on the first line"
+LINE_END = "another line end than the header"
 
 BREACHES = {
     "empty file": (b"", "the file is empty"),

@@ -91,6 +91,31 @@ def test_what_is_declared_is_left_out(
     assert outcome.row_count == 2
 
 
+@pytest.mark.parametrize(("no_row", "row"), [("\n", "\r\n"), ("\r\n", "\n")], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({"skip_lines": 1}, ["title", "", "id,note", "1,x", "2,y"]),
+        ({"skip_to_header": True}, ["title", "", "id,note", "1,x", "2,y"]),
+        ({"skip_to_header": True, "header_rows": 2}, ["title", "", "id,", ",note", "1,x", "2,y"]),
+        ({"skip_lines": 1, "header": False}, ["title", "", "1,x", "2,y"]),
+        ({"comment": "#"}, ["# a", "", "id,note", "1,x", "2,y"]),
+        (
+            {"skip_to_header": True, "final_line_end": "optional"},
+            ["title", "", "id,note", "1,x", "2,y"],
+        ),
+    ],
+)
+def test_a_line_before_the_header_may_have_another_line_end(
+    bench: Workbench, options: dict[str, Any], lines: list[str], no_row: str, row: str
+) -> None:
+    feed = with_options(**options)
+    first, _, *rows = lines
+    bench.land(feed, "a.csv", first + no_row + row.join([*rows, ""]))
+    assert bench.load(feed)["a"].reason == ""
+    assert [row[:2] for row in bench.rows(feed)] == ROWS
+
+
 @pytest.mark.parametrize(("options", "text"), LOADED.values(), ids=list(LOADED))
 def test_a_bad_row_is_named_by_its_line_in_the_file(
     bench: Workbench, options: dict[str, Any], text: str
@@ -188,7 +213,22 @@ REFUSED: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "other line ends than the header": (
         {"skip_to_header": True},
         "title\nid,note\n1,x\r\n2,y\r\n",
-        "line 3: another line end than on the first line",
+        "line 3: another line end than the header",
+    ),
+    "the line end of a title and not of the header": (
+        {"skip_lines": 1},
+        "title\nid,note\r\n1,x\n",
+        "line 3: another line end than the header",
+    ),
+    "the line end of a title and not of the first row": (
+        {"skip_lines": 1, "header": False},
+        "title\n1,x\r\n2,y\n",
+        "line 3: another line end than the first row",
+    ),
+    "a header of two rows with two line ends": (
+        {"header_rows": 2},
+        "id,\r\n,note\n1,x\n",
+        "line 2: another line end than the header's first row",
     ),
 }
 

@@ -185,6 +185,12 @@ CASES: Mapping[str, Sequence[Case]] = {
             XY,
         ),
         Case(
+            "the same with LF, above a header and rows with CRLF",
+            "format: {type: csv, skip_to_header: true}",
+            "Report,31.01.2024\n\nid,note\r\n1,x\r\n2,y\r\n",
+            XY,
+        ),
+        Case(
             "comments, anywhere",
             'format: {type: csv, comment: "#"}',
             "# made on 2024-01-31\nid,note\n1,x\n# half\n2,y\n",

@@ -78,7 +78,7 @@ def read_csv_records(
     *,
     width: int | None,
     line_of: Callable[[int], int],
-    line_end: str = "",
+    line_end: str | None = "",
 ) -> Iterator[CsvRecord]:
     """Cut rows into records, strictly by RFC 4180 in their dialect.
 
@@ -90,11 +90,13 @@ def read_csv_records(
         rows: The rows in UTF-8, in any pieces.
         width: How many fields a record must have; None for any number, as in a header.
         line_of: Returns the line of the file for a line of the rows; both start at 1.
-        line_end: The line end that each must have; empty for that of the first.
+        line_end: The line end that each must have, which is the header's; empty for that of the
+            first, None for any.
 
     Yields:
         Each record with the line on which it starts and its problem, if any.
     """
+    wrong_end = f"another line end than the {'header' if line_end else 'first row'}"
     one_field = _field_regex(csv)
     delimiter = re.escape(csv.delimiter)
     others = "*+" if width is None else f"{{{width - 1}}}"
@@ -119,12 +121,13 @@ def read_csv_records(
             else:
                 end, problem = match.end(), None
                 this_line_end = "\r\n" if text[end - 2 : end] == "\r\n" else "\n"
-                line_end = line_end or this_line_end
+                if line_end == "":
+                    line_end = this_line_end
                 if end - at > MAX_RECORD_CHARS:
                     reason = f"a line of over {MAX_RECORD_CHARS:,} characters"
                     problem = problem_of_file(reason, line)
-                elif this_line_end != line_end:
-                    problem = Problem(line, "", "another line end than on the first line")
+                elif line_end is not None and this_line_end != line_end:
+                    problem = Problem(line, "", wrong_end)
                 elif end - at == len(this_line_end):
                     problem = Problem(line, "", "an empty line")
             record = text[at:end]

@@ -106,7 +106,8 @@ def _find_only_quote(head: str) -> str:
 
 def read_head_records(form: "CsvFormat", head: str) -> list[CsvRecord]:
     """Cut the start of a text into records."""
-    return list(read_csv_records(form, [head.encode()], width=None, line_of=lambda line: line))
+    lines = [head.encode()]
+    return list(read_csv_records(form, lines, width=None, line_of=lambda line: line, line_end=None))
 
 
 def _weigh(form: "CsvFormat", head: str) -> tuple[int, float, float]:
@@ -119,7 +120,7 @@ def _weigh(form: "CsvFormat", head: str) -> tuple[int, float, float]:
             continue
         # A record over several lines is worth as many as it has, and so is one that is broken.
         lines += record.text.count("\n") or 1
-        if record.problem and "line end" not in record.problem.reason:
+        if record.problem:
             continue
         fields = record.fields()
         widths[len(fields)] += record.text.count("\n") or 1

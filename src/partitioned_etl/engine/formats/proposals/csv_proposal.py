@@ -120,7 +120,9 @@ def propose_csv(csv: type["CsvFormat"], sample: Path, likely: str) -> FormatProp
     form = csv(delimiter=dialect.delimiter, quote=dialect.quote, escape=dialect.escape)
     layout = _Layout(dialect.width, dialect.delimiter)
     try:
-        for record in read_csv_records(form, text.read(), width=None, line_of=lambda line: line):
+        for record in read_csv_records(
+            form, text.read(), width=None, line_of=lambda line: line, line_end=None
+        ):
             layout.see(record)
     except ContractError as error:
         raise cannot_be_inferred(sample, error) from None
