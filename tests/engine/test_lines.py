@@ -328,6 +328,38 @@ def test_a_last_line_without_an_end_has_that_of_the_header(
     assert [row[:2] for row in bench.rows(feed)] == rows
 
 
+@pytest.mark.parametrize(
+    ("options", "text", "rows"),
+    [
+        ({}, '"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        ({}, '"a\nb",1\r\nx,2', [("a\nb", 1), ("x", 2)]),
+        ({}, '"a\r\nb",1', [("a\r\nb", 1)]),
+        ({"escape": "\\"}, '"a\\"\r\nb",1\nx,2', [('a"\r\nb', 1), ("x", 2)]),
+        ({"quote": ""}, '"a,1\r\nx",2', [('"a', 1), ('x"', 2)]),
+        ({"comment": "#"}, '# 5" pipes\r\n"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        ({"skip_empty_rows": True}, ',\r\n"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        ({"header": True, "header_rows": 2}, '"no\r\nte",\n,id', []),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 22])
+def test_a_last_line_without_an_end_has_that_of_the_first_row_and_not_one_in_quotes(
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    text: str,
+    rows: list[tuple[object, ...]],
+    chunk_bytes: int,
+) -> None:
+    monkeypatch.setattr(landing_module, "CHUNK_BYTES", chunk_bytes)
+    feed = change_feed(
+        with_options(**{"header": False, "final_line_end": "optional", **options}),
+        columns={"no\r\nte": "VARCHAR", "id": "BIGINT"},
+    )
+    bench.land(feed, "a.csv", text)
+    assert bench.load(feed)["a"].reason == ""
+    assert [row[:2] for row in bench.rows(feed)] == rows
+
+
 CONTRADICTIONS = [
     ({"footer": "(", "type": "csv"}, "footer '\\('"),
     ({"footer": "x", "footer_lines": 1}, "either footer or footer_lines"),

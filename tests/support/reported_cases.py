@@ -146,6 +146,12 @@ CASES: Mapping[str, Sequence[Case]] = {
             XY,
         ),
         Case(
+            "the same below CRLF in quotes",
+            "format: {type: csv, final_line_end: optional, header: false}",
+            '1,"two\r\nlines"\n2,y',
+            [(1, "two\r\nlines"), Y],
+        ),
+        Case(
             "the same with CRLF",
             "format: {type: csv, final_line_end: optional}",
             "id,note\r\n1,x\r\n2,y",

@@ -356,7 +356,8 @@ class TextFormat(Format, frozen=True):
     def try_head(self, contract: "Contract", file: LandedFile, handle: BinaryIO) -> Head:
         """Find the head of a text; nothing of one that cannot be read, which is found again."""
         try:
-            return self.find_head(contract, end_line(self.read_text(contract, file, handle)))
+            text = end_line(self.read_text(contract, file, handle), rules=self.line_rules)
+            return self.find_head(contract, text)
         except ContractError:
             return Head([])
 
