@@ -1,15 +1,19 @@
 """`partitioned-etl infer`: what it proposes loads, and what it guessed it says."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from pathlib import Path
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import duckdb
 import pytest
 import yaml
+from backports import zstd
 from click.testing import Result
 
 from partitioned_etl.components.file_feed import FileFeed
@@ -344,6 +348,60 @@ def test_a_sample_in_windows_1252_is_proposed_as_such(call: Call, tmp_path: Path
     assert "the sample loads by it: 2 rows" in call("infer", sample).stdout
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "windows-1252"])
+@pytest.mark.parametrize(
+    ("declared", "content"),
+    [
+        ({"type": "json_lines"}, '{"id": 1, "note": "5 €"}\n'),
+        ({"type": "json"}, '[{"id": 1, "note": "5 €"}]'),
+        ({"type": "json", "records": "$.data"}, '{"data":\n[{"id": 1, "note": "5 €"}]}'),
+    ],
+)
+def test_json_in_another_encoding_is_proposed_as_such(
+    call: Call, tmp_path: Path, declared: dict[str, str], content: str, encoding: str
+) -> None:
+    sample = tmp_path / "k.json"
+    sample.write_bytes(content.encode(encoding))
+    attributes = infer(call, sample)
+    assert attributes["format"] == {**declared, "encoding": encoding}
+    assert attributes["columns"] == {"id": "BIGINT", "note": "VARCHAR"}
+    assert "the sample loads by it: 1 rows" in call("infer", sample).stdout
+
+
+def zip_text(text: bytes) -> bytes:
+    archive = io.BytesIO()
+    with ZipFile(archive, "w", ZIP_DEFLATED) as opened:
+        opened.writestr("k", text)
+    return archive.getvalue()
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstd.compress,
+    ".zip": zip_text,
+}
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("name", ["k.jsonl", "k.json", "k.csv"])
+def test_a_sample_whose_compressed_data_is_damaged_is_named(
+    call: Call, tmp_path: Path, name: str, suffix: str
+) -> None:
+    lines = [f'{{"id": {number}, "note": "{number**7}"}}\n' for number in range(300)]
+    text = f"[{','.join(lines)}]" if name.endswith(".json") else "".join(lines)
+    whole = COMPRESS[suffix](text.encode())
+    cut = "the compressed data ends early: cut off?"
+    wrong = cut if suffix == ".zip" else "the compressed data is damaged"
+    sample = tmp_path / f"{name}{suffix}"
+    for content, said in ((whole[: len(whole) // 2], cut), (b"no compressed data", wrong)):
+        sample.write_bytes(content)
+        result = call("infer", sample)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert f"{sample.name}: nothing can be inferred: {said}" in result.stderr
+
+
 @pytest.mark.parametrize("content", [b"", b"no parquet"])
 def test_what_cannot_be_read_ends_with_two_and_one_line(
     content: bytes, call: Call, tmp_path: Path
@@ -594,7 +652,7 @@ LAYOUTS: dict[str, tuple[str | bytes, object, dict[str, object]]] = {
     ),
     "no quotes": (
         'a\tb\n5" pipe\t1\n"big" one\t2\n',
-        {"type": "tsv", "quote": "\x02"},
+        {"type": "tsv", "quote": ""},
         {"a": "VARCHAR", "b": "BIGINT"},
     ),
     "UTF-16 without a mark": (

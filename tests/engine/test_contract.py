@@ -27,7 +27,7 @@ CELL = "Zaphod"
 """A cell's content; it must never be in a message."""
 QUOTE = "a quote that is not closed, or stands inside an unquoted field"
 DIALECT = "quotes around a part of a field only"
-LINE_END = "another line end than on the first line"
+LINE_END = "another line end than the header"
 
 BREACHES = {
     "empty file": (b"", "the file is empty"),
@@ -403,6 +403,11 @@ def test_a_feed_without_header_counts_lines_from_the_first(bench: Workbench) -> 
             b'id,note\n1,"a\\"b\\\\"\n2,c\\d\n',
             [(1, 'a"b\\'), (2, "c\\d")],
         ),
+        (
+            CsvFormat(quote="", comment="#", skip_empty_rows=True, trailing_delimiter=True),
+            b'id,note,\n1,"a,\n# "\n,,\n2,"",\n',
+            [(1, '"a'), (2, '""')],
+        ),
     ],
     ids=lambda value: repr(value) if isinstance(value, CsvFormat) else "",
 )
@@ -424,6 +429,11 @@ def test_a_file_is_read_in_the_dialect_of_its_feed(
         (CsvFormat(escape="\\"), b'id,note\n1,"a\\nb"\n', QUOTE),
         (CsvFormat(quote="'", escape="'"), b"id,note\n1,it's\n", QUOTE),
         (CsvFormat(quote="'"), b"id,note\n1,it's\n", QUOTE),
+        (CsvFormat(quote=""), b'"id","note"\n1,x\n', "header: column id is missing"),
+        (CsvFormat(quote=""), b'id,note\n"1",x\n', "line 2, column id: not a BIGINT"),
+        (CsvFormat(quote=""), b'id,note\n1,"x\ny"\n', "line 3: 1 fields instead of 2"),
+        (CsvFormat(quote=""), b'id,note\n1,"x\ry"\n', "line 2: a carriage return without"),
+        (CsvFormat(quote=""), b'id,note\n1,"x"\n\n', "line 3: an empty line"),
         (CsvFormat(encoding="latin-1"), b"id,note\n1,x\0\n", "a NUL character"),
         (CsvFormat(encoding="utf-16"), b"\xff\xfei", "the bytes are not utf-16"),
     ],

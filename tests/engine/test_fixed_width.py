@@ -124,6 +124,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"line_length": 19}, "line_length: column day ends at 20"),
     ({"padding": ""}, "padding must be one character"),
+    ({"padding": r"\t"}, "takes it for a character in double quotes"),
     ({"columns": {"a": {"type": "VARCHAR", "start": 0, "length": 1}}}, "columns.a.start"),
     (
         {"columns": {"a": {"type": "VARCHAR", "start": 1, "length": 1, "from": "b"}}},

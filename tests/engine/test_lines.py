@@ -92,6 +92,31 @@ def test_what_is_declared_is_left_out(
     assert outcome.row_count == 2
 
 
+@pytest.mark.parametrize(("no_row", "row"), [("\n", "\r\n"), ("\r\n", "\n")], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({"skip_lines": 1}, ["title", "", "id,note", "1,x", "2,y"]),
+        ({"skip_to_header": True}, ["title", "", "id,note", "1,x", "2,y"]),
+        ({"skip_to_header": True, "header_rows": 2}, ["title", "", "id,", ",note", "1,x", "2,y"]),
+        ({"skip_lines": 1, "header": False}, ["title", "", "1,x", "2,y"]),
+        ({"comment": "#"}, ["# a", "", "id,note", "1,x", "2,y"]),
+        (
+            {"skip_to_header": True, "final_line_end": "optional"},
+            ["title", "", "id,note", "1,x", "2,y"],
+        ),
+    ],
+)
+def test_a_line_before_the_header_may_have_another_line_end(
+    bench: Workbench, options: dict[str, Any], lines: list[str], no_row: str, row: str
+) -> None:
+    feed = with_options(**options)
+    first, _, *rows = lines
+    bench.land(feed, "a.csv", first + no_row + row.join([*rows, ""]))
+    assert bench.load(feed)["a"].reason == ""
+    assert [row[:2] for row in bench.rows(feed)] == ROWS
+
+
 @pytest.mark.parametrize(("options", "text"), LOADED.values(), ids=list(LOADED))
 def test_a_bad_row_is_named_by_its_line_in_the_file(
     bench: Workbench, options: dict[str, Any], text: str
@@ -189,7 +214,22 @@ REFUSED: Mapping[str, tuple[dict[str, Any], str, str]] = {
     "other line ends than the header": (
         {"skip_to_header": True},
         "title\nid,note\n1,x\r\n2,y\r\n",
-        "line 3: another line end than on the first line",
+        "line 3: another line end than the header",
+    ),
+    "the line end of a title and not of the header": (
+        {"skip_lines": 1},
+        "title\nid,note\r\n1,x\n",
+        "line 3: another line end than the header",
+    ),
+    "the line end of a title and not of the first row": (
+        {"skip_lines": 1, "header": False},
+        "title\n1,x\r\n2,y\n",
+        "line 3: another line end than the first row",
+    ),
+    "a header of two rows with two line ends": (
+        {"header_rows": 2},
+        "id,\r\n,note\n1,x\n",
+        "line 2: another line end than the header's first row",
     ),
 }
 
@@ -239,6 +279,17 @@ def test_columns_go_by_the_names_that_they_may_have_in_the_file(bench: Workbench
     )
 
 
+def test_a_path_is_a_name_where_no_path_exists(bench: Workbench) -> None:
+    columns = {"id": "BIGINT", "note": {"type": "VARCHAR", "from": "$.note"}}
+    feed = change_feed(NOTES, columns=columns)
+    bench.land(feed, "a.csv", "id,$.note\n1,x\n")
+    bench.land(feed, "b.csv", "id,note\n1,x\n")
+    outcomes = bench.load(feed)
+    assert [row[:3] for row in bench.rows(feed)] == [(1, "x", "a")]
+    reason = "column $.note is missing: it looks like a path, which only JSON formats know"
+    assert reason in outcomes["b"].reason
+
+
 def test_the_bad_rows_of_a_file_without_an_optional_column_are_put_aside(bench: Workbench) -> None:
     feed = change_feed(
         NOTES,
@@ -273,6 +324,38 @@ def test_a_last_line_without_an_end_has_that_of_the_header(
 ) -> None:
     monkeypatch.setattr(landing_module, "CHUNK_BYTES", chunk_bytes)
     feed = with_options(final_line_end="optional", comment="#")
+    bench.land(feed, "a.csv", text)
+    assert bench.load(feed)["a"].reason == ""
+    assert [row[:2] for row in bench.rows(feed)] == rows
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "rows"),
+    [
+        ({}, '"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        ({}, '"a\nb",1\r\nx,2', [("a\nb", 1), ("x", 2)]),
+        ({}, '"a\r\nb",1', [("a\r\nb", 1)]),
+        ({"escape": "\\"}, '"a\\"\r\nb",1\nx,2', [('a"\r\nb', 1), ("x", 2)]),
+        ({"quote": ""}, '"a,1\r\nx",2', [('"a', 1), ('x"', 2)]),
+        ({"comment": "#"}, '# 5" pipes\r\n"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        ({"skip_empty_rows": True}, ',\r\n"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        ({"header": True, "header_rows": 2}, '"no\r\nte",\n,id', []),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 22])
+def test_a_last_line_without_an_end_has_that_of_the_first_row_and_not_one_in_quotes(
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    text: str,
+    rows: list[tuple[object, ...]],
+    chunk_bytes: int,
+) -> None:
+    monkeypatch.setattr(landing_module, "CHUNK_BYTES", chunk_bytes)
+    feed = change_feed(
+        with_options(**{"header": False, "final_line_end": "optional", **options}),
+        columns={"no\r\nte": "VARCHAR", "id": "BIGINT"},
+    )
     bench.land(feed, "a.csv", text)
     assert bench.load(feed)["a"].reason == ""
     assert [row[:2] for row in bench.rows(feed)] == rows

@@ -35,7 +35,7 @@ FEED = Feed(
 )
 OTHER = change_feed(FEED, name="others", folder="others", table="others")
 HEADER = "id,value,note\n"
-WIDTH, LINE_END = "2 fields instead of 3", "another line end than on the first line"
+WIDTH, LINE_END = "2 fields instead of 3", "another line end than the header"
 
 
 def rejected(bench: Workbench, feed: Feed = FEED) -> list[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.format import Loose, Source
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.rows import FILE_FAULTS, VALID, select_rows, validate_rows
+from partitioned_etl.engine.formats.types import describe_type
 from partitioned_etl.engine.sql import Query, quote_identifier, quote_text
 from support.scale import try_examples
 from support.workbench import NOTES, Workbench, change_feed
@@ -225,6 +226,25 @@ def test_a_text_that_is_not_of_the_type_is_refused(
     for text in texts:
         with pytest.raises(FILE_FAULTS):
             tried.convert(text)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "said"),
+    [
+        ("UUID", "a UUID"),
+        ("UBIGINT", "a UBIGINT"),
+        ("uhugeint", "a UHUGEINT"),
+        ("INTEGER", "an INTEGER"),
+        ("int", "an INT"),
+        ("HUGEINT", "a HUGEINT"),
+        ("DATE", "a DATE"),
+        ("INTEGER[]", "an INTEGER[]"),
+    ],
+)
+def test_a_type_is_named_with_its_article(type_name: str, said: str) -> None:
+    kind = "parquet" if "[" in type_name else "csv"
+    feed = change_feed(NOTES, pattern=f"{{key}}.{kind}", format=kind, columns={"v": type_name})
+    assert describe_type(feed, "v") == said
 
 
 @pytest.mark.parametrize("type_name", [name for name in ACCEPTED if name in REFUSED])

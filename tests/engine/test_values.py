@@ -426,10 +426,13 @@ def test_rules_and_quarantine_see_converted_values(bench: Workbench) -> None:
         ({"v": {"type": "DATE", "decimal": ","}}, {}, "columns.v.decimal", "not concern a DATE"),
         ({"v": {"type": "BIGINT", "date_format": "%Y"}}, {}, "columns.v.date_format", "a BIGINT"),
         ({"v": {"type": "VARCHAR", "strip": "%"}}, {}, "columns.v.strip", "concern a VARCHAR"),
+        ({"v": {"type": "UUID", "strip": "%"}}, {}, "columns.v.strip", "concern a UUID"),
+        ({"v": {"type": "INTEGER", "date_format": "%Y"}}, {}, "columns.v.date_format", "an INT"),
         ({"v": "BIGINT"}, {"true_texts": ["x"]}, "values.true_texts", "no column has a type"),
         ({"v": "BIGINT"}, {"thousands": "."}, "values.thousands", "is the decimal separator"),
         ({"v": "BIGINT"}, {"thousands": "x"}, "values.thousands", "one character that is no"),
         ({"v": "BIGINT"}, {"thousands": ", "}, "values.thousands", "one character that is no"),
+        ({"v": "BIGINT"}, {"thousands": r"\u00A0"}, "values.thousands", r'quotes: "\u00A0"'),
         ({"v": "BIGINT"}, {"decimal": ";"}, "values.decimal", "not ';'"),
         ({"v": "BIGINT"}, {"strip": ["0"]}, "values.strip", "may be part of a number"),
         ({"v": "BIGINT"}, {"strip": [" x"]}, "values.strip", "begins or ends with a space"),
@@ -471,6 +474,48 @@ def test_an_option_that_cannot_be_meant_is_refused_when_the_feed_is_defined(
     assert caught.value.attribute == path
     assert str(caught.value).startswith(f"feed notes: {path}: ")
     assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "declared", "meant"),
+    [
+        ("DATE", "dd.mm.yyyy", "%d.%m.%Y"),
+        ("DATE", "d.M.yy", "%-d.%-m.%y"),
+        ("DATE", "d/m/Y", "%-d/%-m/%Y"),
+        ("DATE", "DD-MON-YYYY", "%d-%b-%Y"),
+        ("DATE", "MMMM d, yyyy", "%B %-d, %Y"),
+        ("DATE", "%d.%m.yyyy", "%d.%m.%Y"),
+        ("TIME", "HH:mm", "%H:%M"),
+        ("TIME", "h:mm:ss tt", "%-I:%M:%S %p"),
+        ("TIME", "%H:mm", "%H:%M"),
+        ("TIMESTAMP", "yyyy-MM-dd HH:mm:ss", "%Y-%m-%d %H:%M:%S"),
+        ("TIMESTAMP", "YYYY-MM-DD HH24:MI:SS", "%Y-%m-%d %H:%M:%S"),
+        ("TIMESTAMP", "dd.mm.yyyy hh:mm", "%d.%m.%Y %H:%M"),
+        ("TIMESTAMP", "HH:mm dd.MM.yyyy", "%H:%M %d.%m.%Y"),
+        ("TIMESTAMP", "yyyy-MM-dd'T'HH:mm:ss.SSS", "%Y-%m-%dT%H:%M:%S.%f"),
+        ("TIMESTAMP", "%Y%m%d HHmmss", "%Y%m%d %H%M%S"),
+        ("TIMESTAMPTZ", "yyyy-MM-ddTHH:mm:ssXXX", "%Y-%m-%dT%H:%M:%S%z"),
+        ("DATE", "EEE, dd.MM.yyyy", ""),
+        ("TIMESTAMP", "%Y-%m-%d HH:mm Z", ""),
+    ],
+)
+def test_a_format_in_letters_is_refused_with_the_one_that_is_meant(
+    type_name: str, declared: str, meant: str
+) -> None:
+    option = f"{'timestamp' if 'STAMP' in type_name else type_name.lower()}_format"
+    guess = f": {meant}?" if meant else ", such as %d.%m.%Y or %H:%M"
+    with pytest.raises(FeedDefinitionError) as caught:
+        change_feed(NOTES, columns={"v": type_name}, values={option: ["%Y-%m-%d", declared]})
+    assert caught.value.attribute == f"values.{option}"
+    assert str(caught.value).endswith(f"column v: {declared!r} is no form of strptime{guess}")
+
+
+@pytest.mark.parametrize(
+    "time_format", ["%-Hh%M", "%H Uhr %M", "%Hh%Mm%Ss", "%H.%M o'clock", "um %H:%M", "T%H:%MZ"]
+)
+def test_a_format_may_hold_words(time_format: str) -> None:
+    feed = change_feed(NOTES, columns={"v": "TIME"}, values={"time_format": time_format})
+    assert feed.column_values["v"].formats == (time_format,)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,12 @@ CASES: Mapping[str, Sequence[Case]] = {
             XY,
         ),
         Case(
+            "the same below CRLF in quotes",
+            "format: {type: csv, final_line_end: optional, header: false}",
+            '1,"two\r\nlines"\n2,y',
+            [(1, "two\r\nlines"), Y],
+        ),
+        Case(
             "the same with CRLF",
             "format: {type: csv, final_line_end: optional}",
             "id,note\r\n1,x\r\n2,y",
@@ -182,6 +188,12 @@ CASES: Mapping[str, Sequence[Case]] = {
             "a title and an empty line above the header",
             "format: {type: csv, skip_to_header: true}",
             "Report,31.01.2024\n\nid,note\n1,x\n2,y\n",
+            XY,
+        ),
+        Case(
+            "the same with LF, above a header and rows with CRLF",
+            "format: {type: csv, skip_to_header: true}",
+            "Report,31.01.2024\n\nid,note\r\n1,x\r\n2,y\r\n",
             XY,
         ),
         Case(
@@ -336,10 +348,22 @@ CASES: Mapping[str, Sequence[Case]] = {
         ),
         Case(
             "quotes that are characters like any other",
-            'format: {type: tsv, quote: "\\x01"}',
+            'format: {type: tsv, quote: ""}',
             'id\tnote\n1\t5" pipe\n2\t"y\n',
             [(1, '5" pipe'), (2, '"y')],
-            note="with a character for a quote that no file has",
+        ),
+        Case(
+            "the same around whole fields, in CSV",
+            'format: {type: csv, quote: ""}',
+            'id,note\n1,"x"\n2,""\n3,"\n4,""x\n5,\'\\\n6,\n',
+            [(1, '"x"'), (2, '""'), (3, '"'), (4, '""x'), (5, "'\\"), (6, None)],
+            note="as it is written",
+        ),
+        Case(
+            "the same around a delimiter",
+            'format: {type: csv, quote: ""}',
+            'id,note\n1,"x,y"\n',
+            error="line 2: 3 fields instead of 2",
         ),
     ],
     "Columns by their place": [

@@ -10,6 +10,7 @@ from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
+from partitioned_etl.engine.date_letters import has_letters, to_directives
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionKeyError
 from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 
@@ -76,6 +77,10 @@ _LAST_DAYS = {Partitioning.WEEKDAYS: FRIDAY, Partitioning.WEEKLY: 1}
 
 _DATES_KEPT = 1 << 16
 """How many dates are cached: every scan of a folder meets the same ones."""
+
+
+def _list_directives(date_format: str) -> tuple[str, ...]:
+    return tuple(sorted(re.findall(r"%.", date_format)))
 
 
 @lru_cache(_DATES_KEPT)
@@ -175,10 +180,14 @@ class FileNamePattern:
                 "{key}/{date:%Y-%m-%d}.csv",
                 attribute="pattern",
             )
-        if self._date_format and self._directives not in _BY_DIRECTIVES:
+        date_format = self._date_format or ""
+        has_other_parts = has_letters(date_format)
+        if date_format and (has_other_parts or self._directives not in _BY_DIRECTIVES):
+            meant = to_directives(date_format) if has_other_parts else ""
+            guess = f": {meant}?" if _list_directives(meant) in _BY_DIRECTIVES else ""
             raise FeedDefinitionError(
                 "a date in a file name is made of %Y, %m and, if daily, %d and, if hourly, %H; "
-                f"or of %G and %V, if weekly: {self._date_format!r}",
+                f"or of %G and %V, if weekly: {date_format!r}{guess}",
                 attribute="pattern",
             )
 
@@ -231,7 +240,7 @@ class FileNamePattern:
 
     @property
     def _directives(self) -> tuple[str, ...]:
-        return tuple(sorted(re.findall(r"%.", self._date_format or "")))
+        return _list_directives(self._date_format or "")
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:

@@ -10,6 +10,7 @@ import gzip
 import lzma
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.landing.landing import LandedFile, Readable
 
 _CUT_OFF, _IS_DAMAGED = "the compressed data ends early: cut off?", "the compressed data is damaged"
-DAMAGED = (gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError, BadZipFile)
+_DAMAGED = (gzip.BadGzipFile, zlib.error, zstd.ZstdError, lzma.LZMAError, BadZipFile)
 _DAMAGED_ZIP = (BadZipFile, EOFError, IndexError, OverflowError, ValueError, struct.error)
 """What is raised for a directory of a zip archive that does not fit the rest of it."""
 
@@ -93,10 +94,16 @@ def is_compressed(file: LandedFile) -> bool:
 
 
 def open_sample(name: str, handle: BinaryIO) -> Readable:
-    """Return a reader of a file's content, decompressed if its name says so, to look at it."""
+    """Return a reader of a file's content, decompressed if its name says so, to look at it.
+
+    It raises `ContractError` if the compressed data is damaged or cut off.
+
+    Raises:
+        ContractError: No content is found in a zip archive.
+    """
     handle.seek(0)
     suffix = suffix_of(name)
-    return _BY_SUFFIX[suffix].open(handle) if suffix else handle
+    return _Content(_BY_SUFFIX[suffix].open(handle), sys.maxsize) if suffix else handle
 
 
 def open_content(file: LandedFile, handle: BinaryIO, *, max_bytes: int) -> Readable:
@@ -142,7 +149,7 @@ class _Content:
             data = self._source.read(size)
         except EOFError:
             raise ContractError(_CUT_OFF) from None
-        except DAMAGED:
+        except _DAMAGED:
             raise ContractError(_IS_DAMAGED) from None
         except OSError as error:
             if error.errno is not None:

@@ -17,7 +17,13 @@ from pydantic import Field, model_validator
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_header import find_header
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
-from partitioned_etl.engine.formats.format import FormatProposal, Record, Survey, wrong_option
+from partitioned_etl.engine.formats.format import (
+    FormatProposal,
+    Record,
+    Survey,
+    hint_at_quotes,
+    wrong_option,
+)
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.names import NamedColumns
 from partitioned_etl.engine.formats.rows import read_csv_sql
@@ -43,7 +49,7 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
         str,
         Field(
             description="One character around a field that holds a delimiter, a quote or a line "
-            "end."
+            'end; `""` for none: a quote is then a character like any other.'
         ),
     ] = '"'
     escape: Annotated[
@@ -87,14 +93,15 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
 
     @model_validator(mode="after")
     def _check_dialect(self) -> "CsvFormat":
-        characters = {
-            "delimiter": self.delimiter,
-            "quote": self.quote,
-            "escape": self.escape_character,
-        }
+        characters = {"delimiter": self.delimiter}
+        if self.quote:
+            characters |= {"quote": self.quote, "escape": self.escape_character}
+        elif self.escape:
+            raise wrong_option("escape", "escape needs a quote, and the feed declares none")
         for name, value in characters.items():
             if len(value) != 1 or not value.isascii() or value in "\r\n\0":
-                raise wrong_option(name, f"CSV {name} must be one ASCII character: {value!r}")
+                reason = f"CSV {name} must be one ASCII character: {value!r}"
+                raise wrong_option(name, f"{reason}{hint_at_quotes(value)}")
         if self.delimiter in (self.quote, self.escape_character):
             raise wrong_option("delimiter", "CSV delimiter must differ from quote and escape")
         if not self.header:
@@ -109,7 +116,7 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
 
     @property
     def escape_character(self) -> str:
-        """The character that makes a quote inside a quoted field literal."""
+        """The character that makes a quote inside a quoted field literal; empty for no quotes."""
         return self.escape or self.quote
 
     @property

@@ -38,11 +38,11 @@ def find_header(csv: "CsvFormat", contract: "Contract", text: Iterable[bytes]) -
         ContractError: The text cannot be read so far.
     """
     lines = RowLines(LineRules(), csv.skip_lines)
-    records = (
-        record
-        for record in read_csv_records(csv, lines.keep(text), width=None, line_of=lines.line_of)
-        if not _is_passed_over(csv, record)
+    # What stands before the header may come from elsewhere, and have line ends of its own.
+    every = read_csv_records(
+        csv, lines.keep(text), width=None, line_of=lines.line_of, line_end=None
     )
+    records = (record for record in every if not _is_passed_over(csv, record))
     window = list(islice(records, csv.header_rows))
     if not csv.skip_to_header:
         return _compare(csv, contract, window)
@@ -79,6 +79,12 @@ def _compare(csv: "CsvFormat", contract: "Contract", rows: Sequence[CsvRecord]) 
         return Head(list(contract.columns), problems=[problem_of_file(reason)])
     first, last = rows[0], rows[-1]
     malformed = [replace(row.problem, is_of_file=True) for row in rows if row.problem]
+    line_end = _line_end_of(first)
+    malformed += [
+        problem_of_file("another line end than the header's first row", row.line)
+        for row in rows
+        if _line_end_of(row) != line_end and not row.problem
+    ]
     match = NameMatch(list(contract.columns), [])
     if not malformed:
         match = csv.match_names(contract, _join_names([row.fields() for row in rows], csv))
@@ -88,10 +94,14 @@ def _compare(csv: "CsvFormat", contract: "Contract", rows: Sequence[CsvRecord]) 
     return Head(
         match.columns,
         lines=last_line + csv.skip_after_header,
-        line_end="\r\n" if last.text.endswith("\r\n") else "\n",
+        line_end=line_end,
         is_plain=is_on_top and not csv.skip_after_header and not csv.trailing_delimiter,
         problems=[*malformed, *problems],
     )
+
+
+def _line_end_of(row: CsvRecord) -> str:
+    return "\r\n" if row.text.endswith("\r\n") else "\n"
 
 
 def _join_names(rows: Sequence[Sequence[str | None]], csv: "CsvFormat") -> list[str]:

@@ -34,12 +34,17 @@ class CsvRecord(Record):
     csv: "CsvFormat"
     has_delimiter_behind: bool = False
 
+    @property
+    def has_quote(self) -> bool:
+        """Whether a quote stands in it; never in a dialect without quotes."""
+        return bool(self.csv.quote) and self.csv.quote in self.line_text
+
     def fields(self) -> list[str | None]:
         """Split a valid record into its fields; None for one that is empty and not quoted."""
         csv, text = self.csv, self.line_text
         if self.has_delimiter_behind:
             text = text.removesuffix(csv.delimiter)
-        if csv.quote not in text:
+        if not self.has_quote:
             return [text or None for text in text.split(csv.delimiter)]
         found = re.finditer(f"(?:^|{re.escape(csv.delimiter)})({_field_regex(csv)})", text)
         return [_unquote(match[1], csv) for match in found]
@@ -58,6 +63,8 @@ def _unquote(text: str, csv: "CsvFormat") -> str | None:
 def _field_regex(csv: "CsvFormat") -> str:
     characters = (csv.quote, csv.escape_character, csv.delimiter)
     quote, escape, delimiter = map(re.escape, characters)
+    if not quote:
+        return f"[^{delimiter}\r\n]*+"
     if quote == escape:
         quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*+{quote}"
     else:
@@ -71,7 +78,7 @@ def read_csv_records(
     *,
     width: int | None,
     line_of: Callable[[int], int],
-    line_end: str = "",
+    line_end: str | None = "",
 ) -> Iterator[CsvRecord]:
     """Cut rows into records, strictly by RFC 4180 in their dialect.
 
@@ -83,11 +90,13 @@ def read_csv_records(
         rows: The rows in UTF-8, in any pieces.
         width: How many fields a record must have; None for any number, as in a header.
         line_of: Returns the line of the file for a line of the rows; both start at 1.
-        line_end: The line end that each must have; empty for that of the first.
+        line_end: The line end that each must have, which is the header's; empty for that of the
+            first, None for any.
 
     Yields:
         Each record with the line on which it starts and its problem, if any.
     """
+    wrong_end = f"another line end than the {'header' if line_end else 'first row'}"
     one_field = _field_regex(csv)
     delimiter = re.escape(csv.delimiter)
     others = "*+" if width is None else f"{{{width - 1}}}"
@@ -112,12 +121,13 @@ def read_csv_records(
             else:
                 end, problem = match.end(), None
                 this_line_end = "\r\n" if text[end - 2 : end] == "\r\n" else "\n"
-                line_end = line_end or this_line_end
+                if line_end == "":
+                    line_end = this_line_end
                 if end - at > MAX_RECORD_CHARS:
                     reason = f"a line of over {MAX_RECORD_CHARS:,} characters"
                     problem = problem_of_file(reason, line)
-                elif this_line_end != line_end:
-                    problem = Problem(line, "", "another line end than on the first line")
+                elif line_end is not None and this_line_end != line_end:
+                    problem = Problem(line, "", wrong_end)
                 elif end - at == len(this_line_end):
                     problem = Problem(line, "", "an empty line")
             record = text[at:end]
@@ -131,8 +141,10 @@ def _problem_of(csv: "CsvFormat", line: int, text: str, expected: int | None) ->
     if len(text) >= MAX_RECORD_CHARS:
         reason = f"a line, or a quoted field, of over {MAX_RECORD_CHARS:,} characters"
         return problem_of_file(reason, line)
-    bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
-    if csv.quote in bare:
+    bare = text
+    if csv.quote:
+        bare = re.sub(_field_regex(csv), lambda m: "" if m[0][:1] == csv.quote else m[0], text)
+    if csv.quote and csv.quote in bare:
         # Where the next row begins is then only a guess.
         reason = "a quote that is not closed, or stands inside an unquoted field"
         return problem_of_file(reason, line)

@@ -14,6 +14,15 @@ from partitioned_etl.engine.errors import ContractError
 _NO_FILE_ENCODINGS = frozenset(
     {"utf-7", "idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined"}
 )
+_OTHER_NAMES = {
+    "ansi": "windows-1252",
+    "oem": "cp850",
+    **dict.fromkeys(("unicode", "ucs2", "ucs2lebom", "ucs2bebom", "utf16lebom"), "utf-16"),
+    **dict.fromkeys(("utf8bom", "utf8withbom", "utf8mb4"), "utf-8"),
+    "utf16le": "utf-16-le",
+    "utf16be": "utf-16-be",
+}
+"""What editors and databases call encodings, in small letters and digits alone."""
 _WITH_ESCAPES = ("iso2022", "hz")
 """Encodings in which ASCII characters change what those after them mean."""
 _SECOND_BYTES = b"\x40\xa1"
@@ -54,6 +63,14 @@ def find_encoding(name: str) -> str:
     except (LookupError, UnicodeError, ValueError):
         return ""
     return "" if found in _NO_FILE_ENCODINGS or found.startswith("utf-32") else found
+
+
+def guess_encoding(name: str) -> str:
+    """Return the encoding that is probably meant by a name that none has; empty if none is."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    named = re.sub(r"^(?:windows|win|ansi)(?=125\d$)", "windows-", plain)
+    named = re.sub(r"^iso8859(?=\d{1,2}$)", "iso-8859-", named)
+    return next(filter(find_encoding, (_OTHER_NAMES.get(plain, ""), named)), "")
 
 
 def is_single_byte(encoding: str) -> bool:

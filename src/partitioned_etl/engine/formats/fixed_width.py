@@ -23,6 +23,7 @@ from partitioned_etl.engine.formats.format import (
     Record,
     Survey,
     TextsRecord,
+    hint_at_quotes,
 )
 from partitioned_etl.engine.formats.text import Head, TextCounts, wrong_option
 from partitioned_etl.engine.formats.whole_lines import LINE_TEXT, WholeLineFormat
@@ -101,7 +102,8 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
         """Refuse columns without a place, or two in the same place."""
         super().check_contract(contract)
         if len(self.padding) != 1:
-            raise wrong_option("padding", f"padding must be one character: {self.padding!r}")
+            reason = f"padding must be one character: {self.padding!r}"
+            raise wrong_option("padding", f"{reason}{hint_at_quotes(self.padding)}")
         places = list_places(contract)
         for one, after in pairwise(places):
             if after.start <= one.end:

@@ -5,6 +5,7 @@ of its rows or, where that is not exact, its rows one by one, and proposes itsel
 format is a module here; `registry.py` lists them.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -441,6 +442,12 @@ class FormatProposal:
 def wrong_option(option: str, reason: str) -> FeedDefinitionError:
     """Return the error for an option of a format that cannot be as it is declared."""
     return FeedDefinitionError(reason, attribute=f"format.{option}")
+
+
+def hint_at_quotes(value: str) -> str:
+    r"""Return what to say of a text that is `\t`, or the like, where one character is needed."""
+    is_escape = re.fullmatch(r"\\([tnr]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})", value)
+    return f'; YAML takes it for a character in double quotes: "{value}"' if is_escape else ""
 
 
 def explain_first(error: ValidationError) -> tuple[str, str]:

@@ -62,6 +62,22 @@ class LineRules:
             kinds.append(rb"[ \t]*" + delimiter + rb"[ \t" + delimiter + rb"]*\r?")
         return re.compile(rb"\n(?:" + b"|".join(kinds) + rb")(?=\n)") if kinds else None
 
+    def ends_within_quotes(self, rows: bytes, *, begins_within: bool) -> bool:
+        """Return whether a quoted field goes on behind rows.
+
+        Args:
+            rows: The rows, whole lines.
+            begins_within: Whether one goes on where they begin.
+        """
+        if not self.quote or self.quote not in rows:
+            return begins_within
+        if self.escape not in (b"", self.quote):
+            rows = re.sub(re.escape(self.escape) + rb".", b"", rows, flags=re.DOTALL)
+        return bool(begins_within ^ (rows.count(self.quote) & 1))
+
+
+_ALL_LINES = LineRules()
+
 
 class RowLines:
     """Those lines of one text that are rows, read once from its start.
@@ -124,7 +140,7 @@ class RowLines:
                 yield chunk[start:] if start else chunk
 
     def _end_line(self, text: Iterable[bytes]) -> Iterator[bytes]:
-        yield from end_line(text, self._line_end.encode())
+        yield from end_line(text, self._line_end.encode(), self._rules)
         self.ends_with_newline |= bool(self.bytes_read)
 
     def _drop_skipped(self, text: Iterable[bytes], skipped: re.Pattern[bytes]) -> Iterator[bytes]:
@@ -163,12 +179,7 @@ class RowLines:
 
     def _ends_within_quotes(self, rows: bytes) -> bool:
         """Return whether a quoted field goes on behind rows that come next."""
-        quote, escape = self._rules.quote, self._rules.escape
-        if not quote or quote not in rows:
-            return self._is_within_quotes
-        if escape not in (b"", quote):
-            rows = re.sub(re.escape(escape) + rb".", b"", rows, flags=re.DOTALL)
-        return bool(self._is_within_quotes ^ (rows.count(quote) & 1))
+        return self._rules.ends_within_quotes(rows, begins_within=self._is_within_quotes)
 
     def _drop_footer(self, text: Iterable[bytes]) -> Iterator[bytes]:
         held = b""
@@ -207,19 +218,36 @@ class RowLines:
         return start
 
 
-def end_line(text: Iterable[bytes], line_end: bytes = b"") -> Iterator[bytes]:
+def end_line(
+    text: Iterable[bytes], line_end: bytes = b"", rules: LineRules = _ALL_LINES
+) -> Iterator[bytes]:
     """Yield a text, and give its last line an end if it has none.
 
     Args:
         text: The text in UTF-8, in pieces.
-        line_end: The end; empty for that of the first line.
+        line_end: The end; empty for that of the first row, or of any line if no row has one.
+        rules: Which lines are no rows, and what a row may have line ends inside of.
     """
-    last = b""
+    start = last = b""
     for chunk in text:
-        if not line_end and b"\n" in chunk:
-            before = last + chunk[: chunk.index(b"\n")]
-            line_end = b"\r\n" if before.endswith(b"\r") else b"\n"
+        if not line_end and len(start) <= 4 * MAX_RECORD_CHARS:
+            start += chunk
+            line_end = _find_line_end(start, rules)
         last = chunk[-1:]
         yield chunk
     if last not in (b"", b"\n"):
-        yield line_end or b"\n"
+        yield line_end or _find_line_end(start, _ALL_LINES) or b"\n"
+
+
+def _find_line_end(text: bytes, rules: LineRules) -> bytes:
+    """Return the line end of the first row of a text; empty if it has none."""
+    skipped, is_within_quotes, start = rules.skipped, False, 0
+    while end := text.find(b"\n", start) + 1:
+        line = text[start:end]
+        start = end
+        if skipped and not is_within_quotes and skipped.match(b"\n" + line):
+            continue
+        is_within_quotes = rules.ends_within_quotes(line, begins_within=is_within_quotes)
+        if not is_within_quotes:
+            return b"\r\n" if line.endswith(b"\r\n") else b"\n"
+    return b""

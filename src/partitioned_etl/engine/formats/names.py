@@ -141,10 +141,14 @@ def _is_unseen(character: str) -> bool:
     return unicodedata.category(character)[0] in "CZ"
 
 
+def _is_path(name: str) -> bool:
+    return name.startswith(("$.", "$["))
+
+
 def _say_difference(name: str, near: str | None) -> str:
     """Return how the name nearest to one that is missing differs from it."""
     if near is None:
-        return ""
+        return ": it looks like a path, which only JSON formats know" if _is_path(name) else ""
     unseen = dict.fromkeys(each for each in near if _is_unseen(each) and each not in name)
     if unseen:
         names = ", ".join(

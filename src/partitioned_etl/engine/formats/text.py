@@ -24,7 +24,12 @@ from pydantic import Field, model_validator
 
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.compression import is_compressed, open_content
-from partitioned_etl.engine.formats.encodings import EncodingError, find_encoding, to_utf_8
+from partitioned_etl.engine.formats.encodings import (
+    EncodingError,
+    find_encoding,
+    guess_encoding,
+    to_utf_8,
+)
 from partitioned_etl.engine.formats.format import (
     MAX_PROBLEMS,
     MAX_RECORD_CHARS,
@@ -177,7 +182,9 @@ class TextFormat(Format, frozen=True):
     @model_validator(mode="after")
     def _check_text(self) -> Self:
         if not find_encoding(self.encoding):
-            raise wrong_option("encoding", f"no encoding of files is named {self.encoding!r}")
+            meant = guess_encoding(self.encoding)
+            reason = f"no encoding of files is named {self.encoding!r}"
+            raise wrong_option("encoding", f"{reason}: {meant}?" if meant else reason)
         if self.footer and self.footer_lines:
             raise wrong_option("footer", "either footer or footer_lines, not both")
         if not self.comment.isprintable():
@@ -349,7 +356,8 @@ class TextFormat(Format, frozen=True):
     def try_head(self, contract: "Contract", file: LandedFile, handle: BinaryIO) -> Head:
         """Find the head of a text; nothing of one that cannot be read, which is found again."""
         try:
-            return self.find_head(contract, end_line(self.read_text(contract, file, handle)))
+            text = end_line(self.read_text(contract, file, handle), rules=self.line_rules)
+            return self.find_head(contract, text)
         except ContractError:
             return Head([])
 

@@ -170,10 +170,14 @@ def describe_type(contract: "Contract", name: str) -> str:
     """Return the type of a column, with an article and with how its values are spelled."""
     type_name = contract.column_types[name]
     type_name = type_name if is_nested(type_name) else type_name.upper()
-    article = "an" if type_name[0] in "AEIOU" else "a"
     has_fraction = type_name not in (*_INTEGERS, *_UNSIGNED)
     spelled = contract.column_values[name].describe(has_fraction=has_fraction)
-    return f"{article} {type_name}{spelled}"
+    return f"{add_article(type_name)}{spelled}"
+
+
+def add_article(type_name: str) -> str:
+    """Return a type's name with its article, by sound: that of `UUID` begins with a consonant."""
+    return f"{'an' if type_name[0] in 'AEIOaeio' else 'a'} {type_name}"
 
 
 def _nested_column_sql(name: str, type_name: str) -> ColumnSql:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from partitioned_etl.engine.date_letters import has_letters, to_directives
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.date_formats import (
     DateFormat,
     find_fault,
     parse_date_format,
 )
-from partitioned_etl.engine.formats.types import Kind, kind_of
+from partitioned_etl.engine.formats.format import hint_at_quotes
+from partitioned_etl.engine.formats.types import Kind, add_article, kind_of
 from partitioned_etl.engine.formats.value_steps import SPECIAL_FORMATS, list_steps
 
 if TYPE_CHECKING:
@@ -169,7 +171,8 @@ class ValueOptions(BaseModel, frozen=True, extra="forbid"):
         kind = kind_of(type_name)
         if self.thousands:
             if len(self.thousands) != 1 or self.thousands.isalnum() or self.thousands in "+-()":
-                return "thousands", "one character that is no letter, digit or sign is needed"
+                reason = "one character that is no letter, digit or sign is needed"
+                return "thousands", f"{reason}{hint_at_quotes(self.thousands)}"
             if self.thousands == self.decimal:
                 return "thousands", f"{self.thousands!r} is the decimal separator, too"
         for text in self.strip:
@@ -192,6 +195,16 @@ def _find_format_fault(formats: Sequence[str], kind: Kind, type_name: str) -> st
         if special[0] not in allowed.get(kind, tuple(SPECIAL_FORMATS)):
             return f"{special[0]} is nothing that a {type_name} can be made of"
         return "" if len(formats) == 1 else f"{special[0]} stands alone"
+    for text in formats:
+        meant = to_directives(text)
+        is_certain = not (has_letters(meant) or _find_form_fault([meant], kind, type_name))
+        if has_letters(text) or ("%" not in text and is_certain):
+            guess = f": {meant}?" if is_certain else ", such as %d.%m.%Y or %H:%M"
+            return f"{text!r} is no form of strptime{guess}"
+    return _find_form_fault(formats, kind, type_name)
+
+
+def _find_form_fault(formats: Sequence[str], kind: Kind, type_name: str) -> str:
     parsed: list[DateFormat] = []
     for text in formats:
         try:
@@ -225,7 +238,9 @@ def check_values(contract: "Contract") -> None:
     for name, options in own.items():
         for option in options:
             if kinds[name] not in _CONCERNED[option]:
-                raise _wrong(f"columns.{name}.{option}", f"it does not concern a {types[name]}")
+                raise _wrong(
+                    f"columns.{name}.{option}", f"it does not concern {add_article(types[name])}"
+                )
     for name, type_name in types.items():
         option, reason = contract.column_values[name].find_fault(type_name)
         if reason:

@@ -24,8 +24,6 @@ _DELIMITERS = {
 }
 """How likely each is, beside what the lines say."""
 _STRONG = ",;\t|^~\x1f\x01"
-NO_QUOTE = "\x02"
-"""What a feed declares as its quote if its sender quotes nothing."""
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 """What Excel writes before a header, to say what the delimiter is."""
 _NUMBER = re.compile(r"[-+]?[\d.,'\u2019 \u00a0]+\S{0,3}")
@@ -39,7 +37,7 @@ class Dialect:
 
     Attributes:
         delimiter: What stands between fields.
-        quote: What stands around some.
+        quote: What stands around some; empty for nothing.
         escape: What makes a quote a part of a field; empty if the quote itself does.
         width: How many fields most lines have.
         doubt: Why it may be another one.
@@ -97,7 +95,7 @@ def _list_quotes(head: str, delimiter: str) -> Iterator[tuple[str, str]]:
         if "\\'" in head:
             yield "'", "\\"
     if '"' in head:
-        yield NO_QUOTE, ""
+        yield "", ""
 
 
 def _find_only_quote(head: str) -> str:
@@ -108,7 +106,8 @@ def _find_only_quote(head: str) -> str:
 
 def read_head_records(form: "CsvFormat", head: str) -> list[CsvRecord]:
     """Cut the start of a text into records."""
-    return list(read_csv_records(form, [head.encode()], width=None, line_of=lambda line: line))
+    lines = [head.encode()]
+    return list(read_csv_records(form, lines, width=None, line_of=lambda line: line, line_end=None))
 
 
 def _weigh(form: "CsvFormat", head: str) -> tuple[int, float, float]:
@@ -121,13 +120,13 @@ def _weigh(form: "CsvFormat", head: str) -> tuple[int, float, float]:
             continue
         # A record over several lines is worth as many as it has, and so is one that is broken.
         lines += record.text.count("\n") or 1
-        if record.problem and "line end" not in record.problem.reason:
+        if record.problem:
             continue
         fields = record.fields()
         widths[len(fields)] += record.text.count("\n") or 1
         if len(texts) < _SEEN_CELLS and len(fields) > 1:
             unquoted = record.line_text.split(form.delimiter)
-            texts += unquoted if form.quote not in record.line_text else _bare(fields)
+            texts += _bare(fields) if record.has_quote else unquoted
     if not widths:
         return 0, 0.0, 0.0
     width, count = max(widths.items(), key=lambda one: (one[1], one[0]))

@@ -15,7 +15,6 @@ from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.proposals.csv_dialect import (
-    NO_QUOTE,
     SEPARATOR_LINE,
     Dialect,
     find_dialect,
@@ -91,8 +90,7 @@ class _Layout:
         if record.problem and record.problem.is_of_file:
             return 0
         text = record.line_text
-        is_bare = record.csv.quote not in text
-        return text.count(self.delimiter) + 1 if is_bare else len(record.fields())
+        return len(record.fields()) if record.has_quote else text.count(self.delimiter) + 1
 
     @property
     def has_trailing_delimiter(self) -> bool:
@@ -122,7 +120,9 @@ def propose_csv(csv: type["CsvFormat"], sample: Path, likely: str) -> FormatProp
     form = csv(delimiter=dialect.delimiter, quote=dialect.quote, escape=dialect.escape)
     layout = _Layout(dialect.width, dialect.delimiter)
     try:
-        for record in read_csv_records(form, text.read(), width=None, line_of=lambda line: line):
+        for record in read_csv_records(
+            form, text.read(), width=None, line_of=lambda line: line, line_end=None
+        ):
             layout.see(record)
     except ContractError as error:
         raise cannot_be_inferred(sample, error) from None
@@ -135,28 +135,22 @@ def propose_csv(csv: type["CsvFormat"], sample: Path, likely: str) -> FormatProp
 
 
 def _read_head(text: SampleText) -> str:
-    head = b""
-    for chunk in text.read():
-        head += chunk[: _HEAD_BYTES + 1 - len(head)]
-        if len(head) > _HEAD_BYTES:
-            head = head[: head.rfind(b"\n") + 1] or head
-            break
+    head = text.read_start(_HEAD_BYTES + 1)
+    if len(head) > _HEAD_BYTES:
+        head = head[: head.rfind(b"\n") + 1] or head
     return head.decode(errors="ignore")
 
 
 def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleText) -> None:
     options, doubts = proposal.options, proposal.doubts
-    if text.encoding:
-        options["encoding"] = text.encoding
-    if text.doubt:
-        doubts["format.encoding"] = text.doubt
+    text.declare_encoding(proposal)
     if dialect.delimiter not in (",", "\t"):
         options["delimiter"] = dialect.delimiter
     if dialect.doubt:
         doubts["format.delimiter"] = dialect.doubt
     if dialect.quote != '"':
         options["quote"] = dialect.quote
-        if dialect.quote == NO_QUOTE:
+        if not dialect.quote:
             doubts["format.quote"] = "quotes are part of the texts, as nothing is put in quotes"
     if dialect.escape:
         options["escape"] = dialect.escape

@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from partitioned_etl.engine.errors import ContractError
-from partitioned_etl.engine.formats.compression import open_sample
 from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.json_columns import write_path
 from partitioned_etl.engine.formats.json_stream import to_json_lines
-from partitioned_etl.engine.formats.proposals.sample_text import cannot_be_inferred
+from partitioned_etl.engine.formats.proposals.sample_text import (
+    SampleText,
+    cannot_be_inferred,
+    read_sample,
+)
 from partitioned_etl.engine.formats.text import read_lines
-from partitioned_etl.engine.landing.landing import read_chunks
 
 _MOST_RECORDS = 20_000
 _MOST_LEAVES = 12
 """An object with more members is proposed as a whole."""
+_START_BYTES = 1 << 16
 _MOST_DOCUMENT_BYTES = 64 << 20
 _INTEGERS = range(-(2**63), 2**63)
 _TEXT_TYPES = {
@@ -108,12 +111,14 @@ def propose_json(sample: Path) -> FormatProposal:
     """Propose the format, and the columns, of a sample of JSON lines or of a JSON document.
 
     Raises:
-        LandedFileError: It is neither.
+        LandedFileError: It is neither, or its compressed data is damaged.
     """
+    text = read_sample(sample)
     proposal = FormatProposal()
+    text.declare_encoding(proposal)
     records = _Seen()
     try:
-        for record in islice(_read_records(sample, proposal), _MOST_RECORDS):
+        for record in islice(_read_records(text, proposal), _MOST_RECORDS):
             if not isinstance(record, dict):
                 raise ContractError("a record is not a JSON object")
             records.see(record)
@@ -123,24 +128,22 @@ def propose_json(sample: Path) -> FormatProposal:
     return proposal
 
 
-def _read_records(sample: Path, proposal: FormatProposal) -> Iterator[Any]:
-    with sample.open("rb") as handle:
-        start = open_sample(sample.name, handle).read(1 << 16)
-        start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-        path = None if not start.startswith(b"[") else []
-        if start.startswith(b"{") and not _is_json(start.split(b"\n", 1)[0]):
-            path = _find_path(open_sample(sample.name, handle).read(_MOST_DOCUMENT_BYTES))
-        lines = read_chunks(open_sample(sample.name, handle))
-        if path is not None:
-            proposal.type = "json"
-            if path:
-                proposal.options["records"] = write_path(tuple(path))
-                proposal.doubts["format.records"] = "the first array of objects"
-            lines = to_json_lines(_without_mark(lines), path)
-            next(lines)
-        for line in read_lines(lines):
-            if line.strip():
-                yield json.loads(line.removeprefix("\ufeff"))
+def _read_records(text: SampleText, proposal: FormatProposal) -> Iterator[Any]:
+    start = text.read_start(_START_BYTES).lstrip()
+    path = None if not start.startswith(b"[") else []
+    if start.startswith(b"{") and not _is_json(start.split(b"\n", 1)[0]):
+        path = _find_path(text.read_start(_MOST_DOCUMENT_BYTES).rstrip())
+    lines = text.read()
+    if path is not None:
+        proposal.type = "json"
+        if path:
+            proposal.options["records"] = write_path(tuple(path))
+            proposal.doubts["format.records"] = "the first array of objects"
+        lines = to_json_lines(lines, path)
+        next(lines)
+    for line in read_lines(lines):
+        if line.strip():
+            yield json.loads(line)
 
 
 def _is_json(line: bytes) -> bool:
@@ -149,11 +152,6 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _without_mark(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    for number, chunk in enumerate(chunks):
-        yield chunk if number else chunk.removeprefix(b"\xef\xbb\xbf")
 
 
 def _find_path(document: bytes) -> Sequence[str]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partitioned_etl.engine.errors import ContractError, LandedFileError
-from partitioned_etl.engine.formats.compression import DAMAGED, open_sample
+from partitioned_etl.engine.formats.compression import open_sample
 from partitioned_etl.engine.formats.encodings import C1_CONTROL, find_encoding, to_utf_8
+from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.lines import end_line
 from partitioned_etl.engine.landing.landing import read_chunks
 
@@ -49,6 +50,26 @@ class SampleText:
             yield from end_line(self._read())
         except ContractError as error:
             raise cannot_be_inferred(self.path, error) from None
+
+    def read_start(self, size_bytes: int) -> bytes:
+        """Return the first bytes of the text in UTF-8, at most so many.
+
+        Raises:
+            LandedFileError: They are not sound in its encoding.
+        """
+        start = bytearray()
+        for chunk in self.read():
+            start += chunk[: size_bytes - len(start)]
+            if len(start) == size_bytes:
+                break
+        return bytes(start)
+
+    def declare_encoding(self, proposal: FormatProposal) -> None:
+        """Add the encoding to a proposal, and why it may be another one."""
+        if self.encoding:
+            proposal.options["encoding"] = self.encoding
+        if self.doubt:
+            proposal.doubts["format.encoding"] = self.doubt
 
     @property
     def lacks_final_line_end(self) -> bool:
@@ -108,9 +129,6 @@ def _read_bytes(sample: Path) -> Iterator[bytes]:
     with sample.open("rb") as handle:
         try:
             yield from read_chunks(open_sample(sample.name, handle))
-        except (*DAMAGED, EOFError) as error:
-            reason = "the compressed data is damaged or cut off"
-            raise cannot_be_inferred(sample, reason) from error
         except ContractError as error:
             raise cannot_be_inferred(sample, error) from None
 
