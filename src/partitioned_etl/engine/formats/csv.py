@@ -27,7 +27,8 @@ from partitioned_etl.engine.formats.format import (
 from partitioned_etl.engine.formats.lines import LineRules, RowLines
 from partitioned_etl.engine.formats.names import NamedColumns
 from partitioned_etl.engine.formats.rows import read_csv_sql
-from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat
+from partitioned_etl.engine.formats.text import Head, TextFormat
+from partitioned_etl.engine.formats.text_counts import TextCounts
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier
 

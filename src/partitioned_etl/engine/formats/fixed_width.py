@@ -24,8 +24,10 @@ from partitioned_etl.engine.formats.format import (
     Survey,
     TextsRecord,
     hint_at_quotes,
+    wrong_option,
 )
-from partitioned_etl.engine.formats.text import Head, TextCounts, wrong_option
+from partitioned_etl.engine.formats.text import Head
+from partitioned_etl.engine.formats.text_counts import TextCounts
 from partitioned_etl.engine.formats.whole_lines import LINE_TEXT, WholeLineFormat
 from partitioned_etl.engine.sql import quote_identifier, quote_text
 

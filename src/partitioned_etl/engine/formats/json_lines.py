@@ -22,7 +22,8 @@ from partitioned_etl.engine.formats.json_columns import JsonOptions, list_json_c
 from partitioned_etl.engine.formats.json_records import read_texts
 from partitioned_etl.engine.formats.json_sql import select_texts
 from partitioned_etl.engine.formats.nested_types import is_nested
-from partitioned_etl.engine.formats.text import Head, TextCounts
+from partitioned_etl.engine.formats.text import Head
+from partitioned_etl.engine.formats.text_counts import TextCounts
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.contract import Contract

@@ -10,7 +10,7 @@ import os
 import re
 from abc import abstractmethod
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -47,7 +47,12 @@ from partitioned_etl.engine.formats.format import (
 )
 from partitioned_etl.engine.formats.lines import LineRules, RowLines, end_line
 from partitioned_etl.engine.formats.rows import bind_records
-from partitioned_etl.engine.formats.types import is_exact_number_type, is_float_type
+from partitioned_etl.engine.formats.text_counts import (
+    LOOSE_BYTES_BEFORE,
+    TextCounts,
+    find_loose,
+)
+from partitioned_etl.engine.formats.types import is_exact_number_type
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     changed_while_read,
@@ -60,16 +65,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 10_000
 BATCH_CHARS = 4_000_000
 """A batch ends with the record that reaches either limit, so that memory grows with neither."""
-_LOOSE_BYTES = frozenset({b"_", b" ", b"\t", b"\v", b"\f"})
-_SMALL_DOUBLE = {b"e": re.compile(rb"e-[0-9]{3}"), b"E": re.compile(rb"E-[0-9]{3}")}
-_SMALL_FLOAT = {b"e": re.compile(rb"e-[0-9]{2}"), b"E": re.compile(rb"E-[0-9]{2}")}
-"""Exponents that may make a number too small for its type, by their first byte."""
-_ZEROS = b"0" * 20
-"""Half as many as make a FLOAT too small, because a chunk may end among them."""
-_LOOSE_BYTES_BEFORE = 4
-"""How many bytes before a chunk may belong to such a number."""
-_PIECE_BYTES = 1 << 17
-"""A line of over twice this length contains a whole piece without a line end."""
 _NO_END = "no line end after the last line: cut off? If not, set final_line_end: optional"
 
 
@@ -80,34 +75,6 @@ class FinalLineEnd(StrEnum):
     """A file without it may be cut off, and is refused."""
     OPTIONAL = "optional"
     """It may lack one, and a file that is cut off within a text loads."""
-
-
-@dataclass
-class TextCounts:
-    """What was counted in the rows of a text, in UTF-8.
-
-    Attributes:
-        bytes: Its length.
-        newlines: Line feeds.
-        returns: Carriage returns.
-        return_newlines: Carriage returns with a line feed after them.
-        delimiters: Delimiters.
-        quotes: Quotes.
-        has_long_line: Whether a line is long enough to need a closer look.
-    """
-
-    bytes: int = 0
-    newlines: int = 0
-    returns: int = 0
-    return_newlines: int = 0
-    delimiters: int = 0
-    quotes: int = 0
-    has_long_line: bool = False
-
-    @property
-    def line_end(self) -> str:
-        """The line end of all lines, if they have the same."""
-        return "\r\n" if self.returns else "\n"
 
 
 @dataclass(frozen=True)
@@ -328,7 +295,7 @@ class TextFormat(Format, frozen=True):
             return
         if not lines.ends_with_newline:
             line = lines.line_of(counts.newlines + max(len(lines.footer), 1))
-            line = line if counts.bytes or lines.footer else head.lines
+            line = line if counts.size_bytes or lines.footer else head.lines
             survey.problems.append(problem_of_file(_NO_END, line))
         if not head.columns:  # it could not be read, and now it can
             raise changed_while_read(file)
@@ -426,17 +393,7 @@ class TextFormat(Format, frozen=True):
             data: The bytes.
             before: The last bytes before them.
         """
-        delimiter, quote = self.marks
-        texts = (_LOOSE_BYTES | {quote}) - {delimiter, b""}
-        found = Loose.NOTHING
-        if any(byte in data for byte in texts):
-            found |= Loose.TEXT
-        floats = {name.upper() for name in contract.column_types.values() if is_float_type(name)}
-        exponents = _SMALL_DOUBLE if floats <= {"DOUBLE"} else _SMALL_FLOAT
-        seam = before + data[:_LOOSE_BYTES_BEFORE]
-        if floats and any(_has_loose_number(one, exponents) for one in (data, seam)):
-            found |= Loose.NUMBER
-        return found
+        return find_loose(self.marks, contract.column_types.values(), before, data)
 
     def _count(
         self,
@@ -450,32 +407,13 @@ class TextFormat(Format, frozen=True):
         for data in rows:
             if staged:
                 # DuckDB takes off a byte order mark, and here it is a part of the first row.
-                is_mark = not counts.bytes and data.startswith(BOM_UTF8)
+                is_mark = not counts.size_bytes and data.startswith(BOM_UTF8)
                 staged.write(BOM_UTF8 + data if is_mark else data)
             if self.is_read_at_once:  # other rows are guarded whatever they hold
                 survey.loose |= self.find_loose(contract, data, before)
-            self._count_bytes(data, before[-1:], counts)
-            before = (before + data[-_LOOSE_BYTES_BEFORE:])[-_LOOSE_BYTES_BEFORE:]
+            counts.add(data, self.marks, last=before[-1:])
+            before = (before + data[-LOOSE_BYTES_BEFORE:])[-LOOSE_BYTES_BEFORE:]
         return counts
-
-    def _count_bytes(self, data: bytes, last: bytes, counts: TextCounts) -> None:
-        import numpy as np  # only a process that loads needs it, and it is slow to import
-
-        delimiter, quote = self.marks
-        counts.bytes += len(data)
-        if b"\r" in data or last == b"\r":
-            counts.returns += data.count(b"\r")
-            counts.return_newlines += data.count(b"\r\n") + (last == b"\r" and data[:1] == b"\n")
-        if quote and quote in data:
-            counts.quotes += data.count(quote)
-        every = np.frombuffer(data, np.uint8)
-        for start in range(0, len(every), _PIECE_BYTES):
-            piece = every[start : start + _PIECE_BYTES]
-            newlines = int(np.count_nonzero(piece == ord("\n")))
-            counts.newlines += newlines
-            if delimiter:
-                counts.delimiters += int(np.count_nonzero(piece == ord(delimiter)))
-            counts.has_long_line |= not newlines and len(piece) == _PIECE_BYTES
 
     def read_rows(
         self,
@@ -515,13 +453,6 @@ def _pass_to(take: Callable[[bytes], None], chunks: Iterable[bytes]) -> Iterator
     for chunk in chunks:
         take(chunk)
         yield chunk
-
-
-def _has_loose_number(data: bytes, exponents: Mapping[bytes, re.Pattern[bytes]]) -> bool:
-    # To look for a single byte first is much faster, and most files do not have it.
-    has_two_signs = b"+" in data and b"+-" in data
-    is_small = any(first in data and one.search(data) for first, one in exponents.items())
-    return has_two_signs or is_small or _ZEROS in data
 
 
 def _in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -16,7 +16,8 @@ from partitioned_etl.engine.formats.format import (
     problem_of_file,
 )
 from partitioned_etl.engine.formats.rows import read_csv_sql
-from partitioned_etl.engine.formats.text import Head, TextCounts, TextFormat, read_lines
+from partitioned_etl.engine.formats.text import Head, TextFormat, read_lines
+from partitioned_etl.engine.formats.text_counts import TextCounts
 from partitioned_etl.engine.sql import INTERNAL_PREFIX, quote_identifier
 
 if TYPE_CHECKING:
