@@ -97,7 +97,7 @@ def test_what_is_declared_is_left_out(
     ("options", "lines"),
     [
         ({"skip_lines": 1}, ["title", "", "id,note", "1,x", "2,y"]),
-        ({"skip_to_header": True}, ["title", "", "id,note", "1,x", "2,y"]),
+        pytest.param({"skip_to_header": True}, ["title", "", "id,note", "1,x", "2,y"], id="title"),
         ({"skip_to_header": True, "header_rows": 2}, ["title", "", "id,", ",note", "1,x", "2,y"]),
         ({"skip_lines": 1, "header": False}, ["title", "", "1,x", "2,y"]),
         ({"comment": "#"}, ["# a", "", "id,note", "1,x", "2,y"]),
@@ -332,7 +332,7 @@ def test_a_last_line_without_an_end_has_that_of_the_header(
 @pytest.mark.parametrize(
     ("options", "text", "rows"),
     [
-        ({}, '"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)]),
+        pytest.param({}, '"a\r\nb",1\nx,2', [("a\r\nb", 1), ("x", 2)], id="CRLF in quotes"),
         ({}, '"a\nb",1\r\nx,2', [("a\nb", 1), ("x", 2)]),
         ({}, '"a\r\nb",1', [("a\r\nb", 1)]),
         ({"escape": "\\"}, '"a\\"\r\nb",1\nx,2', [('a"\r\nb', 1), ("x", 2)]),
