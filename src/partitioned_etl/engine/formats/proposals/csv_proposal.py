@@ -23,9 +23,10 @@ from partitioned_etl.engine.formats.proposals.csv_dialect import (
 from partitioned_etl.engine.formats.proposals.sample_text import (
     SampleText,
     cannot_be_inferred,
+    propose_text,
     read_sample,
 )
-from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts
+from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts, guess_type
 from partitioned_etl.engine.sql import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 1 << 16
 _HEAD_RECORDS, _TAIL_RECORDS = 80, 12
 _COMMENTS = ("#", "//", "--", "%", "!", ";")
-_FOOTER = re.compile(
+FOOTER = re.compile(
     r"(?:grand |sub)?(?:total|sum)|summe|gesamt|totaal|totale|итого|suma|razem|count|rows?\b|"
     r"records?\b|anzahl|zeilen|end\b|eof|trailer|trl|checksum|\*+|=+$",
     re.IGNORECASE,
 )
+"""How lines begin that are no rows but say something of them."""
 _UNDERLINE = re.compile(r"[-=_]{2,}")
 
 
@@ -146,10 +148,7 @@ def _read_head(text: SampleText) -> str:
 
 def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleText) -> None:
     options, doubts = proposal.options, proposal.doubts
-    if text.encoding:
-        options["encoding"] = text.encoding
-    if text.doubt:
-        doubts["format.encoding"] = text.doubt
+    propose_text(proposal, text)
     if dialect.delimiter not in (",", "\t"):
         options["delimiter"] = dialect.delimiter
     if dialect.doubt:
@@ -160,9 +159,6 @@ def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleTex
             doubts["format.quote"] = "quotes are part of the texts, as nothing is put in quotes"
     if dialect.escape:
         options["escape"] = dialect.escape
-    if text.lacks_final_line_end:
-        options["final_line_end"] = "optional"
-        doubts["format.final_line_end"] = "the last line has no line end: is the sample cut off?"
 
 
 def _propose_lines(proposal: FormatProposal, layout: _Layout) -> None:
@@ -199,7 +195,12 @@ def _propose_lines(proposal: FormatProposal, layout: _Layout) -> None:
     at_end = _list_blank_lines_at_end(tail, footer) if footer else []
     _propose_empty_lines(proposal, layout, [*before, *at_end])
     if footer:
-        _propose_footer(proposal, footer, rows, layout)
+        known_rows = [row for row in [*rows, *layout.tail][-20:] if row not in footer]
+        texts = [record.line_text for record in footer]
+        propose_footer(proposal, texts, (row.line_text for row in known_rows))
+        whole = [one for one in footer if layout.width_of(one) == layout.width]
+        if len(footer) == 1 and whole and "footer" in proposal.options:
+            proposal.footer = [text or "" for text in whole[0].fields()]
     known = {*before, *footer}
     odd = sum(count for width, count in layout.widths.items() if width != layout.width)
     odd -= sum(1 for one in known if one.line_text and layout.width_of(one) != layout.width)
@@ -278,9 +279,7 @@ def _contrast(names: Sequence[str | None], rows: Sequence[Sequence[str | None]])
 
 
 def _are_typed(texts: Iterable[str]) -> bool:
-    column = ColumnTexts("")
-    column.see(dict.fromkeys(texts))
-    return bool(column.guesses())
+    return bool(guess_type(texts))
 
 
 def _has_names(fields: Sequence[str | None]) -> bool:
@@ -460,7 +459,7 @@ def _find_footer(tail: Sequence[CsvRecord], layout: _Layout, first_row: int) -> 
             continue
         is_odd = layout.width_of(record) != layout.width
         first = next((one.strip() for one in _fields(record) if one and one.strip()), "")
-        if record.line <= first_row or not (is_odd or _FOOTER.match(first)):
+        if record.line <= first_row or not (is_odd or FOOTER.match(first)):
             break
         footer.append(record)
     if len(footer) > _TAIL_RECORDS // 2:
@@ -475,34 +474,30 @@ def _looks_like_row(record: CsvRecord, layout: _Layout) -> bool:
     fields = _fields(record)
     is_near = abs(len(fields) - layout.width) == 1 and layout.width > 1 and len(fields) > 1
     first = next((one.strip() for one in fields if one), "")
-    return is_near and not _FOOTER.match(first)
+    return is_near and not FOOTER.match(first)
 
 
 def _fields(record: CsvRecord) -> list[str | None]:
     return [record.line_text] if record.problem else record.fields()
 
 
-def _propose_footer(
-    proposal: FormatProposal,
-    footer: Sequence[CsvRecord],
-    rows: Sequence[CsvRecord],
-    layout: _Layout,
-) -> None:
-    starts = list(dict.fromkeys(_find_start(record.line_text) for record in footer))
+def propose_footer(proposal: FormatProposal, footer: Sequence[str], rows: Iterable[str]) -> None:
+    """Propose what the last lines are that are no rows: how they begin, or how many there are.
+
+    Args:
+        proposal: What is added to.
+        footer: These lines.
+        rows: Some lines that are rows.
+    """
+    starts = list(dict.fromkeys(map(_find_start, footer)))
     pattern = "|".join(starts)
-    is_of_rows = any(
-        re.match(pattern, row.line_text) for row in [*rows, *layout.tail][-20:] if row not in footer
-    )
-    if "" in starts or is_of_rows:
+    if "" in starts or any(re.match(pattern, row) for row in rows):
         proposal.options["footer_lines"] = len(footer)
         doubt = "so many lines at the end do not look like rows"
         proposal.doubts["format.footer_lines"] = doubt
         return
     proposal.options["footer"] = pattern
     proposal.doubts["format.footer"] = "the last line(s) look like a footer; one is then needed"
-    whole = [one for one in footer if layout.width_of(one) == layout.width]
-    if len(footer) == 1 and whole:
-        proposal.footer = [text or "" for text in whole[0].fields()]
 
 
 def _find_start(line: str) -> str:

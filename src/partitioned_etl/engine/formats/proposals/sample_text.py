@@ -13,6 +13,7 @@ from pathlib import Path
 from partitioned_etl.engine.errors import ContractError, LandedFileError
 from partitioned_etl.engine.formats.compression import DAMAGED, open_sample
 from partitioned_etl.engine.formats.encodings import C1_CONTROL, find_encoding, to_utf_8
+from partitioned_etl.engine.formats.format import FormatProposal
 from partitioned_etl.engine.formats.lines import end_line
 from partitioned_etl.engine.landing.landing import read_chunks
 
@@ -87,6 +88,18 @@ def read_sample(sample: Path) -> SampleText:
             return SampleText(sample, encoding, doubt)
     doubt = "it is not UTF-8; which else, nothing in the file says"
     return SampleText(sample, "latin-1", doubt)
+
+
+def propose_text(proposal: FormatProposal, text: SampleText) -> None:
+    """Propose what a feed declares of a text, whatever is in its lines."""
+    if text.encoding:
+        proposal.options["encoding"] = text.encoding
+    if text.doubt:
+        proposal.doubts["format.encoding"] = text.doubt
+    if text.lacks_final_line_end:
+        proposal.options["final_line_end"] = "optional"
+        doubt = "the last line has no line end: is the sample cut off?"
+        proposal.doubts["format.final_line_end"] = doubt
 
 
 def _is_sound(sample: Path, encoding: str) -> bool:
