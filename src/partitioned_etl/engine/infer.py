@@ -308,12 +308,13 @@ def _to_number(text: str, options: ValueOptions) -> Decimal | None:
 def _keep_to_known_types(proposal: Proposal) -> None:
     """Turn unsupported column types into texts, and note which numbers are inexact."""
     for name, type_name in proposal.columns.items():
-        about = f"columns.{name}"
+        about, own = f"columns.{name}", proposal.attributes.get(name, {})
+        place = {key: own[key] for key in ("start", "length") if key in own}
         try:
             Feed(
                 name="trial",
                 pattern="{key}",
-                columns={"value": type_name},
+                columns={"value": Column(type=type_name, **place)},
                 format=parse_format(proposal.format),
             )
         except FeedDefinitionError:
