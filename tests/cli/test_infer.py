@@ -190,6 +190,20 @@ def test_other_formats_are_described(call: Call, tmp_path: Path) -> None:
     assert attributes["columns"] == {"a": "INTEGER", "b": "DECIMAL(9,2)"}
 
 
+def test_columns_of_fixed_width_are_printed_with_what_to_check(call: Call, tmp_path: Path) -> None:
+    sample = tmp_path / "stock.txt"
+    sample.write_text("NAME    PIECES\nTEA         12\nCOFFEE       3\n")
+    attributes = infer(call, sample, "--format", "fixed_width")
+    assert attributes["format"] == {"type": "fixed_width", "skip_lines": 1}
+    assert attributes["columns"] == {
+        "NAME": {"type": "VARCHAR", "start": 1, "length": 6},
+        "PIECES": {"type": "BIGINT", "start": 7, "length": 8},
+    }
+    printed = call("infer", sample, "--format", "fixed_width").stdout
+    assert "the sample loads by it: 2 rows" in printed
+    assert "  columns:  # columns of fixed width are told from the sample only: check" in printed
+
+
 def test_what_the_contract_would_refuse_is_said(call: Call, tmp_path: Path) -> None:
     sample = tmp_path / "k.csv"
     sample.write_text("a,b\n1,2\n3,4\n5,6\n7,8\n9\n10,11\n")

@@ -767,6 +767,14 @@ SAMPLES: Sequence[Sample] = [
         note="a column of another name, with `from`",
     ),
     Sample(
+        "columns of fixed width that touch",
+        "0000123ACME      20260131\n0000124ZETA WORKS20260201\n",
+        {"columns": {"column1": "VARCHAR", "column2": "VARCHAR", "day": "DATE"}},
+        "check start and length against the sender's description",
+        "what digits and letters tell of columns, to be checked",
+        name="stock.dat",
+    ),
+    Sample(
         "a name of 2,000 characters",
         f"{'x' * 2000}\n1\n",
         {"columns": {"x" * 2000: "BIGINT"}},

@@ -114,7 +114,8 @@ def _to_yaml(samples: Sequence[Path], proposal: Proposal) -> str:
     lines += [f"type: {COMPONENT}", "attributes:"]
     for attribute, value in attributes.items():
         if isinstance(value, dict):
-            lines.append(f"  {attribute}:")
+            comment = comments.get(attribute, "")
+            lines.append(f"  {attribute}:  # {show(comment)}" if comment else f"  {attribute}:")
             lines += [
                 _line(4, key, item, comments.get(f"{attribute}.{key}", ""))
                 for key, item in value.items()

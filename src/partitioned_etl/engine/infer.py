@@ -26,7 +26,7 @@ from partitioned_etl.engine.errors import (
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.compression import suffix_of
 from partitioned_etl.engine.formats.format import FormatProposal, Problem
-from partitioned_etl.engine.formats.proposals.csv_proposal import write_footer
+from partitioned_etl.engine.formats.proposals.footer_proposal import write_footer
 from partitioned_etl.engine.formats.proposals.sample_text import cannot_be_inferred
 from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts, propose_values
 from partitioned_etl.engine.formats.registry import find_format, guess_format, parse_format
@@ -308,12 +308,13 @@ def _to_number(text: str, options: ValueOptions) -> Decimal | None:
 def _keep_to_known_types(proposal: Proposal) -> None:
     """Turn unsupported column types into texts, and note which numbers are inexact."""
     for name, type_name in proposal.columns.items():
-        about = f"columns.{name}"
+        about, own = f"columns.{name}", proposal.attributes.get(name, {})
+        place = {key: own[key] for key in ("start", "length") if key in own}
         try:
             Feed(
                 name="trial",
                 pattern="{key}",
-                columns={"value": type_name},
+                columns={"value": Column(type=type_name, **place)},
                 format=parse_format(proposal.format),
             )
         except FeedDefinitionError:

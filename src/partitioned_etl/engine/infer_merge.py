@@ -41,7 +41,10 @@ def merge_proposals(proposals: Sequence[FormatProposal]) -> FormatProposal:
         if other.type != merged.type:
             merged.doubts["format"] = "the samples are of several kinds; as the first"
         _merge_options(merged, other)
-        _merge_columns(merged, other)
+        if _are_places(merged) and _are_places(other):
+            _merge_places(merged, other)
+        else:
+            _merge_columns(merged, other)
         merged.doubts = {**other.doubts, **merged.doubts}
         if not other.footer:
             merged.footer = ()
@@ -57,6 +60,33 @@ def _merge_options(merged: FormatProposal, other: FormatProposal) -> None:
             merged.options[option] = "windows-1252"
         else:
             merged.doubts[f"format.{option}"] = f"the samples differ: {known} and {value}"
+
+
+def _are_places(one: FormatProposal) -> bool:
+    return bool(one.attributes) and all("start" in each for each in one.attributes.values())
+
+
+def _merge_places(merged: FormatProposal, other: FormatProposal) -> None:
+    """Let columns begin where they do in the sample with the longer text before them."""
+    if list(merged.columns) != list(other.columns):
+        merged.doubts["columns"] = (
+            f"the samples differ: {len(merged.columns)} columns and {len(other.columns)}, or other "
+            "names; as in the first"
+        )
+        return
+    ends = [
+        max(one["start"] + one["length"] for one in proposal.attributes.values())
+        for proposal in (merged, other)
+    ]
+    end = max(ends)
+    for name in reversed(merged.columns):
+        own, its = merged.attributes[name]["start"], other.attributes[name]["start"]
+        if own != its:
+            doubt = f"begins at {own} in one sample, at {its} in another"
+            merged.doubts[f"columns.{name}"] = doubt
+        start = max(own, its)
+        merged.attributes[name] = {"start": start, "length": end - start}
+        end = start
 
 
 def _merge_columns(merged: FormatProposal, other: FormatProposal) -> None:

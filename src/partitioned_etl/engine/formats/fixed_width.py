@@ -182,8 +182,12 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
 
     @classmethod
     def propose(cls, duck: duckdb.DuckDBPyConnection, sample: Path) -> FormatProposal:  # noqa: ARG003
-        """Propose nothing: no sample says for certain where a column ends."""
-        return FormatProposal(doubts={"columns": "no sample says where a column begins and ends"})
+        """Propose the columns of a sample with their places."""
+        from partitioned_etl.engine.formats.proposals.fixed_width_proposal import (
+            propose_fixed_width,
+        )
+
+        return propose_fixed_width(sample)
 
 
 def list_places(contract: "Contract") -> list[Place]:

@@ -6,26 +6,27 @@ found from their texts by `value_proposal.py`. The sample is cut into records as
 
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import ContractError
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import FormatProposal
+from partitioned_etl.engine.formats.proposals.column_names import to_column_name
 from partitioned_etl.engine.formats.proposals.csv_dialect import (
     SEPARATOR_LINE,
     Dialect,
     find_dialect,
 )
+from partitioned_etl.engine.formats.proposals.footer_proposal import FOOTER, propose_footer
 from partitioned_etl.engine.formats.proposals.sample_text import (
     SampleText,
     cannot_be_inferred,
     read_sample,
 )
-from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts
-from partitioned_etl.engine.sql import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
+from partitioned_etl.engine.formats.proposals.value_proposal import ColumnTexts, guess_type
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.formats.csv import CsvFormat
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 1 << 16
 _HEAD_RECORDS, _TAIL_RECORDS = 80, 12
 _COMMENTS = ("#", "//", "--", "%", "!", ";")
-_FOOTER = re.compile(
-    r"(?:grand |sub)?(?:total|sum)|summe|gesamt|totaal|totale|итого|suma|razem|count|rows?\b|"
-    r"records?\b|anzahl|zeilen|end\b|eof|trailer|trl|checksum|\*+|=+$",
-    re.IGNORECASE,
-)
 _UNDERLINE = re.compile(r"[-=_]{2,}")
 
 
@@ -144,6 +140,7 @@ def _read_head(text: SampleText) -> str:
 def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleText) -> None:
     options, doubts = proposal.options, proposal.doubts
     text.declare_encoding(proposal)
+    text.declare_final_line_end(proposal)
     if dialect.delimiter not in (",", "\t"):
         options["delimiter"] = dialect.delimiter
     if dialect.doubt:
@@ -154,9 +151,6 @@ def _propose_dialect(proposal: FormatProposal, dialect: Dialect, text: SampleTex
             doubts["format.quote"] = "quotes are part of the texts, as nothing is put in quotes"
     if dialect.escape:
         options["escape"] = dialect.escape
-    if text.lacks_final_line_end:
-        options["final_line_end"] = "optional"
-        doubts["format.final_line_end"] = "the last line has no line end: is the sample cut off?"
 
 
 def _propose_lines(proposal: FormatProposal, layout: _Layout) -> None:
@@ -193,7 +187,12 @@ def _propose_lines(proposal: FormatProposal, layout: _Layout) -> None:
     at_end = _list_blank_lines_at_end(tail, footer) if footer else []
     _propose_empty_lines(proposal, layout, [*before, *at_end])
     if footer:
-        _propose_footer(proposal, footer, rows, layout)
+        known_rows = [row for row in [*rows, *layout.tail][-20:] if row not in footer]
+        texts = [record.line_text for record in footer]
+        propose_footer(proposal, texts, (row.line_text for row in known_rows))
+        whole = [one for one in footer if layout.width_of(one) == layout.width]
+        if len(footer) == 1 and whole and "footer" in proposal.options:
+            proposal.footer = [text or "" for text in whole[0].fields()]
     known = {*before, *footer}
     odd = sum(count for width, count in layout.widths.items() if width != layout.width)
     odd -= sum(1 for one in known if one.line_text and layout.width_of(one) != layout.width)
@@ -272,9 +271,7 @@ def _contrast(names: Sequence[str | None], rows: Sequence[Sequence[str | None]])
 
 
 def _are_typed(texts: Iterable[str]) -> bool:
-    column = ColumnTexts("")
-    column.see(dict.fromkeys(texts))
-    return bool(column.guesses())
+    return bool(guess_type(texts))
 
 
 def _has_names(fields: Sequence[str | None]) -> bool:
@@ -369,7 +366,7 @@ def _propose_columns(proposal: FormatProposal, names: Sequence[str | None]) -> N
         _give_up_header(proposal)
     is_named = "header" not in proposal.options
     for number, name in enumerate(names, 1):
-        column = name_column(name or f"column{number}", proposal.columns)
+        column = to_column_name(name or f"column{number}", proposal.columns)
         proposal.columns[column] = "VARCHAR"
         if is_named and column != (name or ""):
             proposal.attributes[column] = {"from": name or ""}
@@ -383,37 +380,6 @@ def _give_up_header(proposal: FormatProposal) -> None:
     options["header"], options["skip_lines"] = False, rows
     doubt = "names are missing or there twice, so columns go by their places: name them"
     proposal.doubts["format.header"] = doubt
-
-
-def name_column(name: str, taken: Mapping[str, Any] | Collection[str]) -> str:
-    """Return a column's name for a name in a file: the same, unless SQL would need quotes for it.
-
-    Args:
-        name: The name in the file.
-        taken: Names that other columns have.
-    """
-    reserved = {PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN}
-    used = {each.casefold() for each in taken} | reserved
-    stem = name if _needs_no_quotes(name) else _to_snake_case(name)
-    stem = f"{stem}_in_file" if stem.casefold() in reserved else stem
-    found, number = stem, 1
-    while found.casefold() in used:
-        number += 1
-        found = f"{stem}_{number}"
-    return found
-
-
-def _needs_no_quotes(name: str) -> bool:
-    """Return whether SQL takes a name as it is: letters, digits, _ and what is beyond ASCII."""
-    bare = "".join(each for each in name if each.isascii() or not each.isprintable())
-    has_start = not name[:1].isdecimal()
-    return bool(name) and has_start and (not bare or bool(re.fullmatch(r"[A-Za-z0-9_]+", bare)))
-
-
-def _to_snake_case(name: str) -> str:
-    parts = re.findall(r"\w+", name)
-    stem = "_".join(parts).strip("_").lower() or "column"
-    return f"_{stem}" if stem[0].isdecimal() else stem
 
 
 def _propose_empty_lines(
@@ -454,7 +420,7 @@ def _find_footer(tail: Sequence[CsvRecord], layout: _Layout, first_row: int) -> 
             continue
         is_odd = layout.width_of(record) != layout.width
         first = next((one.strip() for one in _fields(record) if one and one.strip()), "")
-        if record.line <= first_row or not (is_odd or _FOOTER.match(first)):
+        if record.line <= first_row or not (is_odd or FOOTER.match(first)):
             break
         footer.append(record)
     if len(footer) > _TAIL_RECORDS // 2:
@@ -469,66 +435,8 @@ def _looks_like_row(record: CsvRecord, layout: _Layout) -> bool:
     fields = _fields(record)
     is_near = abs(len(fields) - layout.width) == 1 and layout.width > 1 and len(fields) > 1
     first = next((one.strip() for one in fields if one), "")
-    return is_near and not _FOOTER.match(first)
+    return is_near and not FOOTER.match(first)
 
 
 def _fields(record: CsvRecord) -> list[str | None]:
     return [record.line_text] if record.problem else record.fields()
-
-
-def _propose_footer(
-    proposal: FormatProposal,
-    footer: Sequence[CsvRecord],
-    rows: Sequence[CsvRecord],
-    layout: _Layout,
-) -> None:
-    starts = list(dict.fromkeys(_find_start(record.line_text) for record in footer))
-    pattern = "|".join(starts)
-    is_of_rows = any(
-        re.match(pattern, row.line_text) for row in [*rows, *layout.tail][-20:] if row not in footer
-    )
-    if "" in starts or is_of_rows:
-        proposal.options["footer_lines"] = len(footer)
-        doubt = "so many lines at the end do not look like rows"
-        proposal.doubts["format.footer_lines"] = doubt
-        return
-    proposal.options["footer"] = pattern
-    proposal.doubts["format.footer"] = "the last line(s) look like a footer; one is then needed"
-    whole = [one for one in footer if layout.width_of(one) == layout.width]
-    if len(footer) == 1 and whole:
-        proposal.footer = [text or "" for text in whole[0].fields()]
-
-
-def _find_start(line: str) -> str:
-    """Return a regular expression for what a footer begins with: its words, with any numbers."""
-    found = re.match(r"[^\w]*(?:\d[\d.,:/-]*\W*)?[^\W\d]+", line)
-    if not found:
-        return ""
-    return re.sub(r"\d[\d.,:/\\-]*", lambda _: r"\d[\d.,:/-]*", _escape(found[0]))
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", text)
-
-
-def write_footer(fields: Sequence[str], delimiter: str, totals: Mapping[int, str]) -> str:
-    """Return a regular expression for a footer that has control totals.
-
-    Args:
-        fields: Its fields.
-        delimiter: What stands between them.
-        totals: The name of the column whose total stands at a place.
-    """
-    mark = _escape(delimiter)
-    pieces = []
-    word_is_seen = False
-    for place in range(max(totals) + 1):
-        text = fields[place]
-        if place in totals:
-            pieces.append(f"(?P<{totals[place]}>[^{mark}]*)")
-        elif text and not word_is_seen and not text[:1].isdecimal():
-            word_is_seen = True
-            pieces.append(_escape(text))
-        else:
-            pieces.append(f"[^{mark}]*" if text else "")
-    return mark.join(pieces)

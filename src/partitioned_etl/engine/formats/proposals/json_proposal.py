@@ -141,6 +141,8 @@ def _read_records(text: SampleText, proposal: FormatProposal) -> Iterator[Any]:
             proposal.doubts["format.records"] = "the first array of objects"
         lines = to_json_lines(lines, path)
         next(lines)
+    else:
+        text.declare_final_line_end(proposal)
     for line in read_lines(lines):
         if line.strip():
             yield json.loads(line)

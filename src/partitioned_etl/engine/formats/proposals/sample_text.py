@@ -71,11 +71,13 @@ class SampleText:
         if self.doubt:
             proposal.doubts["format.encoding"] = self.doubt
 
-    @property
-    def lacks_final_line_end(self) -> bool:
-        """Whether the last line has no line end."""
+    def declare_final_line_end(self, proposal: FormatProposal) -> None:
+        """Add to a proposal that the last line has no line end, if it has none."""
         last = deque(self._read(), maxlen=1)
-        return bool(last) and not last[0].endswith(b"\n")
+        if last and not last[0].endswith(b"\n"):
+            proposal.options["final_line_end"] = "optional"
+            doubt = "the last line has no line end: is the sample cut off?"
+            proposal.doubts["format.final_line_end"] = doubt
 
     def _read(self) -> Iterator[bytes]:
         encoding = find_encoding(self.encoding or "utf-8")

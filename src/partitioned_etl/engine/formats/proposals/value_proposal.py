@@ -41,7 +41,8 @@ _MOST_WORDS = 4
 _EPOCHS = {"epoch": range(946_684_800, 2_208_988_800)}
 _EPOCHS["epoch_ms"] = range(_EPOCHS["epoch"].start * 1000, _EPOCHS["epoch"].stop * 1000)
 """Seconds and milliseconds of the years 2000 to 2039."""
-_COMPACT_DAY = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+COMPACT_DAY = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+"""A day in eight digits."""
 _NAMES_OF_DAYS = re.compile(r"dat(e|um|a)|day|tag|(^|_)dt|_on$", re.IGNORECASE)
 _NAMES_OF_TIMES = re.compile(
     r"time|stamp|epoch|zeit|(^|_)ts($|_)|_at$|^at$|created|updated|modified|when", re.IGNORECASE
@@ -98,7 +99,7 @@ class ColumnTexts:
         if self._dates.is_possible:
             self._dates.see(bare)
         self._are_uuids = self._are_uuids and all(map(_UUID.fullmatch, bare))
-        self._are_compact_days &= all(map(_COMPACT_DAY.fullmatch, bare))
+        self._are_compact_days &= all(map(COMPACT_DAY.fullmatch, bare))
 
     def guesses(self) -> list[Guess]:
         """Return what the texts may be, if not texts; several if that is open."""
@@ -148,6 +149,13 @@ class ColumnTexts:
             doubt = f"if it is {unit} since 1970: TIMESTAMP with timestamp_format {option}"
             return [replace(found[0], doubt=doubt)]
         return found
+
+
+def guess_type(texts: Iterable[str]) -> str:
+    """Return the likeliest type of texts; empty if they are nothing but texts."""
+    column = ColumnTexts("")
+    column.see(dict.fromkeys(texts))
+    return next((guess.type for guess in column.guesses()), "")
 
 
 @dataclass
