@@ -171,11 +171,11 @@ class ColumnType:
         usual = rf"-?(?=[0-9.]{{1,15}}(?![0-9.]))(?:0|[1-9][0-9]*)(?:\.[0-9]{{1,{self._scale}}})?"
         if _all_match(usual, values):
             return values
-        is_usual = re.compile(usual).fullmatch
-        return [
-            value if is_usual(value) else _to_decimal(value, self._scale, is_rounded=is_rounded)
-            for value in values
-        ]
+        unusual = set(re.findall(rf"^(?!{usual}$).*$", "\n".join(values), re.MULTILINE))
+        known = {
+            value: _to_decimal(value, self._scale, is_rounded=is_rounded) for value in unusual
+        }
+        return [known.get(value, value) for value in values]
 
 
 def _all_match(pattern: str, values: Sequence[str]) -> bool:

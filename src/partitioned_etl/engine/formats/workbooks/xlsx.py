@@ -279,8 +279,7 @@ def _group_alike(found: _Found) -> Iterator[tuple[str, str, Sequence[str], Seque
         turns
         and columns[first:] == columns[first : first + width] * turns
         and hows[first:] == hows[first : first + width] * turns
-        and None not in texts
-        and "" not in texts
+        and all(texts)
     ):  # which is the case in most tables
         for start in range(first):
             yield columns[start], hows[start], rows[start : start + 1], texts[start : start + 1]
