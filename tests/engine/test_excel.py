@@ -2,9 +2,11 @@
 
 import html
 import random
+import re
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -14,8 +16,12 @@ from partitioned_etl.engine.contract import BadRows, RowRule
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.excel import ExcelFormat
+from partitioned_etl.engine.formats.workbooks import xlsx
+from partitioned_etl.engine.formats.workbooks.registry import open_workbook
+from partitioned_etl.engine.formats.workbooks.workbook import Kind
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.settings import project_dir
+from support.scale import IS_SEEDED, examples
 from support.workbench import Workbench, change_feed
 from support.workbooks import (
     SHEET,
@@ -543,6 +549,75 @@ def test_a_sheet_in_another_spelling_has_the_same_cells(
     monkeypatch.setattr("partitioned_etl.engine.formats.workbooks.xlsx._CHUNK_BYTES", chunk_bytes)
     assert load(bench, spell_otherwise(make_xlsx(HEADER, FIRST, SECOND))) == ""
     assert bench.rows(PRICES) == LOADED
+
+
+USUAL = [
+    '<c r="{}" s="1" t="n"><v>{}</v></c>',
+    '<c r="{}"><v>{}</v></c>',
+    '<c r="{}" t="inlineStr"><is><t>a{}</t></is></c>',
+    '<c r="{}" t="inlineStr"><is><t xml:space="preserve"> a{}&amp; </t></is></c>',
+    '<c r="{}" t="b"><v>1</v></c>',
+]
+ODD = [
+    "",
+    '<c r="{}" s="2"/>',
+    '<c r="{}"><f>6*7</f><v>{}</v></c>',
+    '<c r="{}"><f>6*7</f></c>',
+    '<c r="{}"><v></v></c>',
+    '<c r="{}" t="inlineStr"><is><t> a{}\n</t></is></c>',
+    "<c r='{}'><v>{}</v></c>",
+    '<c r="{}"  s="1"><v>{}</v></c>',
+    '<c r="{}"><v>{}</v></c><!-- x -->',
+    "<c><v>{1}</v></c>",
+]
+
+
+def write_rows(randomly: random.Random) -> str:
+    """Give rows that most often are alike."""
+    forms = [randomly.choice(USUAL) for _ in range(randomly.randint(1, 4))]
+    rows, number = [], 1
+    for _ in range(randomly.randint(1, 8)):
+        number += randomly.choice([1, 1, 1, 2])
+        chosen = [randomly.choice(ODD) if randomly.random() < 0.04 else form for form in forms]
+        cells = [
+            form.format(f"{letter}{number}", randomly.randint(0, 99))
+            for letter, form in zip("ABCD", chosen, strict=False)
+        ]
+        spans = randomly.choice(["", "", ' spans="1:4"'])
+        rows.append(f'<row r="{number}"{spans}>{"".join(cells)}</row>')
+    if randomly.random() < 0.1:
+        rows.append(f'<row r="{number + 1}"/>')
+    return "".join(rows)
+
+
+@pytest.mark.scaled
+def test_rows_that_are_alike_have_the_cells_that_each_of_them_has() -> None:
+    randomly, kept = random.Random(7 if IS_SEEDED else None), make_cells(NUMBER("1"))
+    start, _, end = re.split('(<row r="2".*</row>)', read_part(kept, SHEET))
+    alike = 0
+    for _ in range(examples(400)):
+        rows = write_rows(randomly)
+        content = replace_part(kept, SHEET, f"{start}{rows}{end}")
+        alike += bool(xlsx._cut_equal_rows(rows)[1])
+        with pytest.MonkeyPatch.context() as patch:
+            at_once = read_cells(content)
+            patch.setattr(xlsx, "_cut_equal_rows", lambda _: ([], []))
+            by_cells = read_cells(content)
+            patch.setattr(xlsx, "_cut_cells", lambda _: None)
+            assert (at_once, by_cells) == (by_cells, read_cells(content)), rows
+    assert alike > examples(400) / 4
+
+
+def read_cells(content: bytes) -> list[tuple[int, int, Kind, str]]:
+    """Give the cells of a sheet in the order of their places."""
+    workbook = open_workbook(BytesIO(content), 1 << 30)
+    found = [
+        (row, column, kind, text)
+        for block in workbook.open_sheet("Prices").blocks
+        for (column, kind), cells in block.cells.items()
+        for row, text in zip(cells.rows, cells.texts, strict=True)
+    ]
+    return sorted(found, key=str)
 
 
 def test_cells_without_a_place_follow_one_another(bench: Workbench) -> None:

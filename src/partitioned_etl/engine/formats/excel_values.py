@@ -172,9 +172,7 @@ class ColumnType:
         if _all_match(usual, values):
             return values
         unusual = set(re.findall(rf"^(?!{usual}$).*$", "\n".join(values), re.MULTILINE))
-        known = {
-            value: _to_decimal(value, self._scale, is_rounded=is_rounded) for value in unusual
-        }
+        known = {value: _to_decimal(value, self._scale, is_rounded=is_rounded) for value in unusual}
         return [known.get(value, value) for value in values]
 
 

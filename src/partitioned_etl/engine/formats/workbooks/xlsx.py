@@ -1,13 +1,13 @@
 """XLSX: the cells of a workbook of the kind .xlsx or .xlsm (ECMA-376).
 
-The text of a sheet is cut by one regular expression, in the spelling that all usual programs write.
-Rows in another spelling are parsed as XML in general, which takes several times as long. Both give
-the same cells.
+The text of a sheet is cut by regular expressions, in the spelling that all usual programs write:
+row by row as long as all rows have the same columns, or else cell by cell. Rows in another spelling
+are parsed as XML in general, which takes several times as long. All give the same cells.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import TypeAlias
@@ -34,6 +34,8 @@ from partitioned_etl.engine.formats.workbooks.workbook import (
 
 _CHUNK_BYTES = 1 << 22
 _MAX_ROW_CHARS = 1 << 26
+_MOST_COLUMNS = 500
+"""With more, it takes long to prepare to cut whole rows."""
 _CELL = re.compile(
     r'<c r="([A-Z]++)([0-9]++)"([^>]*+)>'
     r"(?:(?<=/>)|(<f[^>]*+>(?:(?<=/>)|[^<]*+</f>))?+"
@@ -43,7 +45,7 @@ _CELL = re.compile(
 _OTHER_CELL = re.compile(r"[<:]c[\s/>]|<!")
 """Stands between the usual cells if there are others."""
 _ANY_ROW = re.compile(r"<(?:[\w.-]+:)?row[\s/>]")
-_ROW_END = re.compile(r"</(?:[\w.-]+:)?row\s*>")
+_ROW_END = re.compile(r"</(?:[\w.-]+:)?row\s*>|<(?:[\w.-]+:)?row(?:\s[^<>]*)?/>")
 _SHEET_END = re.compile(r"</(?:[\w.-]+:)?worksheet\s*>\s*")
 _PLACE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _PREFIX = re.compile(r"[<\s]([A-Za-z_][\w.-]*):[A-Za-z_]")
@@ -64,6 +66,8 @@ _TRUTHS = {"0": "false", "1": "true", "false": "false", "true": "true"}
 
 _HOW = re.compile(r'(?: [a-z]+="[0-9A-Za-z]*")* ?/?')
 _ATTRIBUTE = re.compile(r'([a-z]+)="([0-9A-Za-z]*)"')
+_Column: TypeAlias = tuple[str, str, Sequence[str], Sequence[str]]
+"""Cells of one column that are stored in one way: its letters, the way, their rows and values."""
 _Found: TypeAlias = Sequence[list[str]]
 """Cells: their columns, rows, how each is stored (style and type), formulas, and values.
 
@@ -120,8 +124,7 @@ class Xlsx:
         for text in self._read_pieces(self._sheets[name]):
             if "mergeCell" in text:
                 sheet.merged += [_to_area(each) for each in _MERGED.findall(text)]
-            found = _cut_cells(text) or _parse_cells(text, last)
-            block = convert.to_block(found)
+            block = convert.to_block(_cut_columns(text, last))
             if block.rows and block.rows[0] <= last:
                 raise ContractError("the rows of the sheet are not in order")
             last = block.rows[-1] if block.rows else last
@@ -189,12 +192,12 @@ class _Converter:
     def __init__(self, texts: Sequence[str], style_kinds: Sequence[Kind]) -> None:
         self._texts, self._style_kinds = texts, style_kinds
 
-    def to_block(self, found: _Found) -> Block:
+    def to_block(self, columns: Iterable[_Column]) -> Block:
         """Return the cells that have a value."""
         cells: dict[tuple[int, Kind], Cells] = {}
         last: Sequence[str] = ()
         numbers: list[int] = []
-        for letters, how, rows, values in _group_alike(found):
+        for letters, how, rows, values in columns:
             if rows != last:  # most columns have values in the same rows
                 last, numbers = rows, [*map(int, rows)]
             kind, texts = self._convert(how, values)
@@ -268,8 +271,45 @@ def _unite_rows(cells: Mapping[tuple[int, Kind], Cells]) -> list[int]:
     return sorted(every)
 
 
-def _group_alike(found: _Found) -> Iterator[tuple[str, str, Sequence[str], Sequence[str]]]:
-    """Yield cells with a value by column and how it is stored: these, rows and values."""
+def _cut_columns(text: str, last_row: int) -> Iterator[_Column]:
+    """Yield the cells with a value of rows, by column and how they are stored."""
+    pieces, columns = _cut_equal_rows(text)
+    others = pieces[0] if columns else text
+    yield from _group_alike(_cut_cells(others) or _parse_cells(others, last_row))
+    step = len(columns) + 2
+    for place, (letters, how) in enumerate(columns, 2):
+        yield letters, how, pieces[1::step], pieces[place::step]
+
+
+def _cut_equal_rows(text: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """Cut rows that have the same columns, stored in the same way, as those of most tables are.
+
+    Returns:
+        What stands before them, then for each row its number, its values, and nothing; and the
+        columns. No columns if other rows follow, or no value of the last row.
+    """
+    start = text.rfind("<row ")
+    cells = [*_CELL.finditer(text, max(start, 0))] if start >= 0 else []
+    pattern = '<row r="([0-9]++)"[^>]*+>'
+    for cell in cells:
+        letters, _, how, formula, value = cell.groups()
+        if formula or not value or not _HOW.fullmatch(how):
+            return [], []
+        before = re.escape(text[cell.end(2) : cell.start(5)])
+        after = re.escape(text[cell.end(5) : cell.end()])
+        may_begin_with_space = not before.endswith("<t>")
+        space = f"[{_SPACE}]"
+        value = "([^<]++)" if may_begin_with_space else f"((?!{space})[^<]++)(?<!{space})"
+        pattern += f'<c r="{letters}\\1{before}{value}{after}'
+    pieces = re.split(f"{pattern}</row>", text) if 0 < len(cells) <= _MOST_COLUMNS else []
+    step = len(cells) + 2
+    if len(pieces) <= 1 or any(pieces[step::step]):
+        return [], []
+    return pieces, [(cell[1], cell[3]) for cell in cells]
+
+
+def _group_alike(found: _Found) -> Iterator[_Column]:
+    """Yield cells with a value by column and how it is stored."""
     columns, rows, hows, _, texts = found
     first, width = _count_in_rows(rows)
     if first == width and hows[:first] == hows[first : 2 * first]:
