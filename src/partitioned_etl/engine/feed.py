@@ -48,6 +48,15 @@ class OnMissing(StrEnum):
     """Its rows, its ledger row and, if dynamic, its partition key are removed."""
 
 
+class OnUnmatched(StrEnum):
+    """What `sync` makes of what lies in a feed's folder, and is a file of no feed."""
+
+    WARN = "warn"
+    """It names it."""
+    FAIL = "fail"
+    """It names it, and fails."""
+
+
 def _to_moment(value: Any) -> Any:
     if value is None or isinstance(value, str | date):
         return value
@@ -131,6 +140,13 @@ class Feed(Contract, frozen=True):
             "`remove` rows, ledger row and, if it is dynamic, its key."
         ),
     ] = OnMissing.KEEP
+    unmatched: Annotated[
+        OnUnmatched,
+        Field(
+            description="What `sync` makes of an entry of the folder that is a file of no feed, "
+            "such as one with another ending: `warn` names it, `fail` is also a failure."
+        ),
+    ] = OnUnmatched.WARN
     done_suffix: Annotated[
         str,
         Field(

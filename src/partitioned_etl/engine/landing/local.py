@@ -235,15 +235,17 @@ class _Scan:
         )
 
     def _ignore(self, name: str, entry: os.DirEntry[str]) -> None:
-        reason = why_ignored(self._feed, entry.name)
+        reason, is_unmatched = why_ignored(self._feed, entry.name), False
         if not is_hidden_or_temporary(entry.name):
+            is_unmatched = True
             if entry.is_symlink():
                 reason = "symbolic link"
             elif entry.is_dir(follow_symlinks=False):
                 reason = "folder"
             elif not entry.is_file(follow_symlinks=False):
                 reason = "not a regular file"
-        self.listing.ignored.append(PassedOver(to_printable(name), reason))
+        passed_over = PassedOver(to_printable(name), reason, is_unmatched=is_unmatched)
+        self.listing.ignored.append(passed_over)
 
     def _refuse(self, name: str, reason: str) -> None:
         self.listing.refused.append(PassedOver(to_printable(name), reason))
