@@ -97,7 +97,7 @@ def test_a_broken_feed_is_in_the_json_of_sync_and_status(
 ) -> None:
     synced = call("sync", "--feed", "stock", "--json")
     told = json.loads(synced.stdout)
-    assert told == {"loaded": 0, "files": [], "problems": [SENTENCE.strip()]}
+    assert told == {"loaded": 0, "files": [], "problems": [SENTENCE.strip()], "warnings": []}
     status = json.loads(call("status", "--json").stdout)
     assert status["broken"] == [{"name": "stock", "reason": "src/x/defs.yaml:3: reason"}]
     planned = call("plan", "--json")

@@ -14,9 +14,12 @@ import dagster as dg
 import pytest
 from click.testing import Result
 
+from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.components import agenda, reconcile, resources
 from partitioned_etl.components.isolation import Location
 from partitioned_etl.engine.feed import OnMissing
+from partitioned_etl.engine.landing.landing import PassedOver
+from partitioned_etl.engine.plan import Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.sync import sync_feed
 from support.define import define_feed
@@ -31,7 +34,7 @@ from support.sample_location import (
     define_monthly,
 )
 from support.samples import order_rows, price_rows
-from support.workbench import change_feed
+from support.workbench import NOTES, change_feed
 
 Call = Callable[..., Result]
 Apart = Callable[..., subprocess.CompletedProcess[str]]
@@ -184,6 +187,38 @@ def test_a_refused_file_is_named_with_its_reason_until_it_is_corrected(
     bad.write_text(price_rows(1, 2))
     assert sync(*DAILY).exit_code == 0
     assert query(loaded) == [("2018-01-22",), ("2018-01-23",)]
+
+
+def test_what_is_a_file_of_no_feed_is_named(landed: Path, sync: Call, call: Call) -> None:
+    (landed / "customers" / "README.md").write_text("hello")
+    (landed / "customers" / ".hidden").write_text("hello")
+    (landed / "daily" / "archive").mkdir()
+    result = sync()
+    assert result.exit_code == 0, result.stderr
+    told = [line for line in result.stderr.splitlines() if line.startswith("unmatched: ")]
+    reason = "the name does not match the pattern '{key}.csv'"
+    assert told == [
+        f"unmatched: customer_prices: README.md: {reason}",
+        "unmatched: daily_prices: archive: folder",
+    ]
+    status = json.loads(call("status", "--json").stdout)
+    assert {one["feed"]: one["unmatched"] for one in status["feeds"] if one["unmatched"]} == {
+        "daily_prices": [{"partition_key": "", "file": "archive", "reason": "folder"}],
+        "customer_prices": [{"partition_key": "", "file": "README.md", "reason": reason}],
+    }
+    assert f"unmatched: customer_prices: README.md: {reason}" in call("status").stdout
+
+
+@pytest.mark.parametrize(("policy", "code"), [("warn", 0), ("fail", 1)])
+def test_what_is_a_file_of_no_feed_is_a_failure_where_the_feed_says_so(
+    policy: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entries = [PassedOver(f"{number}.txt", "folder") for number in range(25)]
+    result = FeedResult(change_feed(NOTES, unmatched=policy), Plan(), [], [], entries, {})
+    assert print_report([result], [], [], Settings(), as_json=False) == code
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "unmatched: notes: 0.txt: folder"
+    assert told[20:] == ["unmatched: notes: and 5 more"]
 
 
 def test_a_file_that_no_partition_takes_is_refused(landed: Path, sync: Call, query: Query) -> None:

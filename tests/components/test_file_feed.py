@@ -194,7 +194,7 @@ def write_stock(
 @pytest.mark.parametrize(
     ("change", "line", "reason"),
     [
-        (("{key}.csv", "{nokey}.csv"), 5, "needs exactly one placeholder"),
+        (("{key}.csv", "{nokey}.csv"), 5, "has {nokey}, and placeholders are"),
         (("bad_rows: fail", "bad_rows: fial"), 12, "should be 'fail' or 'quarantine', not 'fial'"),
         (("column: amount", "column: amuont"), 8, "the feed does not have"),
         (("amount: DOUBLE", "amount: DUOBLE"), 6, "column amount: no file can be read"),
@@ -322,5 +322,5 @@ post_processing:
 
 
 def test_a_wrong_value_without_a_file_is_refused_all_the_same() -> None:
-    with pytest.raises(FeedDefinitionError, match="needs exactly one placeholder"):
+    with pytest.raises(FeedDefinitionError, match="needs a placeholder"):
         FileFeed.resolve_from_yaml("{name: stock, pattern: x.csv, columns: {a: DATE}}")

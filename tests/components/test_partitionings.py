@@ -110,6 +110,21 @@ KINDS = [
         [["north|2018-01-01", "east|2018-01-01", "south|2018-01-01"], ["west|2018-03-01"]],
         ("2018-01/up.csv", NO_NAME.format("up", "region_months")),
     ),
+    Kind(
+        "dated_names",
+        {
+            "2018/acme_0122_053012.csv": "acme|2018-01-22",
+            "2018/acme_0123.csv": "acme|2018-01-23",
+            "2018/globex_0122 (1).csv": "globex|2018-01-22",
+            "2018/globex_0123-2.csv": "globex|2018-01-23",
+            "2018/initech_0123_v2.csv": "initech|2018-01-23",
+        },
+        [
+            ["acme|2018-01-22", "acme|2018-01-23", "globex|2018-01-22", "globex|2018-01-23"],
+            ["initech|2018-01-23"],
+        ],
+        ("2018/acme_0230.csv", "the name holds no date of the form %Y and %m%d"),
+    ),
 ]
 
 
@@ -178,7 +193,8 @@ def test_files_go_the_whole_way(
     location.settle()
     del numbers[last, kind.files[last]]
     assert rows() == numbers
-    names = ["acme", "globex"] if kind.feed == "customer_days" else []
+    has_names = kind.feed in ("customer_days", "dated_names")
+    names = ["acme", "globex"] if has_names else []
     assert instance.get_dynamic_partitions(kind.feed) == names
     assert location.check() == (True, [])
 

@@ -36,6 +36,13 @@ WEEKS = make_feed(pattern="{date:%Y-%m-%d}.csv", partitioning="weekly")
 WEEKDAYS = make_feed(pattern="{date:%Y-%m-%d}.csv", partitioning="weekdays")
 REGIONS = make_feed(partitioning="static")
 MONTH_FOLDERS = make_feed(pattern="month={date:%Y-%m}/{key}.csv")
+FLAT = make_feed(pattern="{key}_{date:%Y%m%d}.csv")
+HIVE = make_feed(pattern="dt={date:%Y-%m-%d}/data.csv")
+CALENDAR = make_feed(pattern="{date:%Y}/{date:%m}/{key}.csv")
+YEARS = make_feed(pattern="{date:%Y}/{date:%Y-%m-%d}.csv")
+TWICE = make_feed(pattern="{key}/{key}_{date:%Y-%m}.csv")
+VARIES = make_feed(pattern="orders_{date:%Y%m%d}_{any}.csv")
+ANY_SPELLING = make_feed(pattern="orders_{date:%Y%m%d}{any}.csv", pattern_ignores_case=True)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,17 @@ MONTH_FOLDERS = make_feed(pattern="month={date:%Y-%m}/{key}.csv")
         (CUSTOMER_DAYS, "acme/2018-01-22.csv", "acme|2018-01-22"),
         (CUSTOMER_DAYS, "acme/2018-01-22.csv.zst", "acme|2018-01-22"),
         (MONTH_FOLDERS, "month=2018-01/acme.csv", "acme|2018-01-01"),
+        (FLAT, "acme_20180122.csv", "acme|2018-01-22"),
+        (FLAT, "acme_20180101_20180122.csv.gz", "acme_20180101|2018-01-22"),
+        (HIVE, "dt=2018-01-22/data.csv", "2018-01-22"),
+        (CALENDAR, "2018/01/acme.csv", "acme|2018-01-01"),
+        (YEARS, "2018/2018-01-22.csv", "2018-01-22"),
+        (TWICE, "acme/acme_2018-01.csv", "acme|2018-01-01"),
+        (VARIES, "orders_20180122_053012.csv", "2018-01-22"),
+        (VARIES, "orders_20180122_.csv.zip", "2018-01-22"),
+        (ANY_SPELLING, "ORDERS_20180122.CSV", "2018-01-22"),
+        (ANY_SPELLING, "orders_20180122 (1).csv", "2018-01-22"),
+        (make_feed(pattern="{key}.csv", pattern_ignores_case=True), "Acme.CSV", "Acme"),
     ],
 )
 def test_a_file_name_stands_for_one_partition_key(
@@ -94,6 +112,17 @@ def test_a_file_name_stands_for_one_partition_key(
         (CUSTOMER_DAYS, "/2018-01-22.csv"),
         (CUSTOMER_DAYS, "a/b/2018-01-22.csv"),
         (MONTH_FOLDERS, "2018-01/acme.csv"),
+        (FLAT, "acme.csv"),
+        (FLAT, "_20180122.csv"),
+        (HIVE, "2018-01-22/data.csv"),
+        (HIVE, "dt=2018-01-22/other.csv"),
+        (HIVE, "dt=2018-01-22/more/data.csv"),
+        (CALENDAR, "2018/acme.csv"),
+        (YEARS, "2017/2018-01-22.csv"),
+        (TWICE, "acme/other_2018-01.csv"),
+        (VARIES, "orders_20180122.csv"),
+        (VARIES, "orders_20180122_a/b.csv"),
+        (VARIES, "ORDERS_20180122_a.csv"),
     ],
 )
 def test_a_name_of_another_pattern_stands_for_no_key(feed: Feed, file_name: str) -> None:
@@ -204,6 +233,9 @@ def test_a_dated_feed_refuses_a_key_that_is_not_its_own_spelling(feed: Feed, key
         ("{date:%G-W%V}.csv", Partitioning.WEEKLY),
         ("{key}/{date:%Y-%m-%d}.csv", Partitioning.DAILY),
         ("{date:%Y-%m}/{key}.csv", Partitioning.MONTHLY),
+        ("{date:%Y}/{date:%m}/{date:%d}/{date:%H}.csv", Partitioning.HOURLY),
+        ("{date:%G}/{key}_{date:%V}.csv", Partitioning.WEEKLY),
+        ("in/{any}/{key}.csv", Partitioning.DYNAMIC),
     ],
 )
 def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partitioning) -> None:
@@ -214,17 +246,19 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"pattern": "daily.csv"}, "exactly one placeholder"),
-        ({"pattern": "{key}-{key}.csv"}, "exactly one placeholder"),
-        ({"pattern": "{key}-{date:%Y-%m-%d}.csv"}, "exactly one placeholder"),
-        ({"pattern": "{customer}.csv"}, "exactly one placeholder"),
-        ({"pattern": "{date:}.csv"}, "exactly one placeholder"),
-        ({"pattern": "in/{key}.csv"}, "no folder"),
-        ({"pattern": "{key}/x.csv"}, "no folder"),
-        ({"pattern": "{key}/{key}.csv"}, "no folder; or both"),
-        ({"pattern": "{date:%Y}/{date:%m-%d}.csv"}, "no folder; or both"),
-        ({"pattern": "{date:%Y/%m}.csv"}, "no folder; or both"),
-        ({"pattern": "{key}/in/{date:%Y-%m-%d}.csv"}, "no folder; or both"),
+        ({"pattern": "daily.csv"}, "needs a placeholder"),
+        ({"pattern": "{any}/daily.csv"}, "needs a placeholder"),
+        ({"pattern": "{customer}.csv"}, "has {customer}, and placeholders are"),
+        ({"pattern": "{key}_{part}.csv"}, "has {part}, and placeholders are"),
+        ({"pattern": "{date:}.csv"}, "has {date:}, and"),
+        ({"pattern": "{date:%Y/%m}.csv"}, "has {date:%Y/%m}, and"),
+        ({"pattern": "{key}}.csv"}, "has }, and"),
+        ({"pattern": "{key}{any}.csv"}, "something between two placeholders"),
+        ({"pattern": "{any}{key}/{date:%Y-%m-%d}"}, "something between two placeholders"),
+        ({"pattern": "/{key}.csv"}, "a folder without a name"),
+        ({"pattern": "a//{key}.csv"}, "a folder without a name"),
+        ({"pattern": "../{key}.csv"}, "a folder without a name"),
+        ({"pattern": "{date:%Y}/{date:%m}/{date:%H}.csv"}, "'%Y and %m and %H'"),
         ({"pattern": "{date:%Y-W%V}.csv"}, "or of %G and %V, if weekly"),
         ({"pattern": "{date:%Y-%H}.csv"}, "if hourly, %H"),
         ({"pattern": "{date:%Y}.csv"}, "made of %Y, %m"),

@@ -233,6 +233,63 @@ def test_a_folder_a_name_is_listed_with_the_files_in_it(bench: Workbench) -> Non
     ]
 
 
+CALENDAR = change_feed(CUSTOMER_DAYS, pattern="{date:%Y}/{date:%m}/{key}_{any}.csv")
+NO_MATCH = f"the name does not match the pattern {CALENDAR.pattern!r}"
+
+
+def test_folders_in_folders_are_listed(bench: Workbench) -> None:
+    for name in ("2018/01/acme_2.csv", "2018/02/acme_.csv", "2017/12/globex_x_y.csv.gz"):
+        bench.land(CALENDAR, name, "")
+    assert [(file.partition_key, file.name) for file in bench.list_files(CALENDAR)] == [
+        ("acme|2018-01-01", "2018/01/acme_2.csv"),
+        ("acme|2018-02-01", "2018/02/acme_.csv"),
+        ("globex|2017-12-01", "2017/12/globex_x_y.csv.gz"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "passed_over", "reason"),
+    [
+        ("2018.csv", "2018.csv", NO_MATCH),
+        ("2018/a_.csv", "2018/a_.csv", NO_MATCH),
+        ("2018/1/a_.csv", "2018/1", "folder"),
+        ("2018/01/a.csv", "2018/01/a.csv", NO_MATCH),
+        ("2018/01/a_/a_.csv", "2018/01/a_", "folder"),
+        ("2018/.01/a_.csv", "2018/.01", "hidden file"),
+    ],
+)
+def test_an_entry_that_is_no_file_in_folders_is_ignored(
+    bench: Workbench, name: str, passed_over: str, reason: str
+) -> None:
+    bench.land(CALENDAR, name, "id,note\n")
+    assert ignored(bench, CALENDAR) == {passed_over: reason}
+
+
+def test_two_files_for_one_key_are_refused_whatever_varies_in_their_names(bench: Workbench) -> None:
+    for name in ("2018/01/a_1.csv", "2018/01/a_2.csv"):
+        bench.land(CALENDAR, name, "id,note\n")
+    reason = "several files stand for one partition key: 2018/01/a_1.csv, 2018/01/a_2.csv"
+    assert refused(bench, CALENDAR) == {"2018/01/a_1.csv": reason, "2018/01/a_2.csv": reason}
+
+
+@pytest.mark.parametrize("swapped", ["2018", "2018/01"])
+def test_a_folder_on_the_way_that_becomes_a_link_is_not_followed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    bench.land(CALENDAR, "2018/01/a_.csv", "id,note\n")
+    path, outside = bench.path(CALENDAR, swapped), bench.root / "outside"
+    read_folder = local._Scan._read_folder
+
+    def swap_and_read(*given: Any) -> None:
+        path.rename(outside)
+        path.symlink_to(outside)
+        read_folder(*given)
+
+    monkeypatch.setattr(local._Scan, "_read_folder", swap_and_read)
+    with pytest.raises(LandedFileError, match="cannot list"):
+        bench.landing.list_files(CALENDAR)
+
+
 @pytest.mark.parametrize(
     ("name", "passed_over", "reason"),
     [

@@ -36,11 +36,21 @@ WEEKS = make_feed("weeks", "{date:%Y-%m-%d}.csv", partitioning="weekly", **WINDO
 REGIONS = make_feed("regions", "{key}.csv", partitioning="static", keys=NAMES)
 CUSTOMER_DAYS = make_feed("customer_days", "{key}/{date:%Y-%m-%d}.csv", **WINDOW)
 REGION_MONTHS = make_feed("region_months", "{date:%Y-%m}/{key}.csv", keys=NAMES, **WINDOW)
+DATED_NAMES = make_feed("dated_names", "{date:%Y}/{key}_{date:%m%d}{any}.csv", **WINDOW)
 WEEKDAYS = make_feed("weekdays", "{date:%Y-%m-%d}.csv", partitioning="weekdays", **WINDOW)
 
 DEFINED = {
     feed.name: define_feed(feed)
-    for feed in (HOURS, ISO_WEEKS, WEEKS, REGIONS, CUSTOMER_DAYS, REGION_MONTHS, WEEKDAYS)
+    for feed in (
+        HOURS,
+        ISO_WEEKS,
+        WEEKS,
+        REGIONS,
+        CUSTOMER_DAYS,
+        REGION_MONTHS,
+        WEEKDAYS,
+        DATED_NAMES,
+    )
 }
 location = Location(define_location(*DEFINED.values()))
 defs = location.definitions

@@ -22,8 +22,10 @@ from partitioned_etl.components.assets import FeedAssets, find_feeds
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.isolation import Location, Mistake, explain_mistake
 from partitioned_etl.engine.errors import FeedDefinitionError, LandedFileError, SettingError
-from partitioned_etl.engine.landing.landing import Landing
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.landing import Landing, PassedOver
 from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
 T = TypeVar("T")
@@ -52,6 +54,16 @@ class ChosenFeeds:
     def warehouse(self) -> Warehouse:
         """The warehouse of the code location, which is not opened yet."""
         return (self.definitions.resources or {})["warehouse"].connect()
+
+    def list_unmatched(self, feed: Feed, ignored: Sequence[PassedOver]) -> list[PassedOver]:
+        """Return the entries of a feed's folder that are a file of no feed.
+
+        Args:
+            feed: The feed.
+            ignored: What a listing of its files ignored.
+        """
+        feeds = (assets.feed for assets in find_feeds(self.definitions))
+        return list_unmatched(feed, ignored, feeds)
 
     def find_sensor(self, assets: FeedAssets) -> str:
         """Return the name of a feed's landing sensor; empty if it has none."""

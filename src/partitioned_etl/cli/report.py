@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 
 from partitioned_etl.cli.output import print_json, print_table, show
-from partitioned_etl.cli.status import describe_refusal
+from partitioned_etl.cli.status import describe_refusal, describe_unmatched
 from partitioned_etl.components.isolation import Mistake
+from partitioned_etl.engine.feed import Feed, OnUnmatched
+from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.plan import Action, Plan, Removal, Step
 from partitioned_etl.engine.settings import Settings, project_dir
 
@@ -25,18 +27,20 @@ class FeedResult:
     """The result of one feed's sync.
 
     Attributes:
-        feed_name: The feed's name.
+        feed: The feed.
         plan: The plan after the last load: what is loaded, refused or not loaded.
         loaded_keys: Partition keys that this call loaded.
         failures: What failed after the loads, one sentence each.
+        unmatched: What lies in its folder and is a file of no feed.
         reasons: Per partition key that a run was meant to load, why the run failed; empty if it did
             not.
     """
 
-    feed_name: str
+    feed: Feed
     plan: Plan
     loaded_keys: list[str]
     failures: list[str]
+    unmatched: list[PassedOver]
     reasons: Mapping[str, str]
 
 
@@ -59,12 +63,14 @@ def print_report(
 
     Returns:
         0 if every feed can be loaded, everything that landed is loaded or waits for its marker file
-        and nothing failed; 1 otherwise.
+        and nothing failed; 1 otherwise. What is a file of no feed is a failure where its feed says
+        so.
     """
     rows: list[tuple[object, ...]] = []
     problems = [f"broken: {mistake.name}: {mistake.reason}" for mistake in mistakes]
+    warnings: list[str] = []
     for result in results:
-        name, plan = result.feed_name, result.plan
+        name, plan = result.feed.name, result.plan
         for step in plan.steps.values():
             key, row, status = step.partition_key, step.ledger_row, _status(step)
             row_count = plan.ledger.count_rows(key)
@@ -81,19 +87,25 @@ def print_report(
             key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"
             rows.append((name, key, entry.name, 0, "refused", None))
             problems.append(describe_refusal(name, key, reason))
+        unmatched = [(entry.name, entry.reason) for entry in result.unmatched]
+        told = describe_unmatched(name, unmatched)
+        (problems if result.feed.unmatched is OnUnmatched.FAIL else warnings).extend(told)
     loaded = sum(len(result.loaded_keys) for result in results)
     if as_json:
         files = [
             dict(zip((name.replace(" ", "_") for name in _HEADERS), row, strict=True))
             for row in rows
         ]
-        print_json({"loaded": loaded, "files": files, "problems": [*errors, *problems]})
+        problems_of_all = [*errors, *problems]
+        print_json(
+            {"loaded": loaded, "files": files, "problems": problems_of_all, "warnings": warnings}
+        )
     elif results:
         is_level = all(row[4] not in (_NOT_LOADED, _WAITS) for row in rows)
         is_idle = is_level and not any(result.reasons for result in results)
         _print_tables(rows, loaded, settings, is_idle=is_idle)
-    for problem in (*errors, *problems):
-        click.echo(show(problem), err=True)
+    for line in (*errors, *problems, *warnings):
+        click.echo(show(line), err=True)
     return 1 if problems else 0
 
 

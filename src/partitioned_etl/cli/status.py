@@ -17,10 +17,12 @@ from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.engine.plan import Action, make_plan
 from partitioned_etl.engine.settings import Settings
 
+_MOST_NAMED = 20
+
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that is refused.
+    """A file that is refused, or is one of no feed.
 
     Attributes:
         partition_key: The partition, if the file name gives one.
@@ -47,6 +49,7 @@ class FeedStatus:
         oldest_waiting_seconds: How long the oldest of them has waited; None if none is waiting.
         rejected_rows: How many rows of loaded files were quarantined.
         refused: The files that are refused.
+        unmatched: What lies in its folder and is a file of no feed.
     """
 
     feed: str
@@ -58,6 +61,7 @@ class FeedStatus:
     oldest_waiting_seconds: int | None
     rejected_rows: int
     refused: list[Refusal]
+    unmatched: list[Refusal]
 
 
 def show_status(names: Sequence[str], *, as_json: bool) -> int:
@@ -91,18 +95,21 @@ def show_status(names: Sequence[str], *, as_json: bool) -> int:
         (
             *(status.feed, status.table, status.partitions, status.rows, status.last_load),
             *(status.waiting, _show_age(status.oldest_waiting_seconds)),
-            *(len(status.refused), status.rejected_rows),
+            *(len(status.refused), status.rejected_rows, len(status.unmatched)),
         )
         for status in statuses
     ]
     headers = ("feed", "table", "partitions", "rows", "last load", "waiting", "oldest")
     if rows:
-        print_table(rows, (*headers, "refused", "rejected rows"))
+        print_table(rows, (*headers, "refused", "rejected rows", "unmatched"))
     if not has_database:
         click.echo(f"\nThere is no database yet: {database}; the first load makes it.")
     for status in statuses:
         for refusal in status.refused:
             click.echo(describe_refusal(status.feed, refusal.partition_key, refusal.reason))
+        entries = [(entry.file, entry.reason) for entry in status.unmatched]
+        for line in describe_unmatched(status.feed, entries):
+            click.echo(line)
     return code
 
 
@@ -110,6 +117,20 @@ def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
     """Return one printable line that a file is refused, and why."""
     where = f"{feed_name}, partition {partition_key}" if partition_key else feed_name
     return show(f"refused: {where}: {reason}")
+
+
+def describe_unmatched(feed_name: str, entries: Sequence[tuple[str, str]]) -> list[str]:
+    """Return printable lines that entries of a feed's folder are a file of no feed.
+
+    Args:
+        feed_name: The feed.
+        entries: Their names, and why; of many, the first are named, and the others counted.
+    """
+    named = [
+        show(f"unmatched: {feed_name}: {name}: {reason}") for name, reason in entries[:_MOST_NAMED]
+    ]
+    more = len(entries) - len(named)
+    return [*named, f"unmatched: {feed_name}: and {more:,} more"] if more else named
 
 
 def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
@@ -140,6 +161,10 @@ def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
         else max(0, (time.time_ns() - since_ns) // 1_000_000_000),
         rejected_rows=sum(row.rejected_count for row in loaded),
         refused=refused,
+        unmatched=[
+            Refusal(entry.partition_key, entry.name, entry.reason)
+            for entry in chosen.list_unmatched(feed, plan.ignored)
+        ],
     )
 
 

@@ -119,10 +119,12 @@ class _FeedSync:
             for run_id, what in self._later_runs.items()
             if not self._has_succeeded(run_id)
         ]
-        name = self.assets.feed.name
+        feed = self.assets.feed
+        name = feed.name
         if agenda.removal.brake:
             failures.append(f"not removed: partitions of {name}: {agenda.removal.brake}")
-        return FeedResult(name, plan, sorted(self._loaded), failures, self._reasons)
+        unmatched = self.chosen.list_unmatched(feed, plan.ignored)
+        return FeedResult(feed, plan, sorted(self._loaded), failures, unmatched, self._reasons)
 
     def _look(self, *, waits_for_runs: bool = True) -> Agenda:
         agenda = make_agenda(

@@ -42,7 +42,7 @@ def build_partitions_def(feed: Feed, *, dynamic_name: str = "") -> dg.Partitions
     Raises:
         FeedDefinitionError: The feed does not say where its partitions begin, or which there are.
     """
-    partitioning, is_two = Partitioning(str(feed.partitioning)), feed.file_names.has_folder
+    partitioning, is_two = Partitioning(str(feed.partitioning)), feed.file_names.is_two_dimensional
 
     def require(is_sound: object, attribute: str, reason: str) -> None:
         if not is_sound:
@@ -117,7 +117,7 @@ class FeedPartitions:
         feed = self.feed
         is_two = isinstance(self.definition, dg.MultiPartitionsDefinition)
         is_dated = [isinstance(one, dg.TimeWindowPartitionsDefinition) for one in self._dimensions]
-        if is_two != feed.file_names.has_folder or (is_two and is_dated != [False, True]):
+        if is_two != feed.file_names.is_two_dimensional or (is_two and is_dated != [False, True]):
             raise FeedDefinitionError(
                 f"feed {feed.name}: pattern {feed.pattern!r} and the partitions do not fit: a "
                 "pattern with a folder needs two dimensions, the alphabetically first for the "

@@ -48,6 +48,15 @@ class OnMissing(StrEnum):
     """Its rows, its ledger row and, if dynamic, its partition key are removed."""
 
 
+class OnUnmatched(StrEnum):
+    """What `sync` makes of what lies in a feed's folder, and is a file of no feed."""
+
+    WARN = "warn"
+    """It names it."""
+    FAIL = "fail"
+    """It names it, and fails."""
+
+
 def _to_moment(value: Any) -> Any:
     if value is None or isinstance(value, str | date):
         return value
@@ -72,10 +81,18 @@ class Feed(Contract, frozen=True):
     pattern: Annotated[
         str,
         Field(
-            description="The file name, with a placeholder: `{date:%Y-%m-%d}.csv` for a file a "
-            "day, `{key}.csv` for one a name, `{key}/{date:%Y-%m}.csv` for a folder a name."
+            description="The file name, with placeholders: `{date:%Y-%m-%d}.csv` for a file a "
+            "day, `{key}.csv` for one a name, `{key}/{date:%Y-%m}.csv` for both, with or without "
+            "folders, and `{any}` for what varies and means nothing."
         ),
     ]
+    pattern_ignores_case: Annotated[
+        bool,
+        Field(
+            description="Whether capital and small letters in the pattern are alike, as in "
+            "`ORDERS.CSV`; those in a key are not."
+        ),
+    ] = False
     description: Annotated[
         str, Field(description="What the files are and who sends them, in plain words.")
     ] = ""
@@ -123,6 +140,13 @@ class Feed(Contract, frozen=True):
             "`remove` rows, ledger row and, if it is dynamic, its key."
         ),
     ] = OnMissing.KEEP
+    unmatched: Annotated[
+        OnUnmatched,
+        Field(
+            description="What `sync` makes of an entry of the folder that is a file of no feed, "
+            "such as one with another ending: `warn` names it, `fail` is also a failure."
+        ),
+    ] = OnUnmatched.WARN
     done_suffix: Annotated[
         str,
         Field(
@@ -234,7 +258,7 @@ class Feed(Contract, frozen=True):
             )
             reason = f"end {_say(self.end)} is not after start {_say(self.start)}"
             _require(start < end, "end", reason)
-        may_have_keys = partitioning is Partitioning.STATIC or self.file_names.has_folder
+        may_have_keys = partitioning is Partitioning.STATIC or self.file_names.is_two_dimensional
         _require(may_have_keys or not self.keys, "keys", f"{partitioning} partitions have no keys")
         reason = "the keys of static partitions are there once each"
         _require(len(set(self.keys)) == len(self.keys), "keys", reason)
@@ -299,7 +323,7 @@ class Feed(Contract, frozen=True):
     def file_names(self) -> FileNamePattern:
         """The pattern of the file names."""
         suffixes = COMPRESSED_SUFFIXES if self.format.may_be_compressed else ()
-        return FileNamePattern(self.pattern, suffixes)
+        return FileNamePattern(self.pattern, suffixes, self.pattern_ignores_case)
 
     @property
     def _partitioning(self) -> Partitioning:
@@ -322,7 +346,7 @@ class Feed(Contract, frozen=True):
     @property
     def is_series(self) -> bool:
         """Whether there is one partition for each hour, day, week or month, and no other."""
-        return self._partitioning.is_dated and not self.file_names.has_folder
+        return self._partitioning.is_dated and not self.file_names.is_two_dimensional
 
     @property
     def claims(self) -> dict[str, str]:
@@ -378,9 +402,9 @@ class Feed(Contract, frozen=True):
         Raises:
             PartitionKeyError: The feed does not accept it.
         """
-        partitioning, has_folder = self._partitioning, self.file_names.has_folder
+        partitioning, is_two = self._partitioning, self.file_names.is_two_dimensional
         name, _, date = partition_key.rpartition(KEY_SEPARATOR)
-        if not has_folder:
+        if not is_two:
             name = date = partition_key
         if partitioning.is_dated and not is_date_key(date, partitioning):
             days = {
@@ -391,7 +415,7 @@ class Feed(Contract, frozen=True):
                 f"partition key {partition_key[:200]!a} is not a {partitioning} key"
                 f"{days.get(partitioning, '')}"
             )
-        if has_folder or not partitioning.is_dated:
+        if is_two or not partitioning.is_dated:
             self.check_name(name)
 
     def check_name(self, name: str) -> None:
@@ -408,7 +432,7 @@ class Feed(Contract, frozen=True):
                 f"partition key {name[:200]!a} is not made of the characters that "
                 f"feed {self.name} allows ({self.key_pattern})"
             )
-        if self.file_names.has_folder and KEY_SEPARATOR in name:
+        if self.file_names.is_two_dimensional and KEY_SEPARATOR in name:
             raise PartitionKeyError(
                 f"name {name[:200]!a} has a {KEY_SEPARATOR}, which parts name and date in a key"
             )

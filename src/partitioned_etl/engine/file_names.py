@@ -1,14 +1,16 @@
 """File names: a feed's pattern, and how a file name becomes a partition key.
 
-Takes a pattern with a placeholder for a name, a date or, with one folder, both; returns the key.
-The names in a folder are listed in `landing.py`.
+Takes a pattern with placeholders for a name, a date, or both, in names of folders and of the file;
+returns the key. What lies in the folders is listed by a landing.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from itertools import chain, zip_longest
 
 from partitioned_etl.engine.date_letters import has_letters, to_directives
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionKeyError
@@ -16,7 +18,8 @@ from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 
 KEY_SEPARATOR = "|"
 """Separates name and date in a two-dimensional key, as in Dagster."""
-_PLACEHOLDER = re.compile(r"\{(?:(?P<key>key)|date:(?P<date>[^{}/]+))\}")
+_PLACEHOLDER = re.compile(r"\{(?:(?P<name>key|any)|date:(?P<date>[^{}/]+))\}")
+_DIRECTIVE = re.compile("%.")
 _DATE_DIRECTIVES = {
     "%Y": r"\d{4}",
     "%m": r"\d{2}",
@@ -80,7 +83,7 @@ _DATES_KEPT = 1 << 16
 
 
 def _list_directives(date_format: str) -> tuple[str, ...]:
-    return tuple(sorted(re.findall(r"%.", date_format)))
+    return tuple(sorted({*_DIRECTIVE.findall(date_format)}))
 
 
 @lru_cache(_DATES_KEPT)
@@ -132,7 +135,13 @@ def is_skipped_hour(date_key: str, zone: tzinfo) -> bool:
 
 @lru_cache(_DATES_KEPT)
 def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str | None:
-    """Return the key of a date in a file name; None if there is no such date."""
+    """Return the key of a date in a file name; None if there is no such date.
+
+    Args:
+        text: The numbers of which the date is made.
+        date_format: Which ones they are.
+        partitioning: The partitioning of the key.
+    """
     day = (text, date_format)
     if "%V" in date_format:
         day = (f"{text} 1", f"{date_format} %u")
@@ -150,51 +159,56 @@ def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str
 
 @dataclass(frozen=True)
 class FileNamePattern:
-    """A file name with a placeholder for the key: `{key}.csv` or `{date:%Y-%m-%d}.csv`.
+    """A file name with placeholders, in it and in the folders before it: `{key}.csv`.
 
-    With one folder, there are both: `{key}/{date:%Y-%m-%d}.csv` or `{date:%Y-%m}/{key}.csv`. The
-    key is then two-dimensional (name x date): `acme|2018-01-22`.
+    `{date:%Y-%m-%d}` is a date, `{key}` any text, and `{any}` one, or none, that means nothing;
+    both are as short as possible, from the left. What is there twice must be the same, such as a
+    year in a folder and in the file's name. With a key and a date, the partition key is
+    two-dimensional (name x date): `acme|2018-01-22`.
 
     Attributes:
         text: The pattern.
         suffixes: Suffixes, in any case, that may follow it, unless it ends with one itself.
+        ignores_case: Whether capital and small letters are alike, but for those of a key.
 
     Raises:
-        FeedDefinitionError: The placeholders are not as above, or the date format does not yield
-            keys of an hour, a day, a week or a month.
+        FeedDefinitionError: There is neither a key nor a date, two texts of any length have nothing
+            between them, or the dates do not yield keys of an hour, a day, a week or a month.
     """
 
     text: str
     suffixes: tuple[str, ...] = COMPRESSED_SUFFIXES
+    ignores_case: bool = False
 
     def __post_init__(self) -> None:
-        found = [[match["date"] for match in _PLACEHOLDER.finditer(part)] for part in self._parts]
-        is_one = len(found) == 1 and len(found[0]) == 1
-        is_two = (
-            [len(part) for part in found] == [1, 1] and [None] in found and found[0] != found[1]
-        )
-        if not is_one and not is_two:
-            raise FeedDefinitionError(
-                f"pattern {self.text!r} needs exactly one placeholder, {{key}} or "
-                "{date:%Y-%m-%d}, and no folder; or both, one of them for a folder, as in "
-                "{key}/{date:%Y-%m-%d}.csv",
-                attribute="pattern",
-            )
-        date_format = self._date_format or ""
-        has_other_parts = has_letters(date_format)
-        if date_format and (has_other_parts or self._directives not in _BY_DIRECTIVES):
-            meant = to_directives(date_format) if has_other_parts else ""
-            guess = f": {meant}?" if _list_directives(meant) in _BY_DIRECTIVES else ""
+        if reason := self._find_fault():
+            raise FeedDefinitionError(f"pattern {self.text!r} {reason}", attribute="pattern")
+        has_other_parts = any(map(has_letters, self._date_formats))
+        if self._date_formats and (has_other_parts or self._directives not in _BY_DIRECTIVES):
+            meant = [to_directives(one) for one in self._date_formats] if has_other_parts else []
+            is_meant = _list_directives(" ".join(meant)) in _BY_DIRECTIVES
+            guess = f": {_say_formats(meant)}?" if is_meant else ""
             raise FeedDefinitionError(
                 "a date in a file name is made of %Y, %m and, if daily, %d and, if hourly, %H; "
-                f"or of %G and %V, if weekly: {date_format!r}{guess}",
+                f"or of %G and %V, if weekly: {_say_formats(self._date_formats)!r}{guess}",
                 attribute="pattern",
             )
+
+    def _find_fault(self) -> str:
+        if found := re.search(r"\{[^{}]*\}|[{}]", _PLACEHOLDER.sub("", self.text)):
+            return f"has {found[0]}, and placeholders are {{key}}, {{date:%Y-%m-%d}} and {{any}}"
+        if not self.has_key and not self._date_formats:
+            return "needs a placeholder, {key} or {date:%Y-%m-%d} or both"
+        if any(part in ("", ".", "..") for part in self._parts):
+            return "has a folder without a name"
+        if re.search(r"\{(?:key|any)\}\{(?:key|any)\}", self.text):
+            return "needs something between two placeholders of any length"
+        return ""
 
     @cached_property
     def partitioning(self) -> Partitioning:
         """The partitioning that the pattern implies; of a two-dimensional key, the date's."""
-        return _BY_DIRECTIVES[self._directives] if self._date_format else Partitioning.DYNAMIC
+        return _BY_DIRECTIVES[self._directives] if self._date_formats else Partitioning.DYNAMIC
 
     @property
     def allowed_partitionings(self) -> set[Partitioning]:
@@ -202,16 +216,26 @@ class FileNamePattern:
         return _ALLOWED.get(self.partitioning, {self.partitioning})
 
     @cached_property
-    def has_folder(self) -> bool:
-        """Whether the key is two-dimensional, with files one folder deeper."""
-        return len(self._parts) == 2
+    def is_two_dimensional(self) -> bool:
+        """Whether the key has a name and a date."""
+        return self.has_key and bool(self._date_formats)
+
+    @cached_property
+    def has_key(self) -> bool:
+        """Whether a name is in the key."""
+        return "{key}" in self.text
+
+    @cached_property
+    def depth(self) -> int:
+        """How many folders a file is in, below the feed's own."""
+        return len(self._parts) - 1
 
     def matches_folder(self, name: str) -> bool:
-        """Return whether a folder's name matches the pattern's first part."""
-        return self.has_folder and self._compile(self._parts[0]).fullmatch(name) is not None
+        """Return whether a folder's name, with those that it is in, matches the pattern's start."""
+        return self._folder_regexes[name.count("/")].fullmatch(name) is not None
 
     def match(self, file_name: str) -> re.Match[str] | None:
-        """Match a file name, with its folder if the pattern has one; None if it does not match."""
+        """Match a file name, with the folders that it is in; None if it does not match."""
         return self._regex.fullmatch(file_name)
 
     def key_of(self, match: re.Match[str]) -> str:
@@ -220,12 +244,13 @@ class FileNamePattern:
         Raises:
             PartitionKeyError: The name contains no possible date.
         """
-        found = match.groupdict()
-        parts = [found["key"]] if "key" in found else []
-        if self._date_format:
-            date_key = _date_key_of(found["date"], self._date_format, self.partitioning)
+        parts = [match["key"]] if self.has_key else []
+        if self._date_formats:
+            text = "-".join(match[directive[1]] for directive in self._directives)
+            date_key = _date_key_of(text, "-".join(self._directives), self.partitioning)
             if date_key is None:
-                raise PartitionKeyError(f"the name holds no date of the form {self._date_format}")
+                form = _say_formats(self._date_formats)
+                raise PartitionKeyError(f"the name holds no date of the form {form}")
             parts.append(date_key)
         return KEY_SEPARATOR.join(parts)
 
@@ -234,30 +259,58 @@ class FileNamePattern:
         return self.text.split("/")
 
     @cached_property
-    def _date_format(self) -> str | None:
-        formats = [match["date"] for match in _PLACEHOLDER.finditer(self.text)]
-        return next((one for one in formats if one), None)
+    def _date_formats(self) -> list[str]:
+        return [match["date"] for match in _PLACEHOLDER.finditer(self.text) if match["date"]]
 
-    @property
+    @cached_property
     def _directives(self) -> tuple[str, ...]:
-        return _list_directives(self._date_format or "")
+        return _list_directives(" ".join(self._date_formats))
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
-        return self._compile(self.text, suffixes=self.suffixes)
+        suffix = ""
+        if self.suffixes and not self.text.lower().endswith(self.suffixes):
+            suffix = f"(?i:{'|'.join(re.escape(suffix) for suffix in self.suffixes)})?"
+        return self._compile(self.text, suffix)
 
-    def _compile(self, text: str, *, suffixes: tuple[str, ...] = ()) -> re.Pattern[str]:
-        regex, after = "", 0
-        for placeholder in _PLACEHOLDER.finditer(text):
-            middle = "(?P<key>[^/]+?)"
-            if placeholder["date"]:
-                middle = re.escape(placeholder["date"])
-                for directive, digits in _DATE_DIRECTIVES.items():
-                    middle = middle.replace(re.escape(directive), digits)
-                middle = f"(?P<date>{middle})"
-            regex += re.escape(text[after : placeholder.start()]) + middle
-            after = placeholder.end()
-        regex += re.escape(text[after:])
-        if suffixes and not text.lower().endswith(suffixes):
-            regex += f"(?i:{'|'.join(re.escape(suffix) for suffix in suffixes)})?"
-        return re.compile(regex, re.ASCII | re.DOTALL)
+    @cached_property
+    def _folder_regexes(self) -> list[re.Pattern[str]]:
+        parts = self._parts[:-1]
+        return [self._compile("/".join(parts[: depth + 1])) for depth in range(len(parts))]
+
+    def _compile(self, pattern: str, suffix: str = "") -> re.Pattern[str]:
+        flags = re.ASCII | re.DOTALL | (re.IGNORECASE if self.ignores_case else 0)
+        return re.compile(_to_regex(pattern) + suffix, flags)
+
+
+def _say_formats(formats: Sequence[str]) -> str:
+    return " and ".join(formats)
+
+
+def _to_regex(pattern: str) -> str:
+    """Return a pattern as a regular expression, with groups `key` and one for each directive."""
+    groups: set[str] = set()
+
+    def group(name: str, form: str) -> str:
+        if name in groups:
+            return f"(?P={name})"
+        groups.add(name)
+        return f"(?P<{name}>{form})"
+
+    def convert(text: str) -> str:
+        pieces = _DIRECTIVE.split(text)
+        found = [group(one[1], _DATE_DIRECTIVES[one]) for one in _DIRECTIVE.findall(text)]
+        return "".join(chain(*zip_longest(map(re.escape, pieces), found, fillvalue="")))
+
+    regex, after = "", 0
+    for placeholder in _PLACEHOLDER.finditer(pattern):
+        regex += re.escape(pattern[after : placeholder.start()])
+        after = placeholder.end()
+        match placeholder["name"]:
+            case "any":
+                regex += "[^/]*?"
+            case "key":
+                regex += group("key", "[^/]+?")
+            case _:
+                regex += convert(placeholder["date"])
+    return regex + re.escape(pattern[after:])

@@ -31,6 +31,8 @@ _DATES = {
     r"\d{4}_\d{2}": "%Y_%m",
     r"\d{6}": "%Y%m",
 }
+_LONG_NUMBER = re.compile(r"[0-9]{4,}")
+"""Other digits in a name, which are probably a time or a count."""
 _LIKELY_YEARS = range(1900, 2100)
 """Six digits may also be a day with two digits of its year: 241201 is of no year 2412."""
 
@@ -84,9 +86,14 @@ def propose_names(samples: Sequence[Path], name: str | None) -> NameProposal:
     if len(found) == len(stems):
         first = found[0]
         before, after = stems[0][: first.where.start()], stems[0][first.where.end() :]
-        pattern, rest = f"{before}{{date:{first.format}}}{after}{ending}", f"{before} {after}"
+        rest, numbers = f"{before} {after}", _LONG_NUMBER.findall(f"{before} {after}")
+        before, after = (_LONG_NUMBER.sub("{any}", one) for one in (before, after))
+        pattern = f"{before}{{date:{first.format}}}{after}{ending}"
         start = min(date.day for date in found).strftime("%Y-%m-%d")
         said = f"{first.partitioning}: one file for each, whose date is in its name"
+        if numbers:
+            said += f"; {' and '.join(numbers)} may be anything, also nothing: {{any}}"
+            rest = _LONG_NUMBER.sub("", rest)
     elif found:
         said = "not every name has a date: one file for each name"
     feed_name = name or _to_name(rest) or _to_name(samples[0].parent.name) or "feed"

@@ -161,11 +161,13 @@ class PassedOver:
         name: The entry's name in its place, made printable.
         reason: Why it was skipped.
         partition_key: The key that its name stands for, if any.
+        is_unmatched: Whether it is no file of the feed, and neither hidden nor temporary.
     """
 
     name: str
     reason: str
     partition_key: str = ""
+    is_unmatched: bool = False
 
 
 @dataclass

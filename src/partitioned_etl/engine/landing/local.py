@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -111,7 +111,7 @@ class LocalLanding:
 
     @no_garbage_collection()
     def list_files(self, feed: "Feed") -> Listing:
-        """List a feed's folder once, with its subfolders if the feed's pattern has a folder.
+        """List a feed's folder once, with the folders in it that the feed's pattern has.
 
         A folder that does not exist is listed as ignored.
 
@@ -163,50 +163,58 @@ class _Scan:
 
     def read(self) -> None:
         """Look at every entry."""
-        if not self._feed.file_names.has_folder:
-            self._read_folder("")
-            return
-        for name in self._list_subfolders():
-            try:
-                self._read_folder(name)
-            except FileNotFoundError:
-                continue
+        self._read_folders("", self._feed.file_names.depth)
 
-    def _list_subfolders(self) -> list[str]:
+    def _read_folders(self, folder: str, depth: int) -> None:
+        """Look at the entries of a folder, in which files are so many folders down."""
+        if not depth:
+            self._read_folder(folder)
+            return
+        for name in self._list_subfolders(folder):
+            with suppress(FileNotFoundError):
+                self._read_folders(name, depth - 1)
+
+    def _list_subfolders(self, folder: str) -> list[str]:
         names = []
-        with os.scandir(self._place.folder) as entries:
-            for entry in entries:
-                name = entry.name
-                is_named = self._feed.file_names.matches_folder(name)
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if not is_named or is_hidden_or_temporary(name) or not is_folder:
-                    self._ignore(name, entry)
-                elif any(character in name for character in _PATTERN_CHARACTERS):
-                    reason = "DuckDB takes a character of the folder's name for a pattern: one of "
-                    self._refuse(name, reason + " ".join(_PATTERN_CHARACTERS))
-                else:
-                    names.append(name)
+        for entry in self._scan(folder):
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            is_named = self._feed.file_names.matches_folder(name)
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if not is_named or is_hidden_or_temporary(entry.name) or not is_folder:
+                self._ignore(name, entry)
+            elif any(character in entry.name for character in _PATTERN_CHARACTERS):
+                reason = "DuckDB takes a character of the folder's name for a pattern: one of "
+                self._refuse(name, reason + " ".join(_PATTERN_CHARACTERS))
+            else:
+                names.append(name)
         return sorted(names)
 
-    def _read_folder(self, subfolder: str) -> None:
-        """Look at the entries of the feed's folder, or of a folder in it."""
-        prefix, done_suffix = f"{subfolder}/" if subfolder else "", self._feed.done_suffix
-        flags = _DIRECTORY | os.O_NOFOLLOW if subfolder else _DIRECTORY
-        opened = os.open(self._place.folder / subfolder, flags)
+    def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """Yield the entries of the feed's folder, or of one in it, never through a link."""
+        opened = os.open(self._place.folder, _DIRECTORY)
         try:
+            for part in folder.split("/") if folder else ():
+                inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
+                os.close(opened)
+                opened = inner
             with os.scandir(opened) as entries:
-                for entry in entries:
-                    name = prefix + entry.name
-                    if done_suffix and name.endswith(done_suffix):
-                        self.markers.add(name)
-                    elif is_hidden_or_temporary(entry.name):
-                        self._ignore(name, entry)
-                    elif match := self._feed.file_names.match(name):
-                        self._add(match, entry)
-                    else:
-                        self._ignore(name, entry)
+                yield from entries
         finally:
             os.close(opened)
+
+    def _read_folder(self, folder: str) -> None:
+        """Look at the entries of the feed's folder, or of a folder in it, that may be files."""
+        prefix, done_suffix = f"{folder}/" if folder else "", self._feed.done_suffix
+        for entry in self._scan(folder):
+            name = prefix + entry.name
+            if done_suffix and name.endswith(done_suffix):
+                self.markers.add(name)
+            elif is_hidden_or_temporary(entry.name):
+                self._ignore(name, entry)
+            elif match := self._feed.file_names.match(name):
+                self._add(match, entry)
+            else:
+                self._ignore(name, entry)
 
     def _add(self, match: re.Match[str], entry: os.DirEntry[str]) -> None:
         try:
@@ -227,15 +235,17 @@ class _Scan:
         )
 
     def _ignore(self, name: str, entry: os.DirEntry[str]) -> None:
-        reason = why_ignored(self._feed, entry.name)
+        reason, is_unmatched = why_ignored(self._feed, entry.name), False
         if not is_hidden_or_temporary(entry.name):
+            is_unmatched = True
             if entry.is_symlink():
                 reason = "symbolic link"
             elif entry.is_dir(follow_symlinks=False):
                 reason = "folder"
             elif not entry.is_file(follow_symlinks=False):
                 reason = "not a regular file"
-        self.listing.ignored.append(PassedOver(to_printable(name), reason))
+        passed_over = PassedOver(to_printable(name), reason, is_unmatched=is_unmatched)
+        self.listing.ignored.append(passed_over)
 
     def _refuse(self, name: str, reason: str) -> None:
         self.listing.refused.append(PassedOver(to_printable(name), reason))

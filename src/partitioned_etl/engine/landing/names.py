@@ -95,7 +95,7 @@ def _refuse_look_alikes(
         other = first.setdefault(key, file)
         if other is not file:
             together.setdefault(key, [other]).append(file)
-    reasons = _compare_spellings(found) if feed.file_names.has_folder else {}
+    reasons = _compare_spellings(found) if feed.file_names.is_two_dimensional else {}
     for files in together.values():
         names = sorted(file.name for file in files)
         reason = f"several files stand for one partition key: {', '.join(names)}"
