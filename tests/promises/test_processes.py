@@ -1,5 +1,6 @@
 """One writer at a time: locks, concurrent loads, and loads that are killed."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -104,6 +105,7 @@ def test_a_file_that_is_no_database_is_an_error_at_once(
 ) -> None:
     bench.landing_dir.mkdir()
     bench.database.write_bytes(b"no database" * 1_000)
+    os.utime(bench.database, (0, 0))
     monkeypatch.setattr(duckdb_file.time, "sleep", None)
     with (
         pytest.raises(WarehouseError, match="cannot open") as refused,
@@ -112,6 +114,17 @@ def test_a_file_that_is_no_database_is_an_error_at_once(
         pass
     assert not isinstance(refused.value, WarehouseLockedError)
     assert bench.database.read_bytes() == b"no database" * 1_000
+
+
+def test_a_file_that_another_process_is_just_making_is_waited_for(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.landing_dir.mkdir()
+    database = bench.database
+    database.write_bytes(b"the first bytes of a database")
+    monkeypatch.setattr(duckdb_file.time, "sleep", lambda _: database.unlink(missing_ok=True))
+    with bench.connect(lock_wait_seconds=60) as duck:
+        assert duck.execute("SELECT 1").fetchall() == [(1,)]
 
 
 def test_one_process_may_open_the_database_twice(bench: Workbench) -> None:

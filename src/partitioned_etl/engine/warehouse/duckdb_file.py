@@ -33,6 +33,9 @@ _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 
 # The first means another process; the second, a thread of this process that is closing the file.
 _SIGNS_OF_USE = ("set lock on file", "already attached by database")
+_NO_DATABASE = "not a valid DuckDB database file"
+_MAKING_SECONDS = 5.0
+"""How long after its creation a file may be no database yet, because another process makes it."""
 
 IS_DUCKDB_1 = duckdb.__version__.startswith("1.")
 """DuckDB 1.5 is supported beside 2: extensions such as DuckLake's exist for it alone."""
@@ -154,7 +157,7 @@ class DuckDBFile:
             try:
                 return duckdb.connect(str(self.path), read_only, dict(_CONFIG))
             except duckdb.Error as error:
-                if not any(sign in str(error) for sign in _SIGNS_OF_USE):
+                if not self._is_in_use(str(error)):
                     advice = _WAL_ADVICE.format(self.path) if "WAL" in str(error) else ""
                     raise WarehouseError(f"cannot open {self.path}: {error}{advice}") from error
                 if time.monotonic() >= deadline:
@@ -170,3 +173,13 @@ class DuckDBFile:
                 waiting = True
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0, deadline - time.monotonic())))
             pause = min(pause * 2, 1.0)
+
+    def _is_in_use(self, error: str) -> bool:
+        """Return whether an error means that another process has the file, or is making it."""
+        if any(sign in error for sign in _SIGNS_OF_USE):
+            return True
+        try:
+            age_ns = time.time_ns() - self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+        return _NO_DATABASE in error and abs(age_ns) < _MAKING_SECONDS * 1e9
