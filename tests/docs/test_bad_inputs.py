@@ -28,7 +28,7 @@ class Collector:
         with open(sys.argv[1], "w", encoding="utf-8") as file:
             json.dump(found, file)
 
-options = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"]
+options = ["--collect-only", "-qq", "--assert=plain", "-pno:cacheprovider", "-pno:xdist"]
 sys.exit(pytest.main([*options, *sys.argv[2:]], plugins=[Collector()]))
 """
 
