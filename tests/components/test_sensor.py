@@ -445,6 +445,10 @@ def test_what_is_passed_over_is_said_once_per_change(
         "link.csv": "symbolic link",
     }.items():
         assert any(name in line and reason in line for line in first.splitlines()), (name, first)
+    warned = [line for line in first.splitlines() if "unmatched" in line]
+    assert len(warned) == 3
+    assert all("WARNING" in line for line in warned)
+    assert "3 of no feed" in ticker.skipped
     assert "hidden file" not in said()
     (customers / "new.txt").touch()
     assert "new.txt" in said()

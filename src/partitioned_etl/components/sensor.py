@@ -8,7 +8,7 @@ cursor or a lost run costs time but no file.
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import dagster as dg
@@ -22,9 +22,11 @@ from partitioned_etl.components.ranges import request_run
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import list_keys_that_could_not_start
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
-from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.landing import LandedFile, PassedOver
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.unmatched import list_unmatched
 
 TICK_LOCK_WAIT_SECONDS = 3.0
 TICK_SETTLE_SECONDS = 3.0
@@ -160,13 +162,14 @@ def landing_sensor(
             )
         except (WarehouseLockedError, LandedFileError) as error:
             return dg.SkipReason(f"feed {feed.name}: {error}; the next tick tries again")
-        _log_what_is_passed_over(context, assets, agenda.plan, cursor)
+        unmatched = list_unmatched(feed, agenda.plan.ignored, _list_feeds(context))
+        _log_what_is_passed_over(context, assets, agenda.plan, unmatched, cursor)
         cursor.reported_until = agenda.reported_until
         cursor.attempts.keep(agenda.keys_to_remember())
         for file in agenda.choice.given_up:
             context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
         requests = _request_runs(assets, agenda, cursor)
-        message = _describe(assets, agenda, requests)
+        message = _describe(assets, agenda, requests, unmatched)
         if requests:
             context.log.info(message)
         dynamic, names = assets.partitions.dynamic, agenda.names
@@ -210,29 +213,51 @@ def _request_runs(assets: FeedAssets, agenda: Agenda, cursor: LandingCursor) -> 
     return requests
 
 
+def _list_feeds(context: dg.SensorEvaluationContext) -> Iterator[Feed]:
+    """Yield all feeds of the code location that a sensor is in."""
+    definitions = context.repository_def and context.repository_def.assets_defs_by_key
+    for assets in map(FeedAssets.find, (definitions or {}).values()):
+        if assets:
+            yield assets.feed
+
+
 def _log_what_is_passed_over(
-    context: dg.SensorEvaluationContext, assets: FeedAssets, plan: Plan, cursor: LandingCursor
+    context: dg.SensorEvaluationContext,
+    assets: FeedAssets,
+    plan: Plan,
+    unmatched: Sequence[PassedOver],
+    cursor: LandingCursor,
 ) -> None:
     said = digest([plan.ignored, plan.refused])
     if said == cursor.said:
         return
     cursor.said = said
     name = assets.feed.name
-    for what, entries in (("ignored", plan.ignored), ("refused", plan.refused)):
-        log = context.log.info if what == "ignored" else context.log.error
+    others = [entry for entry in plan.ignored if entry not in unmatched]
+    for what, entries, log in (
+        ("ignored", others, context.log.info),
+        ("unmatched", unmatched, context.log.warning),
+        ("refused", plan.refused, context.log.error),
+    ):
         for entry in entries[:_MAX_NAMES_LOGGED]:
             log(f"feed {name}: {what} {entry.name!a}: {entry.reason}")
         if len(entries) > _MAX_NAMES_LOGGED:
             log(f"feed {name}: {what} {len(entries) - _MAX_NAMES_LOGGED} more")
 
 
-def _describe(assets: FeedAssets, agenda: Agenda, requests: Sequence[dg.RunRequest]) -> str:
+def _describe(
+    assets: FeedAssets,
+    agenda: Agenda,
+    requests: Sequence[dg.RunRequest],
+    unmatched: Sequence[PassedOver],
+) -> str:
     of_action = Counter(step.action for step in agenda.plan.steps.values())
     counts = {str(action): of_action[action] for action in Action}
     counts |= {
         "being loaded": len(agenda.in_flight),
         "waiting because their run could not start": len(agenda.pausing),
         "not loadable": len(agenda.plan.refused),
+        "of no feed": len(unmatched),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     asked = f"requested {len(requests)} run(s)" if requests else "nothing to request"

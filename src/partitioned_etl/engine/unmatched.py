@@ -22,6 +22,8 @@ def list_unmatched(
         feeds: All feeds, which may share the folder, or have one in it.
     """
     entries = [entry for entry in ignored if entry.is_unmatched]
+    if not entries:  # then the feeds need not be found
+        return []
     others = [other for other in feeds if other.name != feed.name]
     return [entry for entry in entries if not any(_is_of(other, feed, entry) for other in others)]
 
