@@ -270,29 +270,26 @@ class CsvReader:
         return at
 
     def _read_header(self, at: int) -> tuple[Sequence[str | None], int, str]:
-        options, window = self._options, list[tuple[list[str | None], int] | None]()
+        options, window = self._options, list[tuple[list[str | None], str] | None]()
         rows, looks_for_it = options.get("header_rows", 1), options.get("skip_to_header")
-        line_end = ""
         while at < len(self._text):
             line = self._text[at : self._text.index("\n", at) + 1]
             if is_no_row(line, options) or (looks_for_it and not line.strip("\r\n")):
-                if self._read_record(self._text, at):
-                    line_end = line_end or ("\r\n" if line.endswith("\r\n") else "\n")
                 at += len(line)
                 continue
             found = self._read_record(self._text, at)
             at = found[1] if found else at + len(line)
-            this_end = "\r\n" if self._text.endswith("\r\n", 0, at) else "\n"
-            line_end = line_end or (this_end if found else "")
-            is_added = self._is_end_added and at == len(self._text)
-            if this_end != line_end and not is_added:  # also than that of a line before the header
-                found = None
-            window = [*window, found and found[:2]][-rows:]
+            line_end = "\r\n" if self._text.endswith("\r\n", 0, at) else "\n"
+            if self._is_end_added and at == len(self._text) and window and window[-1]:
+                line_end = window[-1][1]
+            window = [*window, found and (found[0], line_end)][-rows:]
             sound = [one for one in window if one]
             if len(sound) < len(window) and not looks_for_it:
                 raise RefusedError("no header")
             if len(sound) == rows:
                 try:
+                    if len({end for _, end in sound}) > 1:
+                        raise RefusedError("several line ends in the header")
                     columns = self._match_names([fields for fields, _ in sound])
                 except RefusedError:
                     if not looks_for_it:
