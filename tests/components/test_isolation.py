@@ -108,7 +108,7 @@ def test_definitions_without_a_mistake_are_dagsters_own_tree(load: Load) -> None
         (
             {"broken.py": PYTHON.replace("{key}.csv", "x.csv").replace("written", "broken")},
             "broken",
-            "feed broken: pattern 'x.csv' needs exactly one placeholder",
+            "feed broken: pattern 'x.csv' needs a placeholder",
         ),
         (
             {"broken.py": "import dagster as dg\n@dg.asset(deps=['loop'])\ndef loop(): ...\n"},

@@ -189,7 +189,7 @@ def test_columns_may_have_the_names_that_statements_use(bench: Workbench) -> Non
 @pytest.mark.parametrize(
     "declared",
     [
-        {"pattern": "{date:%Y-%m-%d-%d}.csv"},
+        {"pattern": "{date:%Y-%m-%d}-{part}.csv"},
         {"partitioning": "weekly"},
         {"key_pattern": "["},
     ],
