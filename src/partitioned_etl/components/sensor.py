@@ -233,7 +233,8 @@ def _log_what_is_passed_over(
         return
     cursor.said = said
     name = assets.feed.name
-    others = [entry for entry in plan.ignored if entry not in unmatched]
+    known = set(unmatched)
+    others = [entry for entry in plan.ignored if entry not in known]
     for what, entries, log in (
         ("ignored", others, context.log.info),
         ("unmatched", unmatched, context.log.warning),

@@ -24,20 +24,34 @@ def list_unmatched(
     entries = [entry for entry in ignored if entry.is_unmatched]
     if not entries:  # then the feeds need not be found
         return []
-    others = [other for other in feeds if other.name != feed.name]
-    return [entry for entry in entries if not any(_is_of(other, feed, entry) for other in others)]
+    own = _folder_of(feed)
+    others = [
+        (folder, other)
+        for other in feeds
+        if other.name != feed.name
+        for folder in [_folder_of(other)]
+        if folder.startswith(own) or own.startswith(folder)
+    ]
+    return [
+        entry
+        for entry in entries
+        if not any(_is_of(other, folder, own + entry.name) for folder, other in others)
+    ]
 
 
-def _is_of(other: Feed, feed: Feed, entry: PassedOver) -> bool:
-    """Return whether an entry of a feed's folder is one of another feed."""
-    path = normpath(join(feed.folder, entry.name))
-    folder = normpath(join(other.folder, "x")).removesuffix("x")
+def _folder_of(feed: Feed) -> str:
+    """Return a feed's folder with a slash behind it; empty for the landing directory itself."""
+    return normpath(join(feed.folder, "x")).removesuffix("x")
+
+
+def _is_of(feed: Feed, folder: str, path: str) -> bool:
+    """Return whether what lies at a path is of a feed, whose folder it may be or lead to."""
     if folder.startswith(f"{path}/"):
         return True
     if not path.startswith(folder):
         return False
     name = path.removeprefix(folder)
-    names, done = other.file_names, other.done_suffix
+    names, done = feed.file_names, feed.done_suffix
     is_folder = name.count("/") < names.depth and names.matches_folder(name)
     is_marker = bool(done) and name.endswith(done) and names.match(name.removesuffix(done))
     return bool(is_folder or is_marker or names.match(name))

@@ -235,9 +235,9 @@ class _Scan:
         )
 
     def _ignore(self, name: str, entry: os.DirEntry[str]) -> None:
-        reason, is_unmatched = why_ignored(self._feed, entry.name), False
-        if not is_hidden_or_temporary(entry.name):
-            is_unmatched = True
+        reason = why_ignored(self._feed, entry.name)
+        is_unmatched = not is_hidden_or_temporary(entry.name)
+        if is_unmatched:
             if entry.is_symlink():
                 reason = "symbolic link"
             elif entry.is_dir(follow_symlinks=False):
