@@ -246,8 +246,8 @@ class FileNamePattern:
         """
         parts = [match["key"]] if self.has_key else []
         if self._date_formats:
-            text = "-".join(match[directive[1]] for directive in self._directives)
-            date_key = _date_key_of(text, "-".join(self._directives), self.partitioning)
+            text = "-".join([match[group] for group in self._date_groups])
+            date_key = _date_key_of(text, self._date_form, self.partitioning)
             if date_key is None:
                 form = _say_formats(self._date_formats)
                 raise PartitionKeyError(f"the name holds no date of the form {form}")
@@ -265,6 +265,15 @@ class FileNamePattern:
     @cached_property
     def _directives(self) -> tuple[str, ...]:
         return _list_directives(" ".join(self._date_formats))
+
+    @cached_property
+    def _date_groups(self) -> list[str]:
+        """The groups of a match of which a date is made; `_date_form` is their format."""
+        return [directive[1] for directive in self._directives]
+
+    @cached_property
+    def _date_form(self) -> str:
+        return "-".join(self._directives)
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
