@@ -19,7 +19,6 @@ from partitioned_etl.engine.settings import Settings
 
 COMPONENT = "partitioned_etl.components.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
-"""How JSON writes a character beyond U+FFFF, and YAML does not."""
 _LONGEST_KEY = 1000
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 

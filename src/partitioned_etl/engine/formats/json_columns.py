@@ -131,22 +131,26 @@ def list_json_columns(contract: "Contract", options: JsonOptions) -> list[JsonCo
     Raises:
         FeedDefinitionError: A column's `from` is no path, or its type is none.
     """
+    forms = {
+        name: _form_of(name, type_name, contract.column_values[name])
+        for name, type_name in contract.column_types.items()
+    }
     return [
         JsonColumn(
             name,
-            _form_of(name, type_name, contract.column_values[name]),
+            forms[name],
             parse_path(name, contract.names_in_file[name]),
             may_be_absent=name in contract.optional_columns or options.absent_is_null,
             is_integer=is_integer_type(type_name),
-            is_spelling_needed=_needs_spelling(contract, name, options),
+            is_spelling_needed=_needs_spelling(contract, name, forms[name], options),
         )
         for name, type_name in contract.column_types.items()
     ]
 
 
-def _needs_spelling(contract: "Contract", name: str, options: JsonOptions) -> bool:
+def _needs_spelling(contract: "Contract", name: str, form: JsonForm, options: JsonOptions) -> bool:
     type_name, values = contract.column_types[name], contract.column_values[name]
-    match _form_of(name, type_name, values).kind:
+    match form.kind:
         case JsonKind.NUMBER:
             is_long = "HUGE" in type_name.upper()
             is_exact = is_integer_type(type_name) or type_name.upper() == "DOUBLE"

@@ -289,7 +289,10 @@ def _cut_equal_rows(text: str) -> tuple[list[str], list[tuple[str, str]]]:
         columns. No columns if other rows follow, or no value of the last row.
     """
     start = text.rfind("<row ")
-    cells = [*_CELL.finditer(text, max(start, 0))] if start >= 0 else []
+    cells = [*_CELL.finditer(text, start)] if start >= 0 else []
+    if not 0 < len(cells) <= _MOST_COLUMNS:
+        return [], []
+    space = f"[{_SPACE}]"
     pattern = '<row r="([0-9]++)"[^>]*+>'
     for cell in cells:
         letters, _, how, formula, value = cell.groups()
@@ -298,10 +301,9 @@ def _cut_equal_rows(text: str) -> tuple[list[str], list[tuple[str, str]]]:
         before = re.escape(text[cell.end(2) : cell.start(5)])
         after = re.escape(text[cell.end(5) : cell.end()])
         may_begin_with_space = not before.endswith("<t>")
-        space = f"[{_SPACE}]"
         value = "([^<]++)" if may_begin_with_space else f"((?!{space})[^<]++)(?<!{space})"
         pattern += f'<c r="{letters}\\1{before}{value}{after}'
-    pieces = re.split(f"{pattern}</row>", text) if 0 < len(cells) <= _MOST_COLUMNS else []
+    pieces = re.split(f"{pattern}</row>", text)
     step = len(cells) + 2
     if len(pieces) <= 1 or any(pieces[step::step]):
         return [], []
