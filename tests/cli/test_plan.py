@@ -147,9 +147,9 @@ def cursor(landing_dir: Path, monkeypatch: pytest.MonkeyPatch) -> LandingCursor:
     """The cursor of the customers' sensor, which has requested the one landed file."""
     (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
     landing = LocalLanding(landing_dir, settle_seconds=0)
-    [file] = landing.list_files(CUSTOMER_PRICES).files.values()
+    files = landing.list_files(CUSTOMER_PRICES).files.values()
     cursor = LandingCursor()
-    cursor.attempts.note("acme", mark_of(file))
+    cursor.attempts.note("acme", mark_of(files))
     cursors = {CUSTOMERS.sensor.name: cursor}
     monkeypatch.setattr(
         "partitioned_etl.cli.plan._read_cursor",

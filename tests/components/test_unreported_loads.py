@@ -170,7 +170,7 @@ def test_loads_of_a_run_that_is_under_way_are_waited_for(
     run = location.queue(request)
     files = bench.landing.list_files(CUSTOMER_PRICES).files
     with bench.open_table(CUSTOMER_PRICES) as table:
-        load_files(table, bench.landing, [files["b"]], run_id=run.run_id)
+        load_files(table, bench.landing, [files["b.csv"]], run_id=run.run_id)
     assert location.tick() == []
     # A later load must not make the sensor forget it.
     with bench.open_table(CUSTOMER_PRICES) as table:

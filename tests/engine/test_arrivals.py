@@ -45,7 +45,7 @@ def ledger_of(*rows: LedgerRow) -> Ledger:
 def landed(*keys: str) -> Listing:
     """A folder that holds a file for each key."""
     place = LocalFolder(Path())
-    return Listing({key: LandedFile(key, f"{key}.csv", "1", 1, 0, place) for key in keys})
+    return Listing({f"{key}.csv": LandedFile(key, f"{key}.csv", "1", 1, 0, place) for key in keys})
 
 
 def make_dated(pattern: str, due_after_hours: float, timezone: str = "UTC") -> Feed:
@@ -197,8 +197,8 @@ def test_only_what_was_due_lately_is_called_late_or_missing() -> None:
 def test_a_file_that_is_due_and_cannot_be_loaded_is_not_on_time() -> None:
     """One without its marker, and two for one partition; not where rows are loaded already."""
     listing = landed("2024-03-07", "2024-03-08")
-    file = listing.files["2024-03-07"]._replace(lacks_marker=True)
-    listing.files["2024-03-07"] = file
+    file = listing.files["2024-03-07.csv"]._replace(lacks="its marker file has not landed")
+    listing.files[file.name] = file
     two = "several files stand for one partition key"
     listing.refused += [
         PassedOver(f"{key}.csv.gz", two, key) for key in ("2024-03-05", "2024-03-06", "2024-03-10")

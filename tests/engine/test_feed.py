@@ -249,7 +249,7 @@ def test_the_pattern_decides_the_partitioning(pattern: str, partitioning: Partit
         ({"pattern": "daily.csv"}, "needs a placeholder"),
         ({"pattern": "{any}/daily.csv"}, "needs a placeholder"),
         ({"pattern": "{customer}.csv"}, "has {customer}, and placeholders are"),
-        ({"pattern": "{key}_{part}.csv"}, "has {part}, and placeholders are"),
+        ({"pattern": "{key}_{time}.csv"}, "has {time}, and placeholders are"),
         ({"pattern": "{date:}.csv"}, "has {date:}, and"),
         ({"pattern": "{date:%Y/%m}.csv"}, "has {date:%Y/%m}, and"),
         ({"pattern": "{key}}.csv"}, "has }, and"),

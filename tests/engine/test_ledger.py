@@ -97,7 +97,7 @@ def test_a_row_shares_the_values_of_its_landed_file(
 ) -> None:
     upsert_rows(connection, [LOADED])
     landed = TOUCHED._replace(version=LOADED.version)
-    (row,) = read_ledger(connection, "notes", {"a": landed})
+    (row,) = read_ledger(connection, "notes", {landed.name: landed})
     assert row == LOADED
     assert row.source_file is landed.name
     assert row.version is landed.version

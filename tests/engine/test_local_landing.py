@@ -12,7 +12,7 @@ import pytest
 from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing import landing, local
-from partitioned_etl.engine.landing.landing import LandedFile, find_landed_file, hash_content
+from partitioned_etl.engine.landing.landing import LandedFile, find_landed_files, hash_content
 from partitioned_etl.engine.landing.local import LocalFolder, version_in
 from support.workbench import CUSTOMER_DAYS, NOTES, ORDERS, PRICES, Workbench, change_feed
 
@@ -60,7 +60,7 @@ def test_a_landed_file_has_key_path_and_version(bench: Workbench) -> None:
 def test_landed_files_are_listed_in_the_order_of_their_keys(bench: Workbench) -> None:
     for key in ("b", "c", "a"):
         bench.land(NOTES, f"{key}.csv", "")
-    assert list(bench.landing.list_files(NOTES).files) == ["a", "b", "c"]
+    assert list(bench.landing.list_files(NOTES).files) == ["a.csv", "b.csv", "c.csv"]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_names_of_folders_that_differ_only_in_case_are_all_refused(bench: Workbe
     if len(list(bench.path(CUSTOMER_DAYS, "").iterdir())) < 3:
         pytest.skip("this file system does not tell these names apart")
     listing = bench.landing.list_files(CUSTOMER_DAYS)
-    assert list(listing.files) == ["globex|2018-01-22"]
+    assert list(listing.by_key) == ["globex|2018-01-22"]
     assert {entry.name: entry.reason for entry in listing.refused} == dict.fromkeys(
         ("ACME/2018-01-23.csv", "acme/2018-01-22.csv"), "several spellings of one name: ACME, acme"
     )
@@ -383,16 +383,16 @@ def test_a_marker_lies_beside_its_file_in_the_same_folder(bench: Workbench) -> N
     feed = change_feed(CUSTOMER_DAYS, done_suffix=".done")
     for name in ("acme/2018-01-22.csv", "globex/2018-01-22.csv", "acme/2018-01-22.csv.done"):
         bench.land(feed, name, "")
-    assert {file.name: file.lacks_marker for file in bench.list_files(feed)} == {
-        "acme/2018-01-22.csv": False,
-        "globex/2018-01-22.csv": True,
+    assert {file.name: file.lacks for file in bench.list_files(feed)} == {
+        "acme/2018-01-22.csv": "",
+        "globex/2018-01-22.csv": "its marker file has not landed",
     }
 
 
 def test_a_key_finds_its_landed_file(bench: Workbench) -> None:
     file = land_one(bench)
     listing = bench.landing.list_files(NOTES)
-    assert find_landed_file(NOTES, bench.landing, listing, "a") == file
+    assert find_landed_files(NOTES, bench.landing, listing, "a") == [file]
 
 
 @pytest.mark.parametrize("key", ["b", "../notes/a", "a.csv", "*", "", "a\0"])
@@ -400,7 +400,7 @@ def test_a_key_is_looked_up_and_never_made_into_a_path(bench: Workbench, key: st
     land_one(bench)
     listing = bench.landing.list_files(NOTES)
     with pytest.raises(LandedFileError) as missing:
-        find_landed_file(NOTES, bench.landing, listing, key)
+        find_landed_files(NOTES, bench.landing, listing, key)
     assert f"partition key {key!a}: no file in {bench.landing_dir}" in str(missing.value)
 
 
@@ -409,7 +409,7 @@ def test_a_refused_file_is_not_found_and_the_message_says_why(bench: Workbench) 
         bench.land(NOTES, name, "")
     listing = bench.landing.list_files(NOTES)
     with pytest.raises(LandedFileError, match=r"acme.csv: several files stand for one"):
-        find_landed_file(NOTES, bench.landing, listing, "acme")
+        find_landed_files(NOTES, bench.landing, listing, "acme")
 
 
 def append(path: Path) -> None:

@@ -38,7 +38,7 @@ def ledger_of(*rows: LedgerRow) -> Ledger:
 
 
 def listing_of(*files: LandedFile) -> Listing:
-    return Listing(files={file.partition_key: file for file in files})
+    return Listing(files={file.name: file for file in files})
 
 
 def plan_of(*files: LandedFile, ledger: tuple[LedgerRow, ...] = (), now_ns: int = LATER_NS) -> Plan:
@@ -119,22 +119,19 @@ def test_a_changed_file_waits_until_it_is_settled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lacks_marker", "now_s", "is_settling"),
+    ("lacks", "now_s", "is_settling"),
     [
         ((), 31, False),
-        ((False,), 31, True),
-        ((False, True), 31, True),
-        ((True,), 31, False),
-        ((False, False), 32, False),
+        (("",), 31, True),
+        (("", "its marker"), 31, True),
+        (("its marker",), 31, False),
+        (("", ""), 32, False),
     ],
 )
 def test_waiting_helps_a_file_that_is_written_and_not_one_without_its_marker(
-    lacks_marker: tuple[bool, ...], now_s: int, is_settling: bool
+    lacks: tuple[str, ...], now_s: int, is_settling: bool
 ) -> None:
-    files = [
-        file_of(key)._replace(lacks_marker=lacks)
-        for key, lacks in zip("ab", lacks_marker, strict=False)
-    ]
+    files = [file_of(key)._replace(lacks=what) for key, what in zip("ab", lacks, strict=False)]
     plan = plan_of(*files, now_ns=now_s * 10**9)
     assert plan.is_settling is is_settling
 
@@ -192,7 +189,7 @@ def touched_plan(bench: Workbench, **ledger: object) -> Plan:
     """A plan for a landed file whose size and content, but not its version, the ledger knows."""
     bench.land(NOTES, "a.csv", "id,note\n1,x\n")
     listing = bench.landing.list_files(NOTES)
-    file = listing.files["a"]
+    file = listing.files["a.csv"]
     row = row_of(file, version="1", content_hash=hash_content(file))
     return compare(NOTES, listing, ledger_of(row._replace(**ledger)))
 
@@ -257,7 +254,7 @@ def test_a_file_takes_the_place_of_one_that_is_gone() -> None:
     assert plan.steps["a.csv.gz"].row_count == 3
 
 
-@pytest.mark.parametrize("status", LoadStatus)
+@pytest.mark.parametrize("status", [LoadStatus.LOADED, LoadStatus.REFUSED])
 def test_a_file_that_is_gone_is_hidden_while_its_partition_has_another(status: LoadStatus) -> None:
     plain, compressed = file_of(), file_of(ending="csv.gz")
     rows = (row_of(plain, row_count=3), row_of(compressed, status=status))

@@ -69,7 +69,9 @@ def test_a_file_that_is_read_row_by_row_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.01)
     caplog.set_level(logging.INFO, logger="partitioned_etl")
-    feed = change_feed(NOTES, format=JsonLinesFormat(), pattern="{key}.jsonl", bad_rows="quarantine")
+    feed = change_feed(
+        NOTES, format=JsonLinesFormat(), pattern="{key}.jsonl", bad_rows="quarantine"
+    )
     row = f'{{"id": 1, "note": "{"x" * 200}"}}\n'
     bench.land(feed, "a.jsonl", row * 50_000 + '{"id": 0.5, "note": ""}\n')
     assert bench.load(feed)["a"].row_count == 50_000

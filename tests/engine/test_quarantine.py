@@ -307,7 +307,7 @@ def test_removing_a_partition_removes_its_rejected_rows(bench: Workbench) -> Non
             bench.land(feed, f"{key}.csv", f"{HEADER}1,1,x\nbad,1,x\n")
         bench.load(feed)
     with bench.open_table(FEED) as table:
-        table.remove(["a"])
+        table.remove(["a.csv"])
     assert [row[0] for row in rejected(bench)] == ["b"]
     assert [row[0] for row in rejected(bench, OTHER)] == ["a", "b"]
     assert numbers(bench) == [1]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from partitioned_etl.engine.contract import RowRule
 from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import find_landed_file
+from partitioned_etl.engine.landing.landing import find_landed_files
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.sql import LEDGER_TABLE, REJECTED_ROWS_TABLE
@@ -204,7 +204,7 @@ def test_a_hostile_file_is_loaded_as_it_is_or_refused_and_touches_nothing_else(
             content = csv_bytes(["id", header], [1, cell], [2, cell])
             with landed(guarded, f"{key}.csv", content):
                 listing = guarded.landing.list_files(NOTES)
-                del listing.files[BYSTANDER]
+                del listing.files[f"{BYSTANDER}.csv"]
                 passed_over = [entry.reason for entry in listing.refused + listing.ignored]
                 outcomes = load_files(table, guarded.landing, list(listing.files.values()))
                 assert read_tree(guarded).items() > before.items()
@@ -244,7 +244,7 @@ def test_a_hostile_key_that_is_asked_for_is_looked_up_and_named_on_one_line(
     def check(key: str) -> None:
         assume(key != BYSTANDER)
         with pytest.raises(LandedFileError) as missing:
-            find_landed_file(NOTES, guarded.landing, listing, key)
+            find_landed_files(NOTES, guarded.landing, listing, key)
         messages = [str(missing.value)]
         if set(key) - set(f"{ascii_letters}{digits}._-"):
             with pytest.raises(PartitionKeyError) as unfit:

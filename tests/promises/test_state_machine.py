@@ -308,7 +308,7 @@ class IngestMachine(RuleBasedStateMachine):
             key
             for key, landed in self.files.items()
             if landed.content != self.judged.get(key)
-            and self.clock.is_settled(listing.files[key].path.stat(), settle_seconds)
+            and self.clock.is_settled(listing.by_key[key][0].path.stat(), settle_seconds)
         }
         if not self.removes_missing:
             assert set(plan.keys(Action.MISSING)) == self.missing()

@@ -140,7 +140,7 @@ def _describe(step: Step, removal: Removal) -> tuple[str, str]:
     if step.action is Action.UNSETTLED:
         return "wait", why
     if step.action is Action.MISSING:
-        return ("remove" if step.partition_key in removal else "keep"), why
+        return ("remove" if step.name in removal else "keep"), why
     return ("keep" if step.action is Action.UNUSABLE else "nothing"), why
 
 

@@ -19,7 +19,7 @@ from partitioned_etl.engine.settings import Settings, project_dir
 
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
 _NOT_LOADED = "not loaded"
-_WAITS = "waits for its marker"
+_INCOMPLETE = "incomplete"
 
 
 @dataclass
@@ -62,7 +62,7 @@ def print_report(
         as_json: Whether to print JSON instead of a table.
 
     Returns:
-        0 if every feed can be loaded, everything that landed is loaded or waits for its marker file
+        0 if every feed can be loaded, everything that landed is loaded, superseded or incomplete,
         and nothing failed; 1 otherwise. What is a file of no feed is a failure where its feed says
         so.
     """
@@ -101,7 +101,7 @@ def print_report(
             {"loaded": loaded, "files": files, "problems": problems_of_all, "warnings": warnings}
         )
     elif results:
-        is_level = all(row[4] not in (_NOT_LOADED, _WAITS) for row in rows)
+        is_level = all(row[4] not in (_NOT_LOADED, _INCOMPLETE) for row in rows)
         is_idle = is_level and not any(result.reasons for result in results)
         _print_tables(rows, loaded, settings, is_idle=is_idle)
     for line in (*errors, *problems, *warnings):
@@ -129,7 +129,9 @@ def _status(step: Step) -> str:
         return f"{step.ledger_row.status}, file gone"
     if step.ledger_row and step.action in (Action.IDENTICAL, Action.REFUSED, Action.UNUSABLE):
         return str(step.ledger_row.status)
-    return _WAITS if step.file and step.file.lacks_marker else _NOT_LOADED
+    if step.action is Action.SUPERSEDED:
+        return str(step.action)
+    return _INCOMPLETE if step.file and step.file.lacks else _NOT_LOADED
 
 
 def _from_project(path: Path) -> Path:

@@ -29,6 +29,7 @@ from partitioned_etl.components.ranges import group_into_ranges, range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
 from partitioned_etl.components.runs import describe_failure
 from partitioned_etl.engine.errors import PartitionedEtlError, WarehouseLockedError
+from partitioned_etl.engine.landing.landing import group_by_key
 from partitioned_etl.engine.plan import Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
@@ -47,7 +48,7 @@ def sync_feeds(names: Sequence[str], *, as_json: bool) -> int:
             error.
 
     Returns:
-        0 if everything that landed is loaded or waits for its marker file, 1 if a feed cannot be
+        0 if everything that landed is loaded, superseded or incomplete, 1 if a feed cannot be
         loaded, a file was refused or something failed, 2 if a feed could not be tried.
 
     Raises:
@@ -153,12 +154,12 @@ class _FeedSync:
             self._run_ids.append(run.run_id)
             reason = describe_failure(run.get_step_failure_events())
             self._reasons |= dict.fromkeys(keys, reason)
-        for file in agenda.choice.wanted:
-            self._attempts.note(file.partition_key, mark_of(file))
+        for key, files in group_by_key(agenda.choice.wanted).items():
+            self._attempts.note(key, mark_of(files))
 
     def _remove_gone(self, agenda: Agenda) -> Plan:
         """Remove partitions whose files are gone; return the plan afterwards."""
-        if not agenda.removal.keys:
+        if not agenda.removal.rows:
             return agenda.plan
         name = self.assets.feed.name
         click.echo(f"{RECONCILE_JOB}: removing what has no file any more from {name}")

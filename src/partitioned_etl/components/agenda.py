@@ -17,7 +17,7 @@ from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.partitions import FeedPartitions
 from partitioned_etl.components.ranges import group_into_ranges
 from partitioned_etl.components.runs import list_keys_in_flight, list_unreported_keys
-from partitioned_etl.engine.landing.landing import LandedFile, Landing
+from partitioned_etl.engine.landing.landing import LandedFile, Landing, group_by_key
 from partitioned_etl.engine.plan import (
     DEFAULT_TOUCHED_BYTES,
     Action,
@@ -145,16 +145,18 @@ def make_agenda(
     )
     attempts = remember(plan)
     pausing, candidates = list[LandedFile](), list[LandedFile]()
-    for file in plan.candidates(unreported):
-        is_pausing = attempts.is_pausing(file.partition_key, mark_of(file))
+    to_load = plan.candidates(unreported)
+    marks = {key: mark_of(files) for key, files in group_by_key(to_load).items()}
+    for file in to_load:
+        is_pausing = attempts.is_pausing(file.partition_key, marks[file.partition_key])
         (pausing if is_pausing else candidates).append(file)
     choice = choose_files(
         candidates,
-        lambda file: attempts.count(file.partition_key, mark_of(file)),
+        lambda file: attempts.count(file.partition_key, marks[file.partition_key]),
         in_flight=in_flight,
         most=limits.max_files,
     )
-    wanted = [file.partition_key for file in choice.wanted]
+    wanted = list(dict.fromkeys(file.partition_key for file in choice.wanted))
     names = _list_new_names(assets.partitions, plan.landed_keys, known, wanted, limits.max_files)
     ordered = assets.partitions.add_names(known, names)
     ranges = group_into_ranges(wanted, ordered, limits.max_files)[:MAX_RUNS_AT_ONCE]
@@ -165,9 +167,9 @@ def make_agenda(
     )
 
 
-def mark_of(file: LandedFile) -> str:
-    """Return what a file is requested for: a short digest of its name and version."""
-    return digest([file.name, file.version])
+def mark_of(files: Iterable[LandedFile]) -> str:
+    """Return what a partition is requested for: a short digest of its files and their versions."""
+    return digest((file.name, file.version) for file in files)
 
 
 def digest(parts: Iterable[object]) -> str:

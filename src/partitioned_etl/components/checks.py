@@ -140,9 +140,7 @@ class CheckedState:
         return _result(check, not reasons, _name_reasons("refused", reasons))
 
     def _is_refused(self, row: LedgerRow) -> bool:
-        landed = self.listing.files.get(row.partition_key)
-        is_there = landed is not None and landed.name == row.source_file
-        return is_there and row.status == LoadStatus.REFUSED
+        return row.status == LoadStatus.REFUSED and row.source_file in self.listing.files
 
     def _sum_up(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
         wrong = [row.partition_key for row in self.ledger if not row.adds_up]

@@ -6,15 +6,19 @@ feed is built here. To add a value to all materializations of a feed, give `feed
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 import dagster as dg
 
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.formats.format import Survey
+from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.outcomes import Outcome
-from partitioned_etl.engine.warehouse.ledger import Ledger
+from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
 
 FeedEvent: TypeAlias = (
     dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult
@@ -29,6 +33,16 @@ PREVIEW_ROWS = 5
 _DATA_VERSION_TAG = "dagster/data_version"
 _MAX_CELL_CHARS = 80
 _MOST_REASONS = 20
+_MOST_NAMED = 20
+_MOST_FILES = 100
+_FILES_SCHEMA = dg.TableSchema(
+    [
+        dg.TableColumn("file"),
+        dg.TableColumn("status"),
+        dg.TableColumn("rows", "int"),
+        dg.TableColumn("reason"),
+    ]
+)
 _PLAIN = re.compile(r"[A-Za-z0-9 -]*")
 _LOOK_ALIKE = str.maketrans({"`": "\u02cb", "|": "\u2502", "\\": "\u2216"})
 
@@ -93,15 +107,27 @@ class FeedEvents:
         self.feed, self.import_key, self.load_key = feed, import_key, load_key
         self._get_metadata = get_metadata
 
-    def imported(self, outcome: Outcome) -> dg.AssetMaterialization | None:
-        """Report that a landed file was found, with its content hash as data version.
+    def imported(
+        self, outcomes: Sequence[Outcome], ledger: Ledger
+    ) -> dg.AssetMaterialization | None:
+        """Report that a partition's files were found, with their content hash as data version.
+
+        Args:
+            outcomes: What happened to those of the partition's files that were read now.
+            ledger: What the ledger knows of the feed, and of the others.
 
         Returns:
-            The event; None for a file that could not be read.
+            The event; None if no file could be read.
         """
-        file, survey = outcome.file, outcome.survey
-        if survey is None:
+        read = [(one.file, one.survey) for one in outcomes if one.survey]
+        if not read:
             return None
+        file, survey = read[-1]
+        content_hash, of_parts = survey.content_hash, {}
+        if self.feed.file_names.has_parts:
+            hashes = _list_hashes(file.partition_key, read, ledger)
+            content_hash = sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+            of_parts = {"part_count": dg.MetadataValue.int(len(hashes))}
         # A first line that is not a header contains cells, which do not belong in a log.
         is_header = sorted(survey.header) == sorted(self.feed.columns)
         landed_at = datetime.fromtimestamp(file.landed_ns / 1e9, UTC)
@@ -113,35 +139,68 @@ class FeedEvents:
                 "dagster/uri": dg.MetadataValue.text(file.uri),
                 "size_bytes": dg.MetadataValue.int(file.size_bytes),
                 "landed_at": dg.MetadataValue.timestamp(landed_at),
-                "content_hash": dg.MetadataValue.text(survey.content_hash),
+                "content_hash": dg.MetadataValue.text(content_hash),
                 "header": dg.MetadataValue.json(survey.header if is_header else []),
+                **of_parts,
                 **self._get_metadata(file.partition_key, file.name),
             },
-            tags={_DATA_VERSION_TAG: survey.content_hash},
+            tags={_DATA_VERSION_TAG: content_hash},
         )
 
     def load_metadata(
-        self, outcome: Outcome, preview: str, *, address: str, load_seconds: float
+        self,
+        outcomes: Sequence[Outcome],
+        ledger: Ledger,
+        preview: str,
+        *,
+        address: str,
+        load_seconds: float,
     ) -> dict[str, Any]:
         """Describe a loaded partition.
 
         Args:
-            outcome: What happened to the partition's file.
-            preview: The partition's first rows as markdown.
+            outcomes: What happened to the partition's files that were loaded now.
+            ledger: What the ledger knows of the feed.
+            preview: The first rows of these files as markdown.
             address: The warehouse's address.
             load_seconds: Duration of the whole batch.
         """
-        file = outcome.file
-        warning = {"warning": dg.MetadataValue.text(outcome.warning)} if outcome.warning else {}
+        key, names = outcomes[0].file.partition_key, [one.file.name for one in outcomes]
+        rows = ledger.by_key.get(key, [])
+        rejected_count = sum(row.rejected_count for row in rows)
+        told = "; ".join(one.warning for one in outcomes if one.warning)
+        warning = {"warning": dg.MetadataValue.text(told)} if told else {}
         return {
             **warning,
-            **self._count(outcome.row_count, outcome.rejected_count, file.name),
-            "size_bytes": dg.MetadataValue.int(file.size_bytes),
+            **self._count(ledger.count_rows(key), rejected_count, _name_some(names)),
+            **self._describe_files(rows),
+            "size_bytes": dg.MetadataValue.int(sum(one.file.size_bytes for one in outcomes)),
             "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
             "preview": dg.MetadataValue.md(preview),
             "dagster/uri": dg.MetadataValue.text(f"{address}#{self.feed.table}"),
-            **self._get_metadata(file.partition_key, file.name),
+            **self._get_metadata(key, names[0]),
         }
+
+    def _describe_files(self, rows: Sequence[LedgerRow]) -> dict[str, Any]:
+        """Describe the files of a partition that may have several, those not loaded first."""
+        names = self.feed.file_names
+        if not (names.has_parts or names.has_versions):
+            return {}
+        shown = sorted(rows, key=lambda row: row.status == LoadStatus.LOADED)[:_MOST_FILES]
+        records = [
+            dg.TableRecord(
+                {
+                    "file": row.source_file,
+                    "status": str(row.status),
+                    "rows": row.row_count,
+                    "reason": row.error or "",
+                }
+            )
+            for row in shown
+        ]
+        counts = Counter(row.status for row in rows)
+        told = {f"files_{status}": dg.MetadataValue.int(counts[status]) for status in counts}
+        return {**told, "files": dg.MetadataValue.table(records, _FILES_SCHEMA)}
 
     def loaded(self, partition_key: str, metadata: Mapping[str, Any]) -> dg.AssetMaterialization:
         """Report that a partition was loaded."""
@@ -150,7 +209,7 @@ class FeedEvents:
     def reconciled(self, partition_key: str, ledger: Ledger) -> dg.AssetMaterialization:
         """Report what the ledger knows of a partition, also that it has no rows any more."""
         rows = ledger.by_key.get(partition_key, [])
-        name = ", ".join(row.source_file for row in rows if row.loaded_at)
+        name = _name_some([row.source_file for row in rows if row.loaded_at])
         rejected_count = sum(row.rejected_count for row in rows)
         return dg.AssetMaterialization(
             self.load_key,
@@ -158,6 +217,7 @@ class FeedEvents:
             description="Reconciled with the ledger." if rows else "Removed: its file is gone.",
             metadata={
                 **self._count(ledger.count_rows(partition_key), rejected_count, name),
+                **self._describe_files(rows),
                 **self._get_metadata(partition_key, name),
             },
         )
@@ -222,6 +282,19 @@ class FeedEvents:
             "rejected_count": dg.MetadataValue.int(rejected_count),
             "source_file": dg.MetadataValue.text(source_file),
         }
+
+
+def _list_hashes(
+    key: str, read: Sequence[tuple[LandedFile, Survey]], ledger: Ledger
+) -> dict[str, str]:
+    """Return the content hash of each file of a partition, by its name."""
+    known = {row.source_file: row.content_hash for row in ledger.by_key.get(key, ())}
+    return known | {file.name: survey.content_hash for file, survey in read}
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def escape_markdown(cell: object) -> str:

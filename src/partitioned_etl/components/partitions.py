@@ -211,11 +211,13 @@ class FeedPartitions:
         ]
         if not any(windows):
             return listing
-        for key, file in list(listing.files.items()):
+        for file in [*listing.files.values(), *listing.superseded.values()]:
+            key = file.partition_key
             parts = key.split(KEY_SEPARATOR) if len(windows) > 1 else [key]
             for part, window in zip(parts, windows, strict=True):
                 if window and part not in window[1]:
-                    del listing.files[key]
+                    listing.files.pop(file.name, None)
+                    listing.superseded.pop(file.name, None)
                     reason = _why_outside(self.feed, key, part, *window)
                     listing.refused.append(PassedOver(file.name, reason, key))
                     break

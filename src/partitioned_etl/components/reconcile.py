@@ -123,7 +123,7 @@ def _reconcile_feed(
         # While the warehouse is open, nobody loads or copies. An empty ledger of which nothing was
         # removed is that of a database that was lost.
         if remove_copies and (ledger or done.removed):
-            for path in remove_copies({*ledger.by_key, *listing.files}):
+            for path in remove_copies({*ledger.by_key, *listing.by_key}):
                 context.log.info(f"removed {path.name}: its partition is gone")
     view = compare_with_dagster(instance, assets, known, done.left)
     again = [outcome.file.partition_key for outcome in done.outcomes if outcome.is_loaded]
@@ -231,7 +231,7 @@ def _find_removal(
 
 
 Asked: TypeAlias = tuple[str, int, int]
-"""Digest of the partitions whose removal was requested, how often, and a number of the request."""
+"""Digest of the files whose removal was requested, how often, and a number of the request."""
 
 
 def _ask(
@@ -244,12 +244,12 @@ def _ask(
     """
     # A cursor that was reset must not repeat run keys: Dagster never runs the same key twice.
     mark, count, number = asked or ("", 0, int(time.time()))
-    if not removal.keys:
+    if not removal.rows:
         latest = instance.get_runs(dg.RunsFilter(tags={RECONCILES_TAG: name}), limit=1)
         if not mark or removal.brake or not latest or latest[0].is_success:
             return ("", 0, number), False
-    elif mark != digest(removal.keys):
-        mark, count = digest(removal.keys), 0
+    elif mark != digest(removal.names):
+        mark, count = digest(removal.names), 0
     under_way = dg.RunsFilter(job_name=RECONCILE_JOB, statuses=UNFINISHED)
     if count >= MAX_ATTEMPTS or instance.get_runs_count(under_way):
         return (mark, count, number), False

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import duckdb
@@ -25,11 +24,12 @@ from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Landing,
     Listing,
-    find_landed_file,
+    find_landed_files,
 )
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
+from partitioned_etl.engine.plan import choose_parts, compare
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.ledger import Ledger
@@ -45,8 +45,8 @@ class FoundFiles:
         landing: The landing.
         listing: The feed's files, as listed.
         keys: The run's partition keys; none if it only evaluates checks.
-        files: The landed file of each key that has one.
-        reasons: Why not, for every other key.
+        files: The landed files of these keys.
+        reasons: Per key with no file, or with one that cannot be used, why that is so.
     """
 
     landing: Landing
@@ -76,7 +76,7 @@ class LandingResource(dg.ConfigurableResource):
         )
 
     def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
-        """Find the landed file of each partition of a feed's run.
+        """Find the landed files of each partition of a feed's run.
 
         It waits a while for files that are still being written.
 
@@ -104,14 +104,15 @@ class LandingResource(dg.ConfigurableResource):
         for key in keys:
             try:
                 assets.feed.check_partition_key(key)
-                file = find_landed_file(assets.feed, landing, listing, key)
+                of_key = find_landed_files(assets.feed, landing, listing, key)
             except (LandedFileError, PartitionKeyError) as error:
                 reasons[key] = str(error)
                 continue
-            if why_not := file.why_not_ready(landing.settle_seconds):
-                reasons[key] = f"{file.name}: {why_not}"
-            else:
-                files.append(file)
+            why_not = {file: file.why_not_ready(landing.settle_seconds) for file in of_key}
+            ready = [file for file, reason in why_not.items() if not reason]
+            files += ready
+            if not ready:
+                reasons[key] = f"{of_key[0].name}: {why_not[of_key[0]]}"
         return FoundFiles(landing, listing, keys, files, reasons)
 
 
@@ -121,7 +122,7 @@ def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str
     deadline = time.monotonic() + 5 + 2 * settle_seconds
     while True:
         listing = landing.list_files(assets.feed)
-        found = (listing.files[key] for key in keys if key in listing.files)
+        found = (file for key in keys for file in listing.by_key.get(key, ()))
         is_settled = all(file.is_settled(settle_seconds) for file in found)
         if is_settled or time.monotonic() > deadline:
             return listing
@@ -181,7 +182,8 @@ class WarehouseResource(DuckDBResource):
         """Load the landed files of a feed's run, and tell Dagster what happened to each partition.
 
         All files are loaded in one transaction: ledger rows, delete by partition key, insert. A bad
-        file changes no row, and the others are loaded without it: see `load_files`.
+        file changes no row, and the others are loaded without it: see `load_files`. Of a partition
+        with parts, those are loaded that are new or changed; if none is, all are loaded again.
 
         Args:
             context: The context of a step that `feed_assets` made.
@@ -194,15 +196,15 @@ class WarehouseResource(DuckDBResource):
             dagster.Failure: A partition was not loaded; all others were.
         """
         assets = FeedAssets.of(context.assets_def)
-        step = _Step(context, assets, found)
         warehouse = self.connect()
+        step = _Step(context, assets, found, warehouse.address)
         if found.keys and assets.load_key not in context.selected_asset_keys:
             step.survey()
         if step.needs_warehouse:
             with warehouse.open(found.landing.readable_dir) as opened:
                 table = opened.table(assets.feed)
                 if assets.load_key in context.selected_asset_keys:
-                    step.load(table, warehouse.address)
+                    step.load(table)
                 step.look(table)
         yield from step.report()
 
@@ -211,12 +213,18 @@ class _Step:
     """What happens in one run to the partitions of a feed."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, assets: FeedAssets, found: FoundFiles
+        self,
+        context: dg.AssetExecutionContext,
+        assets: FeedAssets,
+        found: FoundFiles,
+        address: str,
     ) -> None:
         self._context, self._assets, self._found = context, assets, found
+        self._address = address
         self._reasons = dict(found.reasons)
-        self._outcomes: Sequence[Outcome] = ()
-        self._loaded: dict[str, Mapping[str, Any]] = {}
+        self._outcomes: dict[str, list[Outcome]] = {}
+        self._previews: Mapping[str, str] = {}
+        self._load_seconds = 0.0
         self._state = CheckedState(assets.feed, Ledger(), found.listing)
 
     @property
@@ -241,25 +249,23 @@ class _Step:
                     outcomes.append(Outcome(file, OutcomeStatus.SURVEYED, survey=survey))
         self._end(outcomes)
 
-    def load(self, table: FeedTable, address: str) -> None:
-        """Load the files, and describe what was loaded."""
-        feed, started = self._assets.feed, time.monotonic()
+    def load(self, table: FeedTable) -> None:
+        """Load the files."""
+        feed, found, started = self._assets.feed, self._found, time.monotonic()
+        files = found.files
+        if feed.file_names.has_parts:
+            ledger = table.read_ledger(found.listing.files)
+            files = choose_parts(compare(feed, found.listing, ledger), files)
         run_id = self._context.run.run_id
-        outcomes = load_files(table, self._found.landing, self._found.files, run_id=run_id)
-        load_seconds = time.monotonic() - started
-        loaded = {one.file.partition_key: one for one in outcomes if one.is_loaded}
-        rows = table.read_first_rows(list(loaded), PREVIEW_ROWS) if loaded else {}
-        events = self._assets.events
-        self._loaded = {
-            key: events.load_metadata(
-                outcome, events.preview(rows[key]), address=address, load_seconds=load_seconds
-            )
-            for key, outcome in loaded.items()
-        }
-        row_count = sum(outcome.row_count for outcome in loaded.values())
+        outcomes = load_files(table, found.landing, files, run_id=run_id)
+        self._load_seconds = time.monotonic() - started
+        loaded = [one for one in outcomes if one.is_loaded]
+        rows = table.read_first_rows([one.file for one in loaded], PREVIEW_ROWS) if loaded else {}
+        self._previews = {key: self._assets.events.preview(of_key) for key, of_key in rows.items()}
+        row_count = sum(outcome.row_count for outcome in loaded)
         self._context.log.info(
             f"feed {feed.name}: loaded {len(loaded)} of {len(outcomes)} files, {row_count:,} rows, "
-            f"in {load_seconds:.2f} s"
+            f"in {self._load_seconds:.2f} s"
         )
         self._end(outcomes)
 
@@ -277,38 +283,39 @@ class _Step:
                 table, assets.partitions.list_files(landing), settle_seconds=landing.settle_seconds
             )
             # What this run loaded, it is about to report.
-            told = [key for key in known if key not in self._loaded]
+            told = [key for key in known if key not in self._previews]
             view = compare_with_dagster(instance, assets, told, now)
             differences = [*map(str, now.differences), *view.sentences]
             brake = now.brake
         self._state = CheckedState(assets.feed, ledger, listing, known, differences, brake)
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
-        self._outcomes = outcomes
         for outcome in outcomes:
-            if outcome.reason:
-                self._reasons[outcome.file.partition_key] = outcome.reason
+            self._outcomes.setdefault(outcome.file.partition_key, []).append(outcome)
+        for key, of_key in self._outcomes.items():
+            if bad := [outcome.reason for outcome in of_key if outcome.reason]:
+                self._reasons[key] = "; ".join(bad)
 
     def report(self) -> Iterator[FeedEvent]:
         """Yield what happened, and fail if a partition was not loaded."""
         context, assets, events = self._context, self._assets, self._assets.events
-        imported = set()
-        for outcome in self._outcomes:
+        imported, ledger = set(), self._state.ledger
+        for key, of_key in self._outcomes.items():
             # A run of the load asset alone, such as the feed's job, includes the import.
-            if event := events.imported(outcome):
-                imported.add(outcome.file.partition_key)
+            if event := events.imported(of_key, ledger):
+                imported.add(key)
                 yield event
         for asset_key in context.selected_asset_keys:
-            known = imported if asset_key == assets.import_key else set()
+            known = imported if asset_key == assets.import_key else {*self._previews}
             for key in self._reasons.keys() - known:
-                yield events.not_loaded(asset_key, key, self._reasons[key], self._state.ledger)
+                yield events.not_loaded(asset_key, key, self._reasons[key], ledger)
         if assets.load_key in context.selected_asset_keys:
-            yield from self._report_loaded()
+            yield from self._report_loaded(ledger)
         yield from self._state.evaluate(context.selected_asset_check_keys)
         if self._reasons:
             raise events.failed(len(self._found.keys), self._reasons)
 
-    def _report_loaded(self) -> Iterator[FeedEvent]:
+    def _report_loaded(self, ledger: Ledger) -> Iterator[FeedEvent]:
         """Report loaded partitions one by one, or as one result if the run continues downstream.
 
         Dagster applies a result to all keys of the run, and only a result lets downstream assets
@@ -317,7 +324,14 @@ class _Step:
         """
         load_key = self._assets.load_key
         is_result = not self._reasons and (len(self._found.keys) == 1 or not self._is_alone())
-        for key, metadata in self._loaded.items():
+        for key, preview in self._previews.items():
+            metadata = self._assets.events.load_metadata(
+                [outcome for outcome in self._outcomes[key] if outcome.is_loaded],
+                ledger,
+                preview,
+                address=self._address,
+                load_seconds=self._load_seconds,
+            )
             if is_result:
                 self._context.add_asset_metadata(metadata, asset_key=load_key, partition_key=key)
             else:

@@ -23,7 +23,7 @@ from partitioned_etl.components.resources import LandingResource, WarehouseResou
 from partitioned_etl.components.runs import list_keys_that_could_not_start
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import LandedFile, PassedOver
+from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group_by_key
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.unmatched import list_unmatched
@@ -196,7 +196,7 @@ def describe_given_up(file: LandedFile) -> str:
 def _request_runs(assets: FeedAssets, agenda: Agenda, cursor: LandingCursor) -> list[dg.RunRequest]:
     """Create one run request per range of wanted files, and record the requests in the cursor."""
     requests = []
-    by_key = {file.partition_key: file for file in agenda.choice.wanted}
+    by_key = group_by_key(agenda.choice.wanted)
     # A cursor that was reset must not repeat run keys: Dagster never runs the same key twice.
     cursor.requests = cursor.requests or int(time.time())
     for keys in agenda.ranges:

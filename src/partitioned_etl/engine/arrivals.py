@@ -87,8 +87,7 @@ def list_arrivals(
     """
     arrivals = {}
     for key, rows in ledger.by_key.items():
-        landed = listing.files.get(key)
-        refused = [row for row in rows if landed and _is_refusal(row, landed.name)]
+        refused = [row for row in rows if _is_refusal(row, listing)]
         if refused:
             day = _day_of(feed, key, _landed_at(refused[0]))
             reason = refused[0].error or "refused"
@@ -125,10 +124,10 @@ def list_missing(
     """
     missing = {}
     for key in expected:
-        due, file = due_at(feed, key), listing.files.get(key)
-        if due is None or due >= now or (file and not file.lacks_marker):
+        due, files = due_at(feed, key), listing.by_key.get(key, [])
+        if due is None or due >= now or any(not file.lacks for file in files):
             continue
-        what = f"{file.name}: its marker file has not landed" if file else "no file has come"
+        what = f"{files[0].name}: {files[0].lacks}" if files else "no file has come"
         missing[key] = f"{what}; it was due at {_minute(due)}"
     return missing
 
@@ -197,9 +196,9 @@ def list_short(feed: Feed, ledger: Ledger) -> dict[str, str]:
     return short
 
 
-def _is_refusal(row: LedgerRow, name: str) -> bool:
-    """Return whether a ledger row refuses the file of a name."""
-    return row.source_file == name and row.status == LoadStatus.REFUSED
+def _is_refusal(row: LedgerRow, listing: Listing) -> bool:
+    """Return whether a ledger row refuses a file that is still there."""
+    return row.status == LoadStatus.REFUSED and row.source_file in listing.files
 
 
 def _landed_at(row: LedgerRow) -> datetime:

@@ -18,6 +18,7 @@ from partitioned_etl.engine.outcomes import Outcome
 from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.replace import Candidate, FileAtFaultError, Stage, insert_rows
 from partitioned_etl.engine.row_by_row import validate_file
+from partitioned_etl.engine.warehouse.ledger import Replaced
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 
@@ -126,7 +127,7 @@ def _find_failing(table: FeedTable, candidates: Sequence[Candidate]) -> Candidat
     candidate = None
     try:
         with table.transaction():
-            table.delete([one.file.partition_key for one in candidates])
+            table.delete(Replaced([one.file.partition_key for one in candidates]))
             for candidate in candidates:
                 insert_rows(table, [candidate], Progress(table.feed.name, [candidate.file]))
             raise _UndoError

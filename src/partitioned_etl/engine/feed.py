@@ -21,6 +21,7 @@ from partitioned_etl.engine.file_names import (
     KEY_SEPARATOR,
     FileNamePattern,
     Partitioning,
+    VersionOrder,
     is_date_key,
     window_of,
 )
@@ -83,7 +84,8 @@ class Feed(Contract, frozen=True):
         Field(
             description="The file name, with placeholders: `{date:%Y-%m-%d}.csv` for a file a "
             "day, `{key}.csv` for one a name, `{key}/{date:%Y-%m}.csv` for both, with or without "
-            "folders, and `{any}` for what varies and means nothing."
+            "folders; `{part}` for files that make up a partition together, `{version}` for ones "
+            "of which the highest stands for all, and `{any}` for what varies and means nothing."
         ),
     ]
     pattern_ignores_case: Annotated[
@@ -154,6 +156,28 @@ class Feed(Contract, frozen=True):
             "Default: none."
         ),
     ] = ""
+    done_file: Annotated[
+        str,
+        Field(
+            description="With `{date:%Y-%m-%d}/_SUCCESS`, the files of a partition are loaded only "
+            "when its marker of that name lies in the folder. Default: none."
+        ),
+    ] = ""
+    part_count: Annotated[
+        int,
+        Field(
+            description="How many parts a partition has: none is loaded before the last has "
+            "landed. Default: any number, and each is loaded as it lands.",
+            ge=0,
+        ),
+    ] = 0
+    version_order: Annotated[
+        VersionOrder,
+        Field(
+            description="Which `{version}` is the highest: `natural`, as `_v10` comes after `_v2` "
+            "and `_v2` after none, or the one that `landed` last."
+        ),
+    ] = VersionOrder.NATURAL
     due_after_hours: Annotated[
         float | None,
         Field(
@@ -230,11 +254,35 @@ class Feed(Contract, frozen=True):
             "done_suffix",
             f"done_suffix {self.done_suffix!r} is how landed files end, too",
         )
+        self._check_completeness()
         try:
             re.compile(self.key_pattern)
         except re.error as error:
             reason = f"key_pattern {self.key_pattern!r}: {error}"
             raise FeedDefinitionError(reason, attribute="key_pattern") from None
+
+    def _check_completeness(self) -> None:
+        names, done = self.file_names, self.done_names
+        reason = "part_count: only a pattern with {part} has parts"
+        _require(names.has_parts or not self.part_count, "part_count", reason)
+        is_natural = self.version_order is VersionOrder.NATURAL
+        reason = "version_order: only a pattern with {version} has versions"
+        _require(names.has_versions or is_natural, "version_order", reason)
+        if done is None:
+            return
+        kinds = [(one.has_key, one.partitioning, one.is_two_dimensional) for one in (names, done)]
+        reason = f"done_file {self.done_file!r} stands for no key of the pattern {self.pattern!r}"
+        _require(kinds[0] == kinds[1], "done_file", reason)
+        reason = f"done_file {self.done_file!r} may hold the placeholders of the key and {{any}}"
+        _require(not (done.has_parts or done.has_versions), "done_file", reason)
+        reason = f"done_file {self.done_file!r} is deeper in folders than the files are"
+        _require(done.depth <= names.depth, "done_file", reason)
+        folders = [pattern.rpartition("/")[0] for pattern in (self.done_file, self.pattern)]
+        is_found = f"{folders[1]}/".startswith(f"{folders[0]}/") or not folders[0]
+        reason = f"done_file {self.done_file!r} is in no folder of the pattern {self.pattern!r}"
+        _require(is_found, "done_file", reason)
+        reason = "done_file and done_suffix are two ways to say that files are complete: choose one"
+        _require(not self.done_suffix, "done_file", reason)
 
     def _check_partitions(self) -> None:
         partitioning, is_dated = self._partitioning, self._partitioning.is_dated
@@ -324,6 +372,46 @@ class Feed(Contract, frozen=True):
         """The pattern of the file names."""
         suffixes = COMPRESSED_SUFFIXES if self.format.may_be_compressed else ()
         return FileNamePattern(self.pattern, suffixes, self.pattern_ignores_case)
+
+    @cached_property
+    def done_names(self) -> FileNamePattern | None:
+        """The pattern of the markers of whole partitions; None if the feed has none."""
+        if not self.done_file:
+            return None
+        try:
+            return FileNamePattern(self.done_file, (), self.pattern_ignores_case)
+        except FeedDefinitionError as error:
+            raise FeedDefinitionError(f"done_file: {error}", attribute="done_file") from None
+
+    def is_marker(self, name: str) -> bool:
+        """Return whether a name is that of a marker file."""
+        if self.done_names:
+            return self.done_names.match(name) is not None
+        if not self.done_suffix or not name.endswith(self.done_suffix):
+            return False
+        return self.file_names.match(name.removesuffix(self.done_suffix)) is not None
+
+    def slot_of(self, partition_key: str, file_name: str) -> tuple[str, str]:
+        """Return what of a table one file alone can stand for: a partition, or a part of one.
+
+        A file takes the place of another of the same slot, such as `2018-01-22.csv.gz` that of
+        `2018-01-22.csv`.
+
+        Args:
+            partition_key: The file's partition.
+            file_name: Its name.
+        """
+        return partition_key, self.file_names.part_of(file_name)
+
+    def rank_of(self, file_name: str, landed_ns: int) -> tuple[Any, ...]:
+        """Return what a file's version is compared by: a higher version is greater.
+
+        Args:
+            file_name: The file's name.
+            landed_ns: When it landed, in nanoseconds since 1970.
+        """
+        by_name = self.file_names.rank_of(file_name)
+        return (landed_ns, by_name) if self.version_order is VersionOrder.LANDED else by_name
 
     @property
     def _partitioning(self) -> Partitioning:

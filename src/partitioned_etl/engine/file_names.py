@@ -18,7 +18,11 @@ from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 
 KEY_SEPARATOR = "|"
 """Separates name and date in a two-dimensional key, as in Dagster."""
-_PLACEHOLDER = re.compile(r"\{(?:(?P<name>key|any)|date:(?P<date>[^{}/]+))\}")
+_PLACEHOLDER = re.compile(r"\{(?:(?P<name>key|part|version|any)|date:(?P<date>[^{}/]+))\}")
+_OF_ANY_LENGTH = re.compile(r"\{(?:key|part|version|any)\}" * 2)
+_FORMS = {"key": "[^/]+?", "part": "[^/]+?", "version": "[^/]*?"}
+"""What the placeholders stand for that are a group of a match."""
+_NUMBER = re.compile(r"([0-9]+)")
 _DIRECTIVE = re.compile("%.")
 _DATE_DIRECTIVES = {
     "%Y": r"\d{4}",
@@ -52,6 +56,15 @@ class Partitioning(StrEnum):
     def is_dated(self) -> bool:
         """Whether the keys stand for periods of time."""
         return self in _KEY_DATE_FORMATS
+
+
+class VersionOrder(StrEnum):
+    """Which of several versions of a file is the highest."""
+
+    NATURAL = "natural"
+    """The one whose name says so: `_v10` comes after `_v2`, and `_v2` after none."""
+    LANDED = "landed"
+    """The one that landed last."""
 
 
 _KEY_DATE_FORMATS = {
@@ -161,10 +174,12 @@ def _date_key_of(text: str, date_format: str, partitioning: Partitioning) -> str
 class FileNamePattern:
     """A file name with placeholders, in it and in the folders before it: `{key}.csv`.
 
-    `{date:%Y-%m-%d}` is a date, `{key}` any text, and `{any}` one, or none, that means nothing;
-    both are as short as possible, from the left. What is there twice must be the same, such as a
-    year in a folder and in the file's name. With a key and a date, the partition key is
-    two-dimensional (name x date): `acme|2018-01-22`.
+    `{date:%Y-%m-%d}` is a date, `{key}` any text, and `{any}` one, or none, that means nothing. All
+    files of a key that differ in `{part}` make up its partition; of those that differ in
+    `{version}`, which may be empty, the highest stands for all. Texts are as short as possible,
+    from the left. What is there twice must be the same, such as a year in a folder and in the
+    file's name. With a key and a date, the partition key is two-dimensional (name x date):
+    `acme|2018-01-22`.
 
     Attributes:
         text: The pattern.
@@ -196,12 +211,15 @@ class FileNamePattern:
 
     def _find_fault(self) -> str:
         if found := re.search(r"\{[^{}]*\}|[{}]", _PLACEHOLDER.sub("", self.text)):
-            return f"has {found[0]}, and placeholders are {{key}}, {{date:%Y-%m-%d}} and {{any}}"
+            return (
+                f"has {found[0]}, and placeholders are {{key}}, {{date:%Y-%m-%d}}, {{part}}, "
+                "{version} and {any}"
+            )
         if not self.has_key and not self._date_formats:
             return "needs a placeholder, {key} or {date:%Y-%m-%d} or both"
-        if any(part in ("", ".", "..") for part in self._parts):
+        if any(name in ("", ".", "..") for name in self._segments):
             return "has a folder without a name"
-        if re.search(r"\{(?:key|any)\}\{(?:key|any)\}", self.text):
+        if _OF_ANY_LENGTH.search(self.text):
             return "needs something between two placeholders of any length"
         return ""
 
@@ -226,9 +244,19 @@ class FileNamePattern:
         return "{key}" in self.text
 
     @cached_property
+    def has_parts(self) -> bool:
+        """Whether several files make up a partition."""
+        return "{part}" in self.text
+
+    @cached_property
+    def has_versions(self) -> bool:
+        """Whether of several files one takes the place of the others."""
+        return "{version}" in self.text
+
+    @cached_property
     def depth(self) -> int:
         """How many folders a file is in, below the feed's own."""
-        return len(self._parts) - 1
+        return len(self._segments) - 1
 
     def matches_folder(self, name: str) -> bool:
         """Return whether a folder's name, with those that it is in, matches the pattern's start."""
@@ -254,8 +282,27 @@ class FileNamePattern:
             parts.append(date_key)
         return KEY_SEPARATOR.join(parts)
 
+    def part_of(self, file_name: str) -> str:
+        """Return which part of its partition a file is; empty if the partition has no parts."""
+        match = self.match(file_name) if self.has_parts else None
+        return match["part"] if match else ""
+
+    def rank_of(self, file_name: str) -> tuple[tuple[bool, int, str], ...]:
+        """Return a file's version, such that a higher one compares greater.
+
+        The order is the natural one: numbers by value and before other texts, these by their
+        characters, ignoring case, and no text before any.
+        """
+        match = self.match(file_name) if self.has_versions else None
+        pieces = _NUMBER.split(match["version"].casefold()) if match else ()
+        return tuple(
+            (False, int(piece), "") if piece.isascii() and piece.isdigit() else (True, 0, piece)
+            for piece in pieces
+            if piece
+        )
+
     @property
-    def _parts(self) -> list[str]:
+    def _segments(self) -> list[str]:
         return self.text.split("/")
 
     @cached_property
@@ -284,8 +331,8 @@ class FileNamePattern:
 
     @cached_property
     def _folder_regexes(self) -> list[re.Pattern[str]]:
-        parts = self._parts[:-1]
-        return [self._compile("/".join(parts[: depth + 1])) for depth in range(len(parts))]
+        folders = self._segments[:-1]
+        return [self._compile("/".join(folders[: depth + 1])) for depth in range(len(folders))]
 
     def _compile(self, pattern: str, suffix: str = "") -> re.Pattern[str]:
         flags = re.ASCII | re.DOTALL | (re.IGNORECASE if self.ignores_case else 0)
@@ -318,8 +365,8 @@ def _to_regex(pattern: str) -> str:
         match placeholder["name"]:
             case "any":
                 regex += "[^/]*?"
-            case "key":
-                regex += group("key", "[^/]+?")
-            case _:
+            case None:
                 regex += convert(placeholder["date"])
+            case name:
+                regex += group(name, _FORMS[name])
     return regex + re.escape(pattern[after:])

@@ -47,7 +47,7 @@ _MAX_WARNINGS = 20
 def load_files(
     table: FeedTable, landing: Landing, files: Sequence[LandedFile], *, run_id: str = ""
 ) -> list[Outcome]:
-    """Replace each file's partition with the file's rows, all in one transaction.
+    """Replace each file's partition, or part of it, with its rows, all in one transaction.
 
     A file that breaks the contract, or changes while it is read, changes no row and does not
     prevent the others from being loaded. A refused file is recorded in the ledger. Where the feed's
@@ -57,7 +57,7 @@ def load_files(
     Args:
         table: The feed's table on an open warehouse, outside a transaction.
         landing: The landing of the files.
-        files: Landed files, each partition key once.
+        files: Landed files, each partition or part of one once.
         run_id: The Dagster run, for the ledger.
 
     Returns:
@@ -142,10 +142,8 @@ class _Load:
         outcomes = []
         for candidate in self._pending:
             file, survey = candidate.file, candidate.survey
-            same = same_content.get(survey.content_hash, {})
-            names = list(
-                islice((name for key, name in same.items() if key != file.partition_key), 3)
-            )
+            same = same_content.get(survey.content_hash, ())
+            names = list(islice((name for name in same if name != file.name), 3))
             warnings = [f"has the same content as {', '.join(names)}"] if names else []
             if candidate.rejected_count:
                 warnings.append(

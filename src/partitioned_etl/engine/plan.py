@@ -6,7 +6,7 @@ to tell a touched one from changed content.
 """
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -20,6 +20,7 @@ from partitioned_etl.engine.landing.landing import (
     Landing,
     Listing,
     PassedOver,
+    group_by_key,
     hash_content,
 )
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
@@ -44,6 +45,8 @@ class Action(StrEnum):
     """The ledger's version, refused: nothing to do until it or the feed's contract changes."""
     UNSETTLED = "unsettled"
     """New or changed, but younger than the settle time or without its marker: look again later."""
+    SUPERSEDED = "superseded"
+    """Another file has a higher version: nothing to do until that one is gone."""
     UNUSABLE = "unusable"
     """Its partition has files that cannot be loaded, such as two of them; its rows are kept."""
     MISSING = "missing"
@@ -59,12 +62,14 @@ class Step(NamedTuple):
         file: The landed file, unless it is missing.
         ledger_row: What the ledger knows of the file or, if it knows nothing, of the one that the
             file takes the place of.
+        superseded_by: The file that has a higher version, if another has.
     """
 
     partition_key: str
     action: Action
     file: LandedFile | None = None
     ledger_row: LedgerRow | None = None
+    superseded_by: str = ""
 
     @property
     def name(self) -> str:
@@ -96,7 +101,7 @@ class Step(NamedTuple):
             removal: Which partitions the feed's policy removes.
         """
         if self.action is Action.MISSING:
-            if self.partition_key in removal:
+            if self.name in removal:
                 return "the file is gone"
             kept = "the file is gone; rows are kept"
             return f"{kept}: {removal.brake}" if removal.brake else kept
@@ -106,6 +111,8 @@ class Step(NamedTuple):
             return self.ledger_row.error or ""
         if self.action is Action.UNSETTLED and self.file:
             return self.file.why_not_ready(math.inf)
+        if self.action is Action.SUPERSEDED:
+            return f"superseded by {self.superseded_by or 'files that cannot be told apart'}"
         return ""
 
 
@@ -137,12 +144,12 @@ class Plan:
     @property
     def is_settling(self) -> bool:
         """Whether a short wait helps: a file is being written, not only lacking its marker."""
-        return any(not file.lacks_marker for file in self.files(Action.UNSETTLED))
+        return any(not file.lacks for file in self.files(Action.UNSETTLED))
 
     @property
     def landed_keys(self) -> list[str]:
-        """The partition keys that have a landed file."""
-        return [step.partition_key for step in self.steps.values() if step.file]
+        """The partition keys that have a landed file, each once."""
+        return list(dict.fromkeys(step.partition_key for step in self.steps.values() if step.file))
 
     def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
         """Return the landed files to load.
@@ -173,34 +180,71 @@ def compare(
         now_ns: The time to compare with, in nanoseconds since 1970; by default the current time.
     """
     plan = Plan({}, ledger, list(listing.ignored), list(listing.refused))
-    for key, file in listing.files.items():
-        row = ledger.rows.get(file.name)
+    slots = _Slots(feed, listing, ledger)
+    for file in listing.files.values():
+        key, row = file.partition_key, ledger.rows.get(file.name)
         if row and row.is_about(file) and _is_valid(row, feed):
             is_loaded = row.status == LoadStatus.LOADED
             action = Action.IDENTICAL if is_loaded else Action.REFUSED
         else:
-            row = row or next(iter(ledger.by_key.get(key, ())), None)
+            row = row or next(iter(slots.rows_of(key, file.name)), None)
             if file.why_not_ready(settle_seconds, now_ns):
                 action = Action.UNSETTLED
             else:
                 action = Action.CHANGED if row else Action.NEW
         plan.steps[file.name] = Step(key, action, file, row)
+    for name, file in listing.superseded.items():
+        key = file.partition_key
+        by = slots.landed_name(key, name)
+        plan.steps[name] = Step(key, Action.SUPERSEDED, file, ledger.rows.get(name), by)
     unusable = {entry.partition_key for entry in listing.refused}
     for row in ledger:
-        key = row.partition_key
-        # Another file of the partition takes the place of one that is gone.
-        if row.source_file in plan.steps or key in listing.files:
+        key, name = row.partition_key, row.source_file
+        # Another file of the slot takes the place of one that is gone.
+        if name in plan.steps or row.is_superseded or slots.landed_name(key, name):
             continue
         # So does one that has rows, if this one has none.
-        if row.loaded_at or not any(other.loaded_at for other in ledger.by_key[key]):
+        if row.loaded_at or not any(other.loaded_at for other in slots.rows_of(key, name)):
             action = Action.UNUSABLE if key in unusable else Action.MISSING
-            plan.steps[row.source_file] = Step(key, action, None, row)
+            plan.steps[name] = Step(key, action, None, row)
     return plan
+
+
+class _Slots:
+    """What a feed's ledger and its listing have for each slot of the table."""
+
+    def __init__(self, feed: Feed, listing: Listing, ledger: Ledger) -> None:
+        self._feed, self._listing, self._ledger = feed, listing, ledger
+
+    def rows_of(self, key: str, name: str) -> Sequence[LedgerRow]:
+        """Return the ledger rows of the slot that a file stands for."""
+        if not self._feed.file_names.has_parts:
+            return self._ledger.by_key.get(key, ())
+        return self._rows.get(self._feed.slot_of(key, name), ())
+
+    def landed_name(self, key: str, name: str) -> str:
+        """Return the name of the landed file in the slot of a file; empty if there is none."""
+        return self._landed_names.get(self._feed.slot_of(key, name), "")
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], list[LedgerRow]]:
+        found: dict[tuple[str, str], list[LedgerRow]] = {}
+        for row in self._ledger:
+            slot = self._feed.slot_of(row.partition_key, row.source_file)
+            found.setdefault(slot, []).append(row)
+        return found
+
+    @cached_property
+    def _landed_names(self) -> dict[tuple[str, str], str]:
+        files, slot_of = self._listing.files.values(), self._feed.slot_of
+        return {slot_of(file.partition_key, file.name): file.name for file in files}
 
 
 def _is_valid(row: LedgerRow, feed: Feed) -> bool:
     """Return whether the ledger's verdict on the content is still valid under the contract."""
-    return row.status == LoadStatus.LOADED or row.contract == feed.contract_fingerprint
+    if row.status == LoadStatus.REFUSED:
+        return row.contract == feed.contract_fingerprint
+    return row.status == LoadStatus.LOADED
 
 
 def find_touched(plan: Plan, feed: Feed, *, max_bytes: int) -> list[Step]:
@@ -249,7 +293,9 @@ def make_plan(
     touched_bytes: int = DEFAULT_TOUCHED_BYTES,
     read_only: bool = False,
 ) -> Plan:
-    """Compare a feed's landed files with the ledger, and record files that were only touched.
+    """Compare a feed's landed files with the ledger, and record what changes no row.
+
+    That is new versions of files that were only touched, and which files are superseded.
 
     Args:
         feed: The feed.
@@ -258,7 +304,7 @@ def make_plan(
         warehouse: The warehouse; it is not made if it does not exist.
         lock_wait_seconds: How long to wait for others that have it open; by default as configured.
         touched_bytes: The most bytes to read to tell touched files from changed ones.
-        read_only: Whether to change nothing: touched files are detected but not recorded.
+        read_only: Whether to change nothing: such files are detected but not recorded.
 
     Raises:
         WarehouseLockedError: The warehouse was in use for longer than the wait.
@@ -273,12 +319,53 @@ def make_plan(
             ledger = opened.table(feed).read_ledger(listing.files)
     plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
     touched = find_touched(plan, feed, max_bytes=touched_bytes)
-    if touched and not read_only:
+    superseded = list(_list_newly_superseded(feed, plan)) if ledger else []
+    if (touched or superseded) and not read_only:
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]
         with warehouse.open(landing.readable_dir, lock_wait_seconds=lock_wait_seconds) as opened:
             opened.table(feed).record_versions(rows, files)
+            opened.table(feed).record_superseded(superseded)
     return plan
+
+
+def _list_newly_superseded(feed: Feed, plan: Plan) -> Iterator[LedgerRow]:
+    """Yield ledger rows of superseded files that have none, or another; not of those with rows.
+
+    These are superseded when the file of the higher version is loaded.
+    """
+    for step in plan.steps.values():
+        file, row = step.file, step.ledger_row
+        if step.action is not Action.SUPERSEDED or file is None or (row and row.loaded_at):
+            continue
+        if not (row and row.is_superseded and row.version == file.version):
+            yield LedgerRow(
+                feed=feed.name,
+                source_file=file.name,
+                partition_key=file.partition_key,
+                version=file.version,
+                size_bytes=file.size_bytes,
+                landed_ns=file.landed_ns,
+                status=LoadStatus.SUPERSEDED,
+                error=step.explain(Removal()),
+            )
+
+
+def choose_parts(plan: Plan, files: Sequence[LandedFile]) -> list[LandedFile]:
+    """Choose which parts of partitions a run loads: those that are new or changed.
+
+    Of a partition where none is, a person wants all loaded again.
+
+    Args:
+        plan: The feed's plan.
+        files: The landed files of the run's partitions.
+    """
+    is_wanted = {file.name for file in plan.files(Action.NEW, Action.CHANGED)}
+    return [
+        file
+        for of_key in group_by_key(files).values()
+        for file in [one for one in of_key if one.name in is_wanted] or of_key
+    ]
 
 
 @dataclass(frozen=True)
@@ -312,62 +399,79 @@ def choose_files(
         count_attempts: Returns how often a file was tried.
         in_flight: Partition keys that a run is loading.
         most: Most files to choose; None for no limit. Including those in flight, twice as many are
-            allowed, so that recording one load and preparing the next can overlap.
+            allowed, so that recording one load and preparing the next can overlap. A run loads all
+            files of a partition, so these are not divided.
     """
-    choice = Choice()
+    choice, chosen = Choice(), set[str]()
     room = math.inf if most is None else min(most, 2 * most - len(in_flight))
     for file in candidates:
         if file.partition_key in in_flight:
             choice.in_flight.append(file)
         elif count_attempts(file) >= MAX_ATTEMPTS:
             choice.given_up.append(file)
-        elif len(choice.wanted) >= room:
+        elif len(choice.wanted) >= room and file.partition_key not in chosen:
             choice.later.append(file)
         else:
             choice.wanted.append(file)
+            chosen.add(file.partition_key)
     return choice
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Which partitions the feed's policy removes.
+    """Which files' rows the feed's policy removes.
 
     Attributes:
-        keys: The partition keys.
+        rows: The ledger rows of the files, which are gone.
         brake: Safeguard: why none is removed although files are gone; empty otherwise.
     """
 
-    keys: list[str] = field(default_factory=list)
+    rows: Sequence[LedgerRow] = ()
     brake: str = ""
 
-    def __contains__(self, key: str) -> bool:
-        """Return whether a partition is removed."""
-        return key in self._once
+    def __contains__(self, name: str) -> bool:
+        """Return whether the rows of a file are removed."""
+        return name in self._once
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the files."""
+        return [row.source_file for row in self.rows]
+
+    @property
+    def keys(self) -> list[str]:
+        """The partition keys that lose rows, each once."""
+        return list(dict.fromkeys(row.partition_key for row in self.rows))
 
     @cached_property
     def _once(self) -> frozenset[str]:
-        return frozenset(self.keys)
+        return frozenset(self.names)
 
 
 def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Removal:
-    """Find the partitions to remove because their files are gone.
+    """Find the files whose rows are to be removed because they are gone.
 
-    When more than half of the ledger's partitions are gone, an unmounted folder is more likely than
-    that many deletions, so none is removed.
+    When more than half of the ledger's files are gone, an unmounted folder is more likely than that
+    many deletions, so none is removed.
 
     Args:
         feed: The feed, which defines the policy.
         plan: The plan.
         allow_most: Whether more than half may be removed, because a person has confirmed it.
     """
-    gone = plan.keys(Action.MISSING)
+    gone = {
+        feed.slot_of(step.partition_key, step.name)
+        for step in plan.steps.values()
+        if step.action is Action.MISSING
+    }
     if feed.on_missing is OnMissing.KEEP or not gone:
         return Removal()
-    known = len(plan.ledger.by_key)
+    slots = [(feed.slot_of(row.partition_key, row.source_file), row) for row in plan.ledger]
+    known = len({slot for slot, _ in slots})
     if 2 * len(gone) > known and not allow_most:
         return Removal(
             brake=f"{len(gone)} of {known} files are gone, more than half: nothing is removed. Is "
             "the folder mounted? If they were deleted on purpose, run the reconcile job with "
             "allow_most"
         )
-    return Removal(gone)
+    return Removal([row for slot, row in slots if slot in gone])

@@ -13,7 +13,7 @@ from logging import getLogger
 from partitioned_etl.engine.landing.landing import LandedFile, Landing, Listing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome
-from partitioned_etl.engine.plan import Action, Plan, compare, find_removable
+from partitioned_etl.engine.plan import Action, Plan, Removal, compare, find_removable
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
@@ -79,7 +79,7 @@ class Reconciled:
 
     Attributes:
         outcomes: What happened to the files that were loaded again.
-        removed: Partition keys that were removed.
+        removed: Partition keys of which rows were removed.
         left: The comparison afterwards; its differences need a person.
     """
 
@@ -100,7 +100,7 @@ def compare_table(table: FeedTable, listing: Listing, *, settle_seconds: float =
     feed, ledger = table.feed, table.read_ledger()
     plan = compare(feed, listing, ledger, settle_seconds=settle_seconds)
     removal = find_removable(feed, plan)
-    gone = plan.keys(Action.MISSING) if removal.keys or removal.brake else []
+    gone = plan.keys(Action.MISSING) if removal != Removal() else []
     differences = [
         *(Difference(key, DifferenceKind.NOT_LOADED) for key in plan.keys(*_WANTED)),
         *_compare_counts(
@@ -169,9 +169,10 @@ def reconcile_table(
     reconciled = Reconciled()
     if files := _files_to_load(found, settle_seconds):
         reconciled.outcomes = load_files(table, landing, files, run_id=run_id)
-    reconciled.removed = find_removable(feed, found.plan, allow_most=allow_most).keys
-    if reconciled.removed:
-        table.remove(reconciled.removed)
+    removal = find_removable(feed, found.plan, allow_most=allow_most)
+    if removal.rows:
+        table.remove(removal.names)
+    reconciled.removed = removal.keys
     reconciled.left = compare_table(table, listing, settle_seconds=settle_seconds)
     return reconciled
 

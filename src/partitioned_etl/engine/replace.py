@@ -128,7 +128,7 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
 
     Args:
         table: The feed's table, outside a transaction; it is prepared.
-        candidates: What to load, each partition key once.
+        candidates: What to load, each partition or part of one once.
         run_id: The Dagster run, for the ledger.
 
     Raises:
@@ -144,11 +144,11 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
     with table.transaction():
         failpoints.reach(failpoints.AFTER_BEGIN)
         loaded_at = table.next_load_time()
-        keys = table.record_loads(
+        replaced = table.record_loads(
             [_loaded_row(table.feed, candidate, loaded_at, run_id) for candidate in candidates]
         )
         failpoints.reach(failpoints.AFTER_LEDGER)
-        table.delete(keys)
+        table.delete(replaced)
         failpoints.reach(failpoints.AFTER_DELETE)
         for group in _in_statements(candidates):
             surveyed_meanwhile = [one for one in group if one.stage is Stage.STARTED]

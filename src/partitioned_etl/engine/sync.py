@@ -60,7 +60,8 @@ class SyncReport:
         refused: Files that are refused, by this call or by an earlier one, or cannot be read.
         unchanged: Files that were loaded before, and kept partitions whose file is gone or
             unusable.
-        ignored: Entries that are not landed files, and files that are still being written.
+        ignored: Entries that are not landed files, files that are still being written, and those
+            of a lower version than another.
     """
 
     loaded: list[SyncRecord] = field(default_factory=list)
@@ -137,15 +138,15 @@ def sync_feed(
 
 def _remove_gone(feed: Feed, landing: Landing, warehouse: Warehouse, plan: Plan) -> Removal:
     removal = find_removable(feed, plan)
-    if not removal.keys:
+    if not removal.rows:
         return removal
     with warehouse.open(landing.readable_dir) as opened:
         # Another process may meanwhile have loaded a file that came back.
         table = opened.table(feed)
         latest = compare(feed, landing.list_files(feed), table.read_ledger())
         still = find_removable(feed, latest)
-        removal = Removal([key for key in removal.keys if key in still])
-        table.remove(removal.keys)
+        removal = Removal([row for row in removal.rows if row.source_file in still])
+        table.remove(removal.names)
     return removal
 
 
@@ -160,10 +161,12 @@ def _complete_report(
             case Action.IDENTICAL:
                 if name not in loaded:
                     report.unchanged.append(record)
-            case Action.MISSING if key in removal:
+            case Action.MISSING if name in removal:
                 report.removed.append(record)
             case Action.MISSING | Action.UNUSABLE:
                 report.unchanged.append(record)
+            case Action.SUPERSEDED:
+                report.ignored.append(record)
             case Action.REFUSED:
                 report.refused.append(record)
             case Action.UNSETTLED:

@@ -51,7 +51,6 @@ def _is_of(feed: Feed, folder: str, path: str) -> bool:
     if not path.startswith(folder):
         return False
     name = path.removeprefix(folder)
-    names, done = feed.file_names, feed.done_suffix
+    names = feed.file_names
     is_folder = name.count("/") < names.depth and names.matches_folder(name)
-    is_marker = bool(done) and name.endswith(done) and names.match(name.removesuffix(done))
-    return bool(is_folder or is_marker or names.match(name))
+    return bool(is_folder or feed.is_marker(name) or names.match(name))

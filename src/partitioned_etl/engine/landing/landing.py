@@ -6,9 +6,10 @@ listing with the ledger. `local.py` is a folder; another kind of place is anothe
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
@@ -66,7 +67,7 @@ class LandedFile(NamedTuple):
         size_bytes: Its length.
         landed_ns: When it last changed, in nanoseconds since 1970, by a clock that no sender sets.
         place: The place that it lies in.
-        lacks_marker: Whether the marker file that the feed requires beside it is absent.
+        lacks: That something the feed requires with it has not landed, one sentence; or empty.
     """
 
     partition_key: str
@@ -75,7 +76,7 @@ class LandedFile(NamedTuple):
     size_bytes: int
     landed_ns: int
     place: Place
-    lacks_marker: bool = False
+    lacks: str = ""
 
     @property
     def path(self) -> Path:
@@ -122,8 +123,8 @@ class LandedFile(NamedTuple):
             now_ns: The time to compare with, in nanoseconds since 1970; by default the current
                 time.
         """
-        if self.lacks_marker:
-            return "its marker file has not landed"
+        if self.lacks:
+            return self.lacks
         if not self.is_settled(settle_seconds, now_ns):
             return "it is still being written"
         return ""
@@ -175,14 +176,31 @@ class Listing:
     """The result of one look at a feed's place.
 
     Attributes:
-        files: Landed file per partition key, in the order of the keys.
+        files: The landed files that stand for a partition or a part of one, by their names, in the
+            order of keys and names.
+        superseded: Files that do not because another has a higher version, by their names; their
+            keys have one in `files`, or in `refused`.
         ignored: Entries that do not concern this feed: hidden, temporary, not a file.
         refused: Entries that are named like a landed file but cannot be loaded.
     """
 
     files: dict[str, LandedFile] = field(default_factory=dict)
+    superseded: dict[str, LandedFile] = field(default_factory=dict)
     ignored: list[PassedOver] = field(default_factory=list)
     refused: list[PassedOver] = field(default_factory=list)
+
+    @cached_property
+    def by_key(self) -> dict[str, list[LandedFile]]:
+        """The files of each partition, which is the union of them."""
+        return group_by_key(self.files.values())
+
+
+def group_by_key(files: Iterable[LandedFile]) -> dict[str, list[LandedFile]]:
+    """Return files by their partition keys."""
+    found: dict[str, list[LandedFile]] = {}
+    for file in files:
+        found.setdefault(file.partition_key, []).append(file)
+    return found
 
 
 class Landing(Protocol):
@@ -220,8 +238,10 @@ class Landing(Protocol):
         ...
 
 
-def find_landed_file(feed: "Feed", landing: Landing, listing: Listing, key: str) -> LandedFile:
-    """Find the landed file of a partition key in a listing.
+def find_landed_files(
+    feed: "Feed", landing: Landing, listing: Listing, key: str
+) -> list[LandedFile]:
+    """Find the landed files of a partition key in a listing: one, unless the feed has parts.
 
     Args:
         feed: The feed.
@@ -232,9 +252,9 @@ def find_landed_file(feed: "Feed", landing: Landing, listing: Listing, key: str)
     Raises:
         LandedFileError: There is no such file, or it cannot be used for the key.
     """
-    file = listing.files.get(key)
-    if file is not None:
-        return file
+    files = listing.by_key.get(key)
+    if files:
+        return files
     where = f"feed {feed.name}, partition key {key[:200]!a}"
     for passed_over in listing.refused:
         if passed_over.partition_key == key:

@@ -178,6 +178,9 @@ class _Scan:
         names = []
         for entry in self._scan(folder):
             name = f"{folder}/{entry.name}" if folder else entry.name
+            if self._feed.is_marker(name):
+                self.markers.add(name)
+                continue
             is_named = self._feed.file_names.matches_folder(name)
             is_folder = entry.is_dir(follow_symlinks=False)
             if not is_named or is_hidden_or_temporary(entry.name) or not is_folder:
@@ -204,10 +207,10 @@ class _Scan:
 
     def _read_folder(self, folder: str) -> None:
         """Look at the entries of the feed's folder, or of a folder in it, that may be files."""
-        prefix, done_suffix = f"{folder}/" if folder else "", self._feed.done_suffix
+        prefix = f"{folder}/" if folder else ""
         for entry in self._scan(folder):
             name = prefix + entry.name
-            if done_suffix and name.endswith(done_suffix):
+            if self._feed.is_marker(name):
                 self.markers.add(name)
             elif is_hidden_or_temporary(entry.name):
                 self._ignore(name, entry)

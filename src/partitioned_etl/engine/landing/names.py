@@ -5,14 +5,18 @@ looking at a place belongs in its module.
 """
 
 import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import PartitionKeyError
-from partitioned_etl.engine.file_names import KEY_SEPARATOR
-from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOver
+from partitioned_etl.engine.landing.landing import (
+    LandedFile,
+    Listing,
+    PassedOver,
+    group_by_key,
+)
+from partitioned_etl.engine.landing.slots import choose_files_of_slots
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -62,7 +66,7 @@ def complete_listing(
     found: Sequence[LandedFile],
     markers: Collection[str],
 ) -> Listing:
-    """Add the found files to a listing, except those that stand for one key together.
+    """Add the found files to a listing, except those that stand for one thing together.
 
     Args:
         feed: The feed.
@@ -73,58 +77,44 @@ def complete_listing(
     Returns:
         The listing, each part in the order of keys or names.
     """
-    alone = _refuse_look_alikes(feed, found, listing)
-    for file in sorted(alone, key=lambda file: file.partition_key):
-        lacks_marker = feed.done_suffix and file.name + feed.done_suffix not in markers
-        listing.files[file.partition_key] = (
-            file._replace(lacks_marker=True) if lacks_marker else file
-        )
+    chosen = choose_files_of_slots(feed, found, listing)
+    for file in _find_what_lacks(feed, chosen, listing, markers):
+        listing.files[file.name] = file
     listing.ignored.sort(key=lambda passed_over: passed_over.name)
     listing.refused.sort(key=lambda passed_over: passed_over.name)
     return listing
 
 
-def _refuse_look_alikes(
-    feed: "Feed", found: Sequence[LandedFile], listing: Listing
-) -> list[LandedFile]:
-    """Return the files that are the only one for their key and whose name has a single spelling."""
-    first: dict[str, LandedFile] = {}
-    together: dict[str, list[LandedFile]] = {}
-    for file in found:
-        key = _to_one_spelling(file.partition_key)
-        other = first.setdefault(key, file)
-        if other is not file:
-            together.setdefault(key, [other]).append(file)
-    reasons = _compare_spellings(found) if feed.file_names.is_two_dimensional else {}
-    for files in together.values():
-        names = sorted(file.name for file in files)
-        reason = f"several files stand for one partition key: {', '.join(names)}"
-        reasons |= dict.fromkeys(names, reason)
-    listing.refused += [
-        PassedOver(file.name, reasons[file.name], file.partition_key)
-        for file in found
-        if file.name in reasons
-    ]
-    return [file for file in found if file.name not in reasons]
+def _find_what_lacks(
+    feed: "Feed", files: Sequence[LandedFile], listing: Listing, markers: Collection[str]
+) -> Iterator[LandedFile]:
+    """Yield files with what they lack; those of a partition with too many parts are refused."""
+    if not (feed.part_count or feed.done_suffix or feed.done_names):
+        yield from files
+        return
+    done_keys = set(_list_done_keys(feed, markers))
+    for key, of_key in group_by_key(files).items():
+        if feed.part_count and len(of_key) > feed.part_count:
+            reason = (
+                f"{len(of_key)} parts have landed, and a partition of the feed has "
+                f"{feed.part_count}"
+            )
+            listing.refused += [PassedOver(file.name, reason, key) for file in of_key]
+            continue
+        for file in of_key:
+            lacks = ""
+            if len(of_key) < feed.part_count:
+                lacks = f"{len(of_key)} of {feed.part_count} parts have landed"
+            elif feed.done_names and key not in done_keys:
+                lacks = "the partition's marker file has not landed"
+            elif feed.done_suffix and file.name + feed.done_suffix not in markers:
+                lacks = "its marker file has not landed"
+            yield file._replace(lacks=lacks) if lacks else file
 
 
-def _compare_spellings(found: Iterable[LandedFile]) -> dict[str, str]:
-    """Return, per file, why the name in its key stands for no single spelling."""
-    spellings: dict[str, set[str]] = defaultdict(set)
-    for file in found:
-        name = _name_in_key(file)
-        spellings[_to_one_spelling(name)].add(name)
-    reasons = {}
-    for file in found:
-        names = spellings[_to_one_spelling(_name_in_key(file))]
-        if len(names) > 1:
-            reasons[file.name] = f"several spellings of one name: {', '.join(sorted(names))}"
-    return reasons
-
-
-def _name_in_key(file: LandedFile) -> str:
-    return file.partition_key.partition(KEY_SEPARATOR)[0]
-
-
-def _to_one_spelling(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+def _list_done_keys(feed: "Feed", markers: Collection[str]) -> Iterator[str]:
+    """Yield the keys whose partitions have a marker of their own."""
+    for name in markers if feed.done_names else ():
+        if feed.done_names and (match := feed.done_names.match(name)):
+            with suppress(PartitionKeyError):
+                yield feed.done_names.key_of(match)

@@ -31,13 +31,15 @@ from partitioned_etl.engine.sql import (
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
     LedgerRow,
+    Replaced,
     ensure_ledger,
-    find_keys,
+    find_files,
     find_latest_load,
     find_same_content,
     forget_feed,
-    forget_keys,
+    forget_files,
     is_ledger,
+    mark_superseded,
     read_ledger,
     record_versions,
     upsert_rows,
@@ -60,7 +62,8 @@ if TYPE_CHECKING:
 _scratch_lock = Lock()
 _scratch_in_use = set[Path]()
 _NO_FILES: Mapping[str, LandedFile] = MappingProxyType({})
-_IN_KEYS = f"{PARTITION_KEY_COLUMN} IN (SELECT unnest(CAST(? AS VARCHAR[])))"
+_IN_LIST = "IN (SELECT unnest(CAST(? AS VARCHAR[])))"
+_IN_KEYS = f"{PARTITION_KEY_COLUMN} {_IN_LIST}"
 
 
 @dataclass(frozen=True)
@@ -180,24 +183,55 @@ class DuckDBTable:
         now, latest = datetime.now(UTC), find_latest_load(self.duck, self.feed.name)
         return max(now, latest + timedelta(microseconds=1)) if latest else now
 
-    def record_loads(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
+    def record_loads(self, rows: Sequence[LedgerRow]) -> Replaced:
         """Write the ledger rows of files that are being loaded, inside their transaction.
 
-        A file takes the place of any other file of its partition, and of the partition that it
-        belonged to under an earlier declaration of the feed.
+        A file takes the place of any other file of its slot, and of what it was itself under an
+        earlier declaration of the feed. One of a lower version is recorded as superseded.
 
         Returns:
-            The partition keys whose rows the files replace.
+            What the files take the place of.
         """
+        feed = self.feed
         names, keys = [row.source_file for row in rows], [row.partition_key for row in rows]
-        former = find_keys(self.duck, self.feed.name, names)
+        there = find_files(self.duck, feed.name, names, keys)
         upsert_rows(self.duck, rows)
-        forget_keys(self.duck, self.feed.name, keys, but_names=names)
-        return list(dict.fromkeys([*keys, *former]))
+        winners = {feed.slot_of(row.partition_key, row.source_file): row for row in rows}
+        loaded, gone, kept = {*names}, list[str](), list[str]()
+        superseded: dict[str, str] = {}
+        for name, key, landed_ns in there:
+            winner = winners.get(feed.slot_of(key, name))
+            if name in loaded:
+                keys.append(key)
+            elif winner is None:
+                kept.append(name)
+            elif self._is_higher(winner, name, landed_ns):
+                superseded[name] = winner.source_file
+            else:
+                gone.append(name)
+        forget_files(self.duck, feed.name, gone)
+        mark_superseded(self.duck, feed.name, superseded)
+        return Replaced(list(dict.fromkeys(keys)), kept)
+
+    def _is_higher(self, winner: LedgerRow, name: str, landed_ns: int) -> bool:
+        """Return whether a file is of a higher version than another was."""
+        feed = self.feed
+        if not (feed.file_names.has_versions and feed.file_names.match(name)):
+            return False
+        ranks = [feed.rank_of(winner.source_file, winner.landed_ns), feed.rank_of(name, landed_ns)]
+        return ranks[0] > ranks[1]
 
     def record_refusals(self, rows: Sequence[LedgerRow]) -> None:
         """Write the ledger rows of files that are refused, inside a transaction."""
         upsert_rows(self.duck, rows)
+
+    def record_superseded(self, rows: Sequence[LedgerRow]) -> None:
+        """Write the ledger rows of superseded files that have no rows in the table."""
+        if not rows or not self.exists():
+            return
+        with self.transaction():
+            ensure_ledger(self.duck)
+            upsert_rows(self.duck, rows)
 
     def record_versions(self, rows: Sequence[LedgerRow], files: Sequence[LandedFile]) -> None:
         """Record new versions of files whose content is the ledger's."""
@@ -207,10 +241,14 @@ class DuckDBTable:
             ensure_ledger(self.duck)
             record_versions(self.duck, rows, files)
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete the rows of partitions, and their rejected rows."""
-        self.duck.execute(f"DELETE FROM {self._name} WHERE {_IN_KEYS}", [list(keys)])
-        delete_rejected_rows(self.duck, self.feed.name, keys)
+    def delete(self, replaced: Replaced) -> None:
+        """Delete the rows of partitions, and their rejected rows, except those of other files."""
+        where, bound = _IN_KEYS, [list(replaced.keys)]
+        if replaced.kept:
+            where = f"{where} AND NOT coalesce({SOURCE_FILE_COLUMN}, '') {_IN_LIST}"
+            bound.append(list(replaced.kept))
+        self.duck.execute(f"DELETE FROM {self._name} WHERE {where}", bound)
+        delete_rejected_rows(self.duck, self.feed.name, where, bound)
 
     def insert(self, rows: Query) -> None:
         """Insert the rows of a query over landed files."""
@@ -221,13 +259,15 @@ class DuckDBTable:
         """Insert rejected rows of a file that is being loaded."""
         insert_rejected_rows(self.duck, self.feed.name, file, rows)
 
-    def remove(self, keys: Sequence[str]) -> None:
-        """Remove partitions: rows, rejected rows and ledger rows, all at once."""
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files: their rows, rejected rows and ledger rows, all at once."""
         with self.transaction():
             ensure_ledger(self.duck)
             ensure_rejected_rows(self.duck)
-            forget_keys(self.duck, self.feed.name, keys)
-            self.delete(keys)
+            gone, there = {*names}, find_files(self.duck, self.feed.name, names)
+            keys = list(dict.fromkeys(key for name, key, _ in there if name in gone))
+            forget_files(self.duck, self.feed.name, names)
+            self.delete(Replaced(keys, [name for name, _, _ in there if name not in gone]))
 
     def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
         """Return how many rows the table holds, by partition key and file name."""
@@ -258,21 +298,22 @@ class DuckDBTable:
         ).fetchall()
         return {(key, name): count for key, name, count in rows}
 
-    def find_same_content(self, hashes: Sequence[str]) -> dict[str, dict[str, str]]:
+    def find_same_content(self, hashes: Sequence[str]) -> dict[str, list[str]]:
         """Find loaded files with rows that have one of these content hashes."""
         return find_same_content(self.duck, self.feed.name, hashes)
 
     def read_first_rows(
-        self, keys: Sequence[str], most: int
+        self, files: Sequence[LandedFile], most: int
     ) -> dict[str, list[tuple[object, ...]]]:
-        """Return the first rows of partitions, without the columns that a load adds."""
+        """Return the first rows that files have in each partition, without the added columns."""
         columns = ", ".join(map(quote_identifier, self.feed.columns))
         found = self.duck.execute(
-            f"SELECT {PARTITION_KEY_COLUMN}, {columns} FROM {self._name} WHERE {_IN_KEYS} "
+            f"SELECT {PARTITION_KEY_COLUMN}, {columns} FROM {self._name} "
+            f"WHERE {_IN_KEYS} AND {SOURCE_FILE_COLUMN} {_IN_LIST} "
             f"QUALIFY row_number() OVER (PARTITION BY {PARTITION_KEY_COLUMN} ORDER BY rowid) <= ?",
-            [list(keys), most],
+            [[file.partition_key for file in files], [file.name for file in files], most],
         ).fetchall()
-        rows: dict[str, list[tuple[object, ...]]] = {key: [] for key in keys}
+        rows: dict[str, list[tuple[object, ...]]] = {file.partition_key: [] for file in files}
         for key, *cells in found:
             rows[key].append(tuple(cells))
         return rows

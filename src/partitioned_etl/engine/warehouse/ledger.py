@@ -1,6 +1,7 @@
 """Ledger: table `file_loads`, one row per feed and file that was loaded or refused.
 
-It is the only proof of a load, whose own transaction writes it. Next: `plan.py`
+It is the only proof of a load, whose own transaction writes it. Of a file that another of a higher
+version took the place of, it says so. Next: `plan.py`
 compares it with the landed files. Feeds' rows do not belong here.
 """
 
@@ -27,6 +28,7 @@ class LoadStatus(StrEnum):
 
     LOADED = "loaded"
     REFUSED = "refused"
+    SUPERSEDED = "superseded"
 
 
 class LedgerRow(NamedTuple):
@@ -44,8 +46,9 @@ class LedgerRow(NamedTuple):
         rejected_count: Rows of the loaded version that went to table `rejected_rows` instead.
         file_row_count: Rows that were counted in the loaded version: the sum of the two. None if
             none was loaded.
-        status: Whether the version that was last validated was loaded or refused.
-        error: Why it was refused.
+        status: Whether the version that was last validated was loaded or refused, or the file is
+            superseded and has no rows.
+        error: Why it was refused, or by which file it is superseded.
         broken_rules: The row rules for which it was refused, and `contract` for anything else.
         contract: Fingerprint of the contract that it was validated against.
         loaded_at: When the rows in the table were loaded, UTC; later than every earlier load of the
@@ -80,10 +83,27 @@ class LedgerRow(NamedTuple):
         return is_same and (is_of_key or self.status == LoadStatus.REFUSED)
 
     @property
+    def is_superseded(self) -> bool:
+        """Whether a file of a higher version took its place, also if that one is gone again."""
+        return self.status == LoadStatus.SUPERSEDED
+
+    @property
     def adds_up(self) -> bool:
         """Whether loaded and rejected rows add up to the rows of the version that was loaded."""
         total = self.row_count + self.rejected_count
         return self.file_row_count is None or self.file_row_count == total
+
+
+class Replaced(NamedTuple):
+    """What files that are loaded take the place of.
+
+    Attributes:
+        keys: The partitions whose rows are deleted, whatever the ledger knows of them.
+        kept: The files of these partitions whose rows stay: other parts.
+    """
+
+    keys: Sequence[str]
+    kept: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -202,8 +222,8 @@ def read_ledger(
     Args:
         duck: A connection to a database that has a ledger.
         feed_name: The feed's name.
-        landed: Landed file per partition key; values shared by a row and its file are kept in
-            memory once.
+        landed: The landed files by name; values shared by a row and its file are kept in memory
+            once.
         columns: The columns of the ledger's table, which may be of version 0.1.
     """
     table = LEDGER_TABLE if is_ledger(columns) else _BY_PARTITION
@@ -216,8 +236,8 @@ def read_ledger(
     share = texts.setdefault
     while rows := found.fetchmany(_ROWS_PER_FETCH):
         for _, name, key, version, *rest, status, error, rules, contract, loaded_at, run_id in rows:
-            file, identity = landed.get(key), (name, key, version)
-            if file and (file.name, file.version) == (name, version):
+            file, identity = landed.get(name), (name, key, version)
+            if file and (file.partition_key, file.version) == (key, version):
                 identity = (file.name, file.partition_key, file.version)
             if loaded_at and loaded_at not in times:
                 times[loaded_at] = loaded_at.replace(tzinfo=UTC)
@@ -238,32 +258,47 @@ def find_latest_load(duck: duckdb.DuckDBPyConnection, feed_name: str) -> datetim
     return found[0].astimezone(UTC) if found and found[0] else None
 
 
-def find_keys(duck: duckdb.DuckDBPyConnection, feed_name: str, names: Sequence[str]) -> list[str]:
-    """Return the partition keys that files of a feed belong to in the ledger."""
-    rows = duck.execute(
-        f"SELECT DISTINCT partition_key FROM {LEDGER_TABLE} "
-        f"WHERE feed = ? AND source_file {_IN_LIST}",
-        [feed_name, list(names)],
+def find_files(
+    duck: duckdb.DuckDBPyConnection, feed_name: str, names: Sequence[str], keys: Sequence[str] = ()
+) -> list[tuple[str, str, int]]:
+    """Find files of a feed in the ledger, by name and those of the same partitions and of others.
+
+    Args:
+        duck: A connection to a database that has a ledger.
+        feed_name: The feed's name.
+        names: Names of files; all files of their partitions are found.
+        keys: More partition keys, all files of which are found.
+
+    Returns:
+        Name, partition key and landing time of each file.
+    """
+    return duck.execute(
+        f"""
+        SELECT source_file, partition_key, landed_ns FROM {LEDGER_TABLE}
+        WHERE feed = ? AND (partition_key {_IN_LIST} OR partition_key IN (
+            SELECT partition_key FROM {LEDGER_TABLE} WHERE feed = ? AND source_file {_IN_LIST}))
+        """,
+        [feed_name, list(keys), feed_name, list(names)],
     ).fetchall()
-    return [key for (key,) in rows]
 
 
 def find_same_content(
     duck: duckdb.DuckDBPyConnection, feed_name: str, hashes: Sequence[str]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, list[str]]:
     """Find a feed's loaded files that have one of these content hashes.
 
     Returns:
-        File name per partition key, per content hash.
+        File names, in the order of partition keys, per content hash.
     """
     rows = duck.execute(
-        f"SELECT content_hash, partition_key, source_file FROM {LEDGER_TABLE} WHERE feed = ? "
-        f"AND status = ? AND row_count > 0 AND content_hash {_IN_LIST} ORDER BY partition_key",
+        f"SELECT content_hash, source_file FROM {LEDGER_TABLE} WHERE feed = ? "
+        f"AND status = ? AND row_count > 0 AND content_hash {_IN_LIST} "
+        "ORDER BY partition_key, source_file",
         [feed_name, LoadStatus.LOADED, list(hashes)],
     ).fetchall()
-    found: dict[str, dict[str, str]] = {}
-    for content_hash, key, name in rows:
-        found.setdefault(content_hash, {})[key] = name
+    found: dict[str, list[str]] = {}
+    for content_hash, name in rows:
+        found.setdefault(content_hash, []).append(name)
     return found
 
 
@@ -272,18 +307,30 @@ def forget_feed(duck: duckdb.DuckDBPyConnection, feed_name: str) -> None:
     duck.execute(f"DELETE FROM {LEDGER_TABLE} WHERE feed = ?", [feed_name])
 
 
-def forget_keys(
-    duck: duckdb.DuckDBPyConnection,
-    feed_name: str,
-    keys: Sequence[str],
-    but_names: Sequence[str] = (),
-) -> None:
-    """Delete the ledger rows of partitions, except those of some files."""
-    duck.execute(
-        f"DELETE FROM {LEDGER_TABLE} WHERE feed = ? AND partition_key {_IN_LIST} "
-        f"AND NOT source_file {_IN_LIST}",
-        [feed_name, list(keys), list(but_names)],
-    )
+def forget_files(duck: duckdb.DuckDBPyConnection, feed_name: str, names: Sequence[str]) -> None:
+    """Delete the ledger rows of files."""
+    if names:
+        duck.execute(
+            f"DELETE FROM {LEDGER_TABLE} WHERE feed = ? AND source_file {_IN_LIST}",
+            [feed_name, list(names)],
+        )
+
+
+def mark_superseded(duck: duckdb.DuckDBPyConnection, feed_name: str, by: Mapping[str, str]) -> None:
+    """Record that files have no rows any more, because others of a higher version took their place.
+
+    Args:
+        duck: A connection, inside a transaction.
+        feed_name: The feed's name.
+        by: The file that takes the place, by the name of the one that is superseded.
+    """
+    for name, winner in by.items():
+        duck.execute(
+            f"UPDATE {LEDGER_TABLE} SET status = ?, error = ?, broken_rules = [], "
+            "row_count = 0, rejected_count = 0, file_row_count = NULL, loaded_at = NULL "
+            "WHERE feed = ? AND source_file = ?",
+            [LoadStatus.SUPERSEDED, f"superseded by {winner}", feed_name, name],
+        )
 
 
 def upsert_rows(duck: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> None:

@@ -63,13 +63,18 @@ def insert_rejected_rows(
 
 
 def delete_rejected_rows(
-    duck: duckdb.DuckDBPyConnection, feed_name: str, keys: Sequence[str]
+    duck: duckdb.DuckDBPyConnection, feed_name: str, where: str, bound: Sequence[object]
 ) -> None:
-    """Delete the rejected rows of partitions."""
+    """Delete the rejected rows of a feed's files.
+
+    Args:
+        duck: A connection, inside the transaction that deletes the files' rows.
+        feed_name: The feed's name.
+        where: A condition on partition key and file, of which feeds' tables have the columns too.
+        bound: The values of its parameters.
+    """
     duck.execute(
-        f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ? "
-        "AND partition_key IN (SELECT unnest(CAST(? AS VARCHAR[])))",
-        [feed_name, list(keys)],
+        f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = ? AND {where}", [feed_name, *bound]
     )
 
 

@@ -16,7 +16,7 @@ import duckdb
 
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query
-from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
+from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, Replaced
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class FeedTable(Protocol):
         """Read what the ledger knows of the feed; nothing if there is no table.
 
         Args:
-            landed: Landed file per partition key; values that a row shares with its file are kept
-                in memory once.
+            landed: The landed files by name; values that a row shares with its file are kept in
+                memory once.
         """
         ...
 
@@ -80,16 +80,22 @@ class FeedTable(Protocol):
         """Return a time, UTC, later than every earlier load of the feed."""
         ...
 
-    def record_loads(self, rows: Sequence[LedgerRow]) -> Sequence[str]:
+    def record_loads(self, rows: Sequence[LedgerRow]) -> Replaced:
         """Write the ledger rows of files that are being loaded, inside their transaction.
 
+        Files of a lower version, whose place they take, are recorded as superseded.
+
         Returns:
-            The partition keys whose rows the files replace.
+            What the files take the place of.
         """
         ...
 
     def record_refusals(self, rows: Sequence[LedgerRow]) -> None:
         """Write the ledger rows of files that are refused, inside a transaction."""
+        ...
+
+    def record_superseded(self, rows: Sequence[LedgerRow]) -> None:
+        """Write the ledger rows of superseded files that have no rows in the table."""
         ...
 
     def record_versions(self, rows: Sequence[LedgerRow], files: Sequence[LandedFile]) -> None:
@@ -103,8 +109,8 @@ class FeedTable(Protocol):
         """
         ...
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """Delete the rows of partitions, and their rejected rows."""
+    def delete(self, replaced: Replaced) -> None:
+        """Delete the rows of partitions, and their rejected rows, except those of other files."""
         ...
 
     def insert(self, rows: Query) -> None:
@@ -122,8 +128,8 @@ class FeedTable(Protocol):
         """Insert rejected rows of a file that is being loaded."""
         ...
 
-    def remove(self, keys: Sequence[str]) -> None:
-        """Remove partitions: rows, rejected rows and ledger rows, all at once."""
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files: their rows, rejected rows and ledger rows, all at once."""
         ...
 
     def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
@@ -145,18 +151,18 @@ class FeedTable(Protocol):
         """Return how many rejected rows there are, by partition key and file name."""
         ...
 
-    def find_same_content(self, hashes: Sequence[str]) -> dict[str, dict[str, str]]:
+    def find_same_content(self, hashes: Sequence[str]) -> dict[str, list[str]]:
         """Find loaded files with rows that have one of these content hashes.
 
         Returns:
-            File name per partition key, per content hash.
+            File names, in the order of partition keys, per content hash.
         """
         ...
 
     def read_first_rows(
-        self, keys: Sequence[str], most: int
+        self, files: Sequence[LandedFile], most: int
     ) -> dict[str, list[tuple[object, ...]]]:
-        """Return the first rows of partitions, without the columns that a load adds."""
+        """Return the first rows that files have in each partition, without the added columns."""
         ...
 
     def read_partition(self, key: str) -> "pd.DataFrame":

@@ -1,0 +1,93 @@
+"""Slots: which of the files that stand for the same partition, or part of one, is loaded.
+
+Takes the files that a landing found; returns one for each slot, that of the highest version. Files
+that nothing tells apart are refused, all of them.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from partitioned_etl.engine.file_names import KEY_SEPARATOR
+from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOver
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.feed import Feed
+
+_BY_KEY = attrgetter("partition_key", "name")
+
+
+def choose_files_of_slots(
+    feed: "Feed", found: Sequence[LandedFile], listing: Listing
+) -> list[LandedFile]:
+    """Return the file that stands for each slot, in the order of keys and names.
+
+    Args:
+        feed: The feed.
+        found: The files whose names match the feed's pattern.
+        listing: Superseded files, and those that nothing tells apart, are added to it.
+    """
+    names = feed.file_names
+    reasons = _compare_spellings(feed, found) if names.has_key else {}
+    what = "part of a partition" if names.has_parts else "partition key"
+    left: set[str] = set()
+    for files in _list_shared_slots(feed, found):
+        ranks = {file.name: feed.rank_of(file.name, file.landed_ns) for file in files}
+        highest = max(ranks.values())
+        alike = sorted(name for name, rank in ranks.items() if rank == highest)
+        left.update(name for name, rank in ranks.items() if rank != highest)
+        if len(alike) > 1:
+            reason = f"several files stand for one {what}: {', '.join(alike)}"
+            reasons |= dict.fromkeys(alike, reason)
+    listing.refused += [
+        PassedOver(file.name, reasons[file.name], file.partition_key)
+        for file in found
+        if file.name in reasons
+    ]
+    usable = sorted((file for file in found if file.name not in reasons), key=_BY_KEY)
+    listing.superseded = {file.name: file for file in usable if file.name in left}
+    return [file for file in usable if file.name not in left]
+
+
+def _list_shared_slots(feed: "Feed", found: Sequence[LandedFile]) -> list[list[LandedFile]]:
+    """Return the files of each slot that has several."""
+    # Most slots have one file, and need no list.
+    first: dict[tuple[str, str], LandedFile] = {}
+    shared: dict[tuple[str, str], list[LandedFile]] = {}
+    for file in found:
+        key, part = feed.slot_of(file.partition_key, file.name)
+        slot = _to_one_spelling(key), _to_one_spelling(part)
+        other = first.setdefault(slot, file)
+        if other is not file:
+            shared.setdefault(slot, [other]).append(file)
+    return list(shared.values())
+
+
+def _compare_spellings(feed: "Feed", found: Sequence[LandedFile]) -> dict[str, str]:
+    """Return, per file, why the name in its key stands for no single spelling.
+
+    Where each name is one file's, `_list_shared_slots` finds that as well.
+    """
+    names = feed.file_names
+    if not (names.is_two_dimensional or names.has_parts or names.has_versions):
+        return {}
+
+    def name_of(file: LandedFile) -> str:
+        key = file.partition_key
+        return key.partition(KEY_SEPARATOR)[0] if names.is_two_dimensional else key
+
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for file in found:
+        spellings[_to_one_spelling(name_of(file))].add(name_of(file))
+    reasons = {}
+    for file in found:
+        alike = spellings[_to_one_spelling(name_of(file))]
+        if len(alike) > 1:
+            reasons[file.name] = f"several spellings of one name: {', '.join(sorted(alike))}"
+    return reasons
+
+
+def _to_one_spelling(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()
