@@ -19,8 +19,9 @@ from partitioned_etl.engine.infer import infer_feed
 from partitioned_etl.engine.sql import quote_identifier
 from partitioned_etl.engine.sync import sync_feed
 from support.sample_files import SampleFile, make_sample
+from support.scale import examples
 
-ALL, QUICK = range(300), range(1000, 1008)
+ALL, QUICK = range(min(300, examples(100))), range(1000, 1008)
 USUAL_DOUBTS = {"pattern", "start"}
 
 
