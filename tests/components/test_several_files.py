@@ -193,7 +193,7 @@ def test_a_corrected_version_takes_the_place_of_the_one_before(
     ]
     assert versions.check() == (True, [])
     drop("orders/2024-01-01_v1.csv", 4)
-    assert versions.settle() == []
+    assert versions.tick() == []
     assert "1 identical, 2 superseded" in versions.skipped
     second.unlink()
     assert versions.settle() == [["2024-01-01"]]

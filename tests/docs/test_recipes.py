@@ -77,14 +77,20 @@ class Recipe:
     @property
     def name(self) -> str:
         """The sample's name in the feed's folder."""
-        [(path, _)] = _SAMPLE.findall(self.text)
+        [(path, _), *_] = _SAMPLE.findall(self.text)
         return str(path).removeprefix(f"{self.feed.folder}/")
 
     @property
     def sample(self) -> str:
         """The sample."""
-        [(_, content)] = _SAMPLE.findall(self.text)
+        [(_, content), *_] = _SAMPLE.findall(self.text)
         return str(content)
+
+    @property
+    def others(self) -> list[tuple[str, str]]:
+        """Name and content of what lies beside it."""
+        _, *others = _SAMPLE.findall(self.text)
+        return [(path.removeprefix(f"{self.feed.folder}/"), content) for path, content in others]
 
     @property
     def table(self) -> str:
@@ -143,7 +149,7 @@ def to_cell(text: str) -> object:
     return text.removeprefix("'") or None
 
 
-PARTS = re.split(r"^## \d\. (.+)$", PAGE, flags=re.MULTILINE)[1:]
+PARTS = re.split(r"^## \d+\. (.+)$", PAGE, flags=re.MULTILINE)[1:]
 RECIPES = [Recipe(*part) for part in zip(PARTS[::2], PARTS[1::2], strict=True)]
 
 
@@ -160,8 +166,8 @@ def show(duck: duckdb.DuckDBPyConnection, feed: Feed) -> str:
     return text.getvalue()
 
 
-def test_there_are_eight_and_all_are_short() -> None:
-    assert len(RECIPES) == 8
+def test_there_are_nine_and_all_are_short() -> None:
+    assert len(RECIPES) == 9
     lines = {recipe.title: len(recipe.declaration.splitlines()) for recipe in RECIPES}
     assert {title: count for title, count in lines.items() if count > MAX_LINES} == {}
 
@@ -169,7 +175,7 @@ def test_there_are_eight_and_all_are_short() -> None:
 @pytest.mark.parametrize("recipe", name_recipes())
 def test_the_sample_becomes_the_table(recipe: Recipe, bench: Workbench) -> None:
     feed = recipe.feed
-    bench.land(feed, recipe.name, recipe.make(recipe.sample))
+    land(recipe, recipe.sample, bench)
     report = bench.sync(feed)
     assert [one.reason for one in report.refused] == []
     with bench.connect() as duck:
@@ -184,17 +190,31 @@ def test_bad_files_are_what_the_page_says(recipe: Recipe, bench: Workbench) -> N
     assert {(bad.old, bad.new): load_bad(recipe, bad, bench) for bad in recipe.bad_files} == said
 
 
+def land(recipe: Recipe, content: str, bench: Workbench) -> None:
+    """Let the sample's file land, with what lies beside it."""
+    bench.land(recipe.feed, recipe.name, recipe.make(content))
+    for name, other in recipe.others:
+        bench.land(recipe.feed, name, recipe.make(other))
+
+
+def rows_of(recipe: Recipe, bench: Workbench) -> list[tuple[object, ...]]:
+    """Return the rows of the sample's file."""
+    if recipe.feed.table not in bench.tables():
+        return []
+    return [row for row in bench.rows(recipe.feed) if row[-1] == recipe.name]
+
+
 def load_bad(recipe: Recipe, bad: BadFile, bench: Workbench) -> tuple[str, str]:
     """Load a bad file, and say what happened to it, and why."""
     feed = recipe.feed
     assert recipe.sample.count(bad.old) == 1
     content = recipe.sample.replace(bad.old if bad.new else f"{bad.old}\n", bad.new)
-    bench.land(feed, recipe.name, recipe.make(content))
-    before = bench.rows(feed) if feed.table in bench.tables() else []
+    before = rows_of(recipe, bench)
+    land(recipe, content, bench)
     report = bench.sync(feed)
     if report.refused:
         [refused] = report.refused
-        assert bench.rows(feed) == before
+        assert rows_of(recipe, bench) == before
         return "refused", refused.reason.removeprefix(f"{recipe.name}: ")
     rejected = bench.query("SELECT line, column_name, reason FROM rejected_rows")
     if not rejected:
