@@ -18,6 +18,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
+from partitioned_etl.engine.warehouse.table_changes import TableChanges
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -44,11 +45,20 @@ class FeedTable(Protocol):
         """Return whether the table exists; without it, the ledger's rows are void."""
         ...
 
-    def prepare(self) -> None:
-        """Make table and ledger ready for a load.
+    def find_changes(self) -> TableChanges:
+        """Return how the feed's declaration changes the table; nothing if there is none."""
+        ...
+
+    def prepare(self) -> TableChanges:
+        """Make table and ledger ready for a load, and the table as the feed declares it.
+
+        The table is altered wholly or not at all. It keeps columns that the feed does not declare.
+
+        Returns:
+            How the declaration differed.
 
         Raises:
-            WarehouseError: The table has other columns than the feed.
+            WarehouseError: The table cannot become what the feed declares without a loss.
         """
         ...
 
@@ -101,6 +111,10 @@ class FeedTable(Protocol):
             rows: The ledger rows of the files, as read.
             files: The landed files, in the same order.
         """
+        ...
+
+    def list_left_out(self) -> tuple[str, ...]:
+        """Return the table's columns that the feed does not declare."""
         ...
 
     def delete(self, keys: Sequence[str]) -> None:
