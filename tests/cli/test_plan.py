@@ -31,7 +31,7 @@ def read_plan(result: Result) -> dict[str, tuple[str, str, str]]:
     assert result.exit_code == 0, result.output
     return {
         file["file"]: (file["state"], file["next"], file["reason"])
-        for file in json.loads(result.stdout)
+        for file in json.loads(result.stdout)["files"]
     }
 
 

@@ -147,6 +147,14 @@ class Plan:
         """The partition keys that have a landed file."""
         return [step.partition_key for step in self.steps.values() if step.file]
 
+    def describe_changes(self, feed_name: str) -> list[str]:
+        """Return one sentence for each way in which the next load changes the feed's table.
+
+        Args:
+            feed_name: The feed.
+        """
+        return self.changes.describe(feed_name, len(self.ledger.loaded_keys))
+
     def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
         """Return the landed files to load.
 

@@ -52,11 +52,14 @@ from partitioned_etl.engine.warehouse.rejected_rows import (
 )
 from partitioned_etl.engine.warehouse.table_changes import (
     ChangeKind,
+    ColumnChange,
     TableChanges,
     compare_columns,
 )
 from partitioned_etl.engine.warehouse.table_columns import (
     alter_columns,
+    count_misfits,
+    count_values,
     create_table,
     has_rows,
     read_types,
@@ -146,6 +149,26 @@ class DuckDBTable:
         else:
             wider = changes.of(ChangeKind.ADDED, ChangeKind.WIDENED)
             alter_columns(self.duck, self.feed.table, wider)
+        failpoints.reach(failpoints.AFTER_ALTER)
+
+    def count_values(self, column: str) -> dict[str, int]:
+        """Return how many values a column has, by partition key."""
+        return count_values(self.duck, self.feed.table, column)
+
+    def count_misfits(self, change: ColumnChange) -> dict[str, int]:
+        """Return how many values of a column do not fit its new type, by partition key."""
+        return count_misfits(self.duck, self.feed.table, change)
+
+    def migrate(self, changes: TableChanges, keys: Sequence[str]) -> None:
+        """Make the table what the feed declares, and remove partitions, inside a transaction."""
+        ensure_ledger(self.duck)
+        ensure_rejected_rows(self.duck)
+        if changes.is_made_anew:
+            create_table(self.duck, self.feed.table, self.feed.column_types, anew=True)
+        else:
+            alter_columns(self.duck, self.feed.table, changes.columns)
+        forget_keys(self.duck, self.feed.name, keys)
+        self.delete(keys)
         failpoints.reach(failpoints.AFTER_ALTER)
 
     def _is_created(self) -> bool:

@@ -18,7 +18,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
-from partitioned_etl.engine.warehouse.table_changes import TableChanges
+from partitioned_etl.engine.warehouse.table_changes import ColumnChange, TableChanges
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -59,6 +59,26 @@ class FeedTable(Protocol):
 
         Raises:
             WarehouseError: The table cannot become what the feed declares without a loss.
+        """
+        ...
+
+    def count_values(self, column: str) -> dict[str, int]:
+        """Return how many values a column has, by partition key; without those that have none."""
+        ...
+
+    def count_misfits(self, change: ColumnChange) -> dict[str, int]:
+        """Return how many values of a column do not fit its new type, by partition key."""
+        ...
+
+    def migrate(self, changes: TableChanges, keys: Sequence[str]) -> None:
+        """Make the table what the feed declares, and remove partitions, inside a transaction.
+
+        Args:
+            changes: How it differs.
+            keys: The partition keys of all rows with a value that does not fit its new type.
+
+        Raises:
+            WarehouseError: Something depends on the table as it is.
         """
         ...
 
