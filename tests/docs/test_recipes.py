@@ -160,8 +160,8 @@ def show(duck: duckdb.DuckDBPyConnection, feed: Feed) -> str:
     return text.getvalue()
 
 
-def test_there_are_eight_and_all_are_short() -> None:
-    assert len(RECIPES) == 8
+def test_there_are_nine_and_all_are_short() -> None:
+    assert len(RECIPES) == 9
     lines = {recipe.title: len(recipe.declaration.splitlines()) for recipe in RECIPES}
     assert {title: count for title, count in lines.items() if count > MAX_LINES} == {}
 
@@ -202,6 +202,15 @@ def load_bad(recipe: Recipe, bad: BadFile, bench: Workbench) -> tuple[str, str]:
     [(line, column, reason)] = rejected
     assert len(bench.rows(feed)) == recipe.table.count("\n") - 2
     return "loaded without the row", f"line {line}, column {column}: {reason}"
+
+
+def test_a_file_of_before_march_may_lack_the_new_column(bench: Workbench) -> None:
+    [recipe] = [one for one in RECIPES if "March" in one.title]
+    bench.land(recipe.feed, recipe.name, recipe.make(recipe.sample))
+    bench.land(recipe.feed, "payments_2026-02.csv", "id,amount\n6,1.25\n")
+    assert len(bench.sync(recipe.feed).loaded) == 2
+    with bench.connect() as duck:
+        assert show(duck, recipe.feed) == recipe.table.replace("\n7", "\n6,1.25,\n7")
 
 
 def test_a_feed_of_the_page_loads_by_dagster(

@@ -98,7 +98,7 @@ def write_parquet(rows: list[Record]) -> bytes:
     )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "made.parquet"
-        duckdb.sql(values).write_parquet(str(path))
+        duckdb.execute(f"COPY ({values}) TO '{path}' (FORMAT parquet)")
         return path.read_bytes()
 
 

@@ -16,7 +16,7 @@ from partitioned_etl.engine.sql import (
     SOURCE_FILE_COLUMN,
     quote_identifier,
 )
-from partitioned_etl.engine.warehouse.table_changes import (
+from partitioned_etl.engine.table_changes import (
     ChangeKind,
     compare_columns,
     has_every_value,

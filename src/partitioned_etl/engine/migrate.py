@@ -3,7 +3,7 @@
 Takes a feed's table and its listing; returns what would change, or changes it, all in one
 transaction. A value that does not fit its column's new type is never cut to fit: its partition
 loads again from its landed file. What a load does by itself belongs in
-`warehouse/table_changes.py`.
+`table_changes.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.landing.landing import Listing
-from partitioned_etl.engine.warehouse.table_changes import ChangeKind, TableChanges
+from partitioned_etl.engine.table_changes import ChangeKind, TableChanges
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 _MOST_NAMED = 10

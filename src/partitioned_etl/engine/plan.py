@@ -22,8 +22,8 @@ from partitioned_etl.engine.landing.landing import (
     PassedOver,
     hash_content,
 )
+from partitioned_etl.engine.table_changes import TableChanges
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
-from partitioned_etl.engine.warehouse.table_changes import TableChanges
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
 MAX_ATTEMPTS = 3

@@ -29,6 +29,12 @@ from partitioned_etl.engine.sql import (
     Query,
     quote_identifier,
 )
+from partitioned_etl.engine.table_changes import (
+    ChangeKind,
+    ColumnChange,
+    TableChanges,
+    compare_columns,
+)
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
     LedgerRow,
@@ -49,12 +55,6 @@ from partitioned_etl.engine.warehouse.rejected_rows import (
     ensure_rejected_rows,
     forget_rejected_rows,
     insert_rejected_rows,
-)
-from partitioned_etl.engine.warehouse.table_changes import (
-    ChangeKind,
-    ColumnChange,
-    TableChanges,
-    compare_columns,
 )
 from partitioned_etl.engine.warehouse.table_columns import (
     alter_columns,

@@ -15,7 +15,7 @@ from partitioned_etl.engine.sql import (
     SOURCE_FILE_COLUMN,
     quote_identifier,
 )
-from partitioned_etl.engine.warehouse.table_changes import (
+from partitioned_etl.engine.table_changes import (
     ChangeKind,
     ColumnChange,
     is_exact_number,

@@ -16,9 +16,9 @@ import duckdb
 
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query
+from partitioned_etl.engine.table_changes import ColumnChange, TableChanges
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
-from partitioned_etl.engine.warehouse.table_changes import ColumnChange, TableChanges
 
 if TYPE_CHECKING:
     from decimal import Decimal

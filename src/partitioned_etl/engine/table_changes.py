@@ -1,8 +1,8 @@
 """Table changes: how the columns that a feed declares differ from those that its table has.
 
 Takes both; returns what a load does about it, and what it leaves to a person. `prepare` of a feed's
-table does what the plan says, because both ask here. The SQL is in `table_columns.py`, and what is
-left to a person in `migrate.py`.
+table does what the plan says, because both ask here. The SQL is in `warehouse/table_columns.py`,
+and what is left to a person in `migrate.py`.
 """
 
 import re
