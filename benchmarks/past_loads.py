@@ -27,7 +27,7 @@ def record_past_load(table: FeedTable, files: Sequence[LandedFile], run_id: str 
                 ledger_row(
                     table.feed,
                     file,
-                    run_id,
+                    run_id=run_id,
                     content_hash=sha256(file.name.encode()).hexdigest(),
                     row_count=1,
                     file_row_count=1,

@@ -38,7 +38,7 @@ def broken(use_location: Callable[..., Location]) -> None:
 
 def test_two_named_feeds_are_planned_and_told_of_and_no_other(landed: Path, call: Call) -> None:
     named = ("--feed", "monthly_orders", "--feed", "daily_prices", "--feed", "daily_prices")
-    planned = json.loads(call("plan", *named, "--json").stdout)
+    planned = json.loads(call("plan", *named, "--json").stdout)["files"]
     assert [file["feed"] for file in planned] == ["monthly_orders", "daily_prices"]
     told = json.loads(call("status", *named, "--json").stdout)
     assert [feed["feed"] for feed in told["feeds"]] == ["monthly_orders", "daily_prices"]
@@ -101,7 +101,8 @@ def test_a_broken_feed_is_in_the_json_of_sync_and_status(
     status = json.loads(call("status", "--json").stdout)
     assert status["broken"] == [{"name": "stock", "reason": "src/x/defs.yaml:3: reason"}]
     planned = call("plan", "--json")
-    assert [file["file"] for file in json.loads(planned.stdout)] == ["acme.csv", "2018-01-22.csv"]
+    files = json.loads(planned.stdout)["files"]
+    assert [file["file"] for file in files] == ["acme.csv", "2018-01-22.csv"]
     assert (planned.exit_code, planned.stderr) == (1, SENTENCE)
 
 
@@ -166,5 +167,5 @@ def test_definitions_alone_are_a_code_location(
     definitions = use_location(DAILY).definitions
     monkeypatch.delattr("location_of_one_test.location")
     monkeypatch.setattr("location_of_one_test.defs", definitions, raising=False)
-    [planned] = json.loads(call("plan", "--json").stdout)
+    [planned] = json.loads(call("plan", "--json").stdout)["files"]
     assert planned["file"] == "2018-01-22.csv"

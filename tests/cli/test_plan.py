@@ -31,7 +31,7 @@ def read_plan(result: Result) -> dict[str, tuple[str, str, str]]:
     assert result.exit_code == 0, result.output
     return {
         file["file"]: (file["state"], file["next"], file["reason"])
-        for file in json.loads(result.stdout)
+        for file in json.loads(result.stdout)["files"]
     }
 
 
@@ -232,3 +232,95 @@ def test_a_feed_that_cannot_be_listed_does_not_hide_the_others(
     assert "error: feed customer_prices: cannot list" in result.stderr
     assert "daily_prices" in result.stdout
     assert call(command, "--feed", "daily_prices").exit_code == 0
+
+
+def test_what_a_declaration_changes_is_told_before_it_happens_and_as_it_does(
+    landing_dir: Path, database: Path, call: Call, query: Query
+) -> None:
+    columns = {**CUSTOMER_PRICES.columns, "note": "VARCHAR"}
+    del columns["spread"]
+    (landing_dir / "customers" / "a.csv").write_text(
+        "date,share_price,amount,spend,shift,note\n2018-01-22,1,1,1,1,x\n"
+    )
+    before = change_feed(CUSTOMER_PRICES, columns=columns)
+    sync_feed(before, landing_dir, database, settle_seconds=0)
+    (landing_dir / "customers" / "b.csv").write_text(price_rows(2))
+    described = query("DESCRIBE raw_customer_prices")
+    told = json.loads(call("plan", "--feed", "customer_prices", "--json").stdout)
+    added = "column spread DOUBLE is added: NULL in 1 loaded partition(s)"
+    gone = "column note is no longer declared: kept, NULL in new loads"
+    assert told["changes"] == [
+        {"feed": "customer_prices", "change": added},
+        {"feed": "customer_prices", "change": gone},
+    ]
+    assert f"at the next load: customer_prices: {added}\n" in call("plan").stdout
+    assert query("DESCRIBE raw_customer_prices") == described
+    assert f"customer_prices: {added}\n" in call("sync", "--feed", "customer_prices").stdout
+    found = query("SELECT partition_key, note, spread FROM raw_customer_prices ORDER BY ALL")
+    assert [row[:2] for row in found] == [("a", "x"), ("b", None)]
+    assert found[0][2] is None
+    told = json.loads(call("plan", "--feed", "customer_prices", "--json").stdout)
+    assert [change["change"] for change in told["changes"]] == [gone]
+
+
+def test_what_no_load_does_is_refused_told_and_done_by_migrate(
+    landing_dir: Path, database: Path, call: Call, query: Query
+) -> None:
+    (landing_dir / "customers" / "a.csv").write_text(price_rows(1))
+    before = change_feed(CUSTOMER_PRICES, columns={**CUSTOMER_PRICES.columns, "amount": "VARCHAR"})
+    sync_feed(before, landing_dir, database, settle_seconds=0)
+    (landing_dir / "customers" / "b.csv").write_text(price_rows(2))
+    refused = (
+        "refused: column amount is VARCHAR in the table and DOUBLE in the feed: run "
+        "`partitioned-etl migrate customer_prices`"
+    )
+    planned = call("plan", "--feed", "customer_prices", "--json")
+    told = json.loads(planned.stdout)
+    assert [change["change"] for change in told["changes"]] == [refused]
+    assert read_plan(planned)["b.csv"][1] == "refuse"
+    synced = call("sync", "--feed", "customer_prices")
+    assert synced.exit_code == 1
+    assert refused in synced.stderr
+    shown = call("migrate", "customer_prices")
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines() == [
+        "customer_prices: column amount becomes DOUBLE from VARCHAR: "
+        "1 value(s) in 1 partition(s) do not fit",
+        "customer_prices: load again from their landed files: a",
+        "Nothing was changed; --apply does it.",
+    ]
+    assert query("SELECT typeof(amount) FROM raw_customer_prices") == [("VARCHAR",)]
+    done = json.loads(call("migrate", "customer_prices", "--apply", "--json").stdout)
+    assert (done["applied"], done["reloaded"], done["stuck"]) == (True, ["a"], [])
+    assert call("sync", "--feed", "customer_prices").exit_code == 0
+    assert query("SELECT partition_key, typeof(amount) FROM raw_customer_prices ORDER BY ALL") == [
+        ("a", "DOUBLE"),
+        ("b", "DOUBLE"),
+    ]
+    assert (
+        "raw_customer_prices is as the feed declares it"
+        in call("migrate", "customer_prices", "--apply").stdout
+    )
+
+
+def test_a_migration_without_a_landed_file_is_refused_with_one(
+    landing_dir: Path, database: Path, call: Call, query: Query
+) -> None:
+    file = landing_dir / "customers" / "a.csv"
+    file.write_text(price_rows(1))
+    before = change_feed(CUSTOMER_PRICES, columns={**CUSTOMER_PRICES.columns, "amount": "VARCHAR"})
+    sync_feed(before, landing_dir, database, settle_seconds=0)
+    file.unlink()
+    result = call("migrate", "customer_prices", "--apply")
+    assert result.exit_code == 1
+    assert "there is no landed file to load again, in a\nNothing was changed.\n" in result.stdout
+    assert query("SELECT typeof(amount) FROM raw_customer_prices") == [("VARCHAR",)]
+
+
+def test_a_migration_without_a_database_or_feed_ends_with_two_and_one_line(
+    landing_dir: Path, database: Path, call: Call
+) -> None:
+    for name in ("customer_prices", "nope"):
+        result = call("migrate", name, "--apply")
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert not database.exists()

@@ -16,6 +16,7 @@ from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import TsvFormat
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
 from partitioned_etl.engine.formats.parquet import ParquetFormat
+from support.workbench import Workbench
 
 DAILY = "{name: daily, pattern: '{date:%Y-%m-%d}.csv', columns: {a: DATE}, start: 2018-01-21}"
 
@@ -324,3 +325,41 @@ post_processing:
 def test_a_wrong_value_without_a_file_is_refused_all_the_same() -> None:
     with pytest.raises(FeedDefinitionError, match="needs a placeholder"):
         FileFeed.resolve_from_yaml("{name: stock, pattern: x.csv, columns: {a: DATE}}")
+
+
+WITHOUT_CURRENCY = """
+name: newcol
+pattern: "{date:%Y-%m}.csv"
+start: 2024-01-01
+end: 2024-12-01
+columns: {id: BIGINT, amount: BIGINT}
+"""
+
+
+@pytest.mark.parametrize("may_lack", ["optional: true", "since: 2024-03", "since: 2024-03-01"])
+def test_a_column_that_a_later_declaration_adds_is_null_in_what_was_loaded(
+    bench: Workbench, may_lack: str
+) -> None:
+    added = f"amount: BIGINT, currency: {{type: VARCHAR, {may_lack}}}"
+    before = FileFeed.resolve_from_yaml(WITHOUT_CURRENCY)
+    after = FileFeed.resolve_from_yaml(WITHOUT_CURRENCY.replace("amount: BIGINT", added))
+    for month, content in {
+        "01": "id,amount\n1,10\n",
+        "02": "id,amount\n2,20\n",
+        "03": "id,amount,currency\n3,30,EUR\n",
+    }.items():
+        bench.land(before, f"2024-{month}.csv", content)
+    assert [record.source_file for record in bench.sync(before).refused] == ["2024-03.csv"]
+    assert [record.source_file for record in bench.sync(after).loaded] == ["2024-03.csv"]
+    expected = [(1, 10, None), (2, 20, None), (3, 30, "EUR")]
+    assert bench.query("SELECT id, amount, currency FROM newcol ORDER BY ALL") == expected
+    with bench.connect() as connection:
+        connection.execute("DROP TABLE newcol")
+    assert len(bench.sync(after).loaded) == 3
+    assert bench.query("SELECT id, amount, currency FROM newcol ORDER BY ALL") == expected
+
+
+def test_a_date_from_which_a_column_is_needed_is_refused() -> None:
+    feed = DAILY.replace("{a: DATE}", "{a: {type: DATE, since: spring}}")
+    with pytest.raises(FeedDefinitionError, match="'spring' is no daily partition key"):
+        build(feed)

@@ -199,7 +199,7 @@ def test_a_file_that_was_tried_in_vain_is_asked_for_once_an_hour(
 def test_a_file_that_was_tried_in_vain_is_asked_for_again_when_its_table_is_dropped(
     customers: Path, ticker: Ticker, database: Path
 ) -> None:
-    """As the refusal of a table of other columns advises."""
+    """As the refusal of a table that no load has made advises."""
     drop(customers, "a")
     ticker.execute(*ticker.tick())
     drop(customers, "b")
@@ -207,6 +207,20 @@ def test_a_file_that_was_tried_in_vain_is_asked_for_again_when_its_table_is_drop
     with duckdb.connect(str(database)) as connection:
         connection.execute("DROP TABLE raw_customer_prices")
     assert [ticker.keys(request) for request in ticker.tick()] == [["a", "b"]]
+
+
+def test_a_tick_that_asks_for_a_load_says_what_it_changes_at_the_table(
+    customers: Path, ticker: Ticker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    drop(customers, "a")
+    ticker.execute(*ticker.tick())
+    drop(customers, "b")
+    columns = {**CUSTOMER_PRICES.columns, "currency": "VARCHAR"}
+    ticker.sensor = define_customers(change_feed(CUSTOMER_PRICES, columns=columns)).sensor
+    capfd.readouterr()
+    assert len(ticker.tick()) == 1
+    told = "column currency VARCHAR is added: NULL in 1 loaded partition(s)"
+    assert f"feed customer_prices: {told}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("changes", [{"row_rules": ()}, {"max_rejected_rows": 7}])

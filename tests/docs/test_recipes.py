@@ -166,8 +166,8 @@ def show(duck: duckdb.DuckDBPyConnection, feed: Feed) -> str:
     return text.getvalue()
 
 
-def test_there_are_nine_and_all_are_short() -> None:
-    assert len(RECIPES) == 9
+def test_there_are_ten_and_all_are_short() -> None:
+    assert len(RECIPES) == 10
     lines = {recipe.title: len(recipe.declaration.splitlines()) for recipe in RECIPES}
     assert {title: count for title, count in lines.items() if count > MAX_LINES} == {}
 
@@ -222,6 +222,27 @@ def load_bad(recipe: Recipe, bad: BadFile, bench: Workbench) -> tuple[str, str]:
     [(line, column, reason)] = rejected
     assert len(bench.rows(feed)) == recipe.table.count("\n") - 2
     return "loaded without the row", f"line {line}, column {column}: {reason}"
+
+
+def test_a_file_of_before_march_may_lack_the_new_column(bench: Workbench) -> None:
+    [recipe] = [one for one in RECIPES if "March" in one.title]
+    bench.land(recipe.feed, recipe.name, recipe.make(recipe.sample))
+    bench.land(recipe.feed, "payments_2026-02.csv", "id,amount\n6,1.25\n")
+    assert len(bench.sync(recipe.feed).loaded) == 2
+    with bench.connect() as duck:
+        assert show(duck, recipe.feed) == recipe.table.replace("\n7", "\n6,1.25,\n7")
+
+
+def test_a_corrected_file_takes_the_place_of_the_one_before(bench: Workbench) -> None:
+    [recipe] = [one for one in RECIPES if "March" in one.title]
+    bench.land(recipe.feed, recipe.name, recipe.make(recipe.sample))
+    bench.sync(recipe.feed)
+    corrected = recipe.sample.replace("12.50", "12.75")
+    bench.land(recipe.feed, "payments_2026-03_v2.csv", corrected)
+    [loaded] = bench.sync(recipe.feed).loaded
+    assert loaded.source_file == "payments_2026-03_v2.csv"
+    with bench.connect() as duck:
+        assert show(duck, recipe.feed) == recipe.table.replace("12.50", "12.75")
 
 
 def test_a_feed_of_the_page_loads_by_dagster(

@@ -212,6 +212,7 @@ def test_the_ledger_has_the_columns_that_are_documented(
         "error": "VARCHAR",
         "broken_rules": "VARCHAR[]",
         "contract": "VARCHAR",
+        "left_out": "VARCHAR[]",
         "loaded_at": "TIMESTAMP WITH TIME ZONE",
         "run_id": "VARCHAR",
     }

@@ -209,38 +209,31 @@ def test_loading_no_file_makes_the_tables_and_nothing_else(bench: Workbench) -> 
 
 
 @pytest.mark.parametrize(
-    "columns",
+    ("columns", "reason"),
     [
-        "id BIGINT, note VARCHAR, partition_key VARCHAR",
-        "id BIGINT, note VARCHAR, partition_key VARCHAR, source_file VARCHAR, extra INT",
-        "id INTEGER, note VARCHAR, partition_key VARCHAR, source_file VARCHAR",
-        "note VARCHAR, id BIGINT, partition_key VARCHAR, source_file VARCHAR",
-        "number BIGINT, note VARCHAR, partition_key VARCHAR, source_file VARCHAR",
+        ("id BIGINT, note VARCHAR, partition_key VARCHAR", "lacks source_file: rename or drop it"),
+        ("id BIGINT, partition_key INT, source_file VARCHAR", "lacks partition_key"),
+        (
+            "id VARCHAR, note VARCHAR, partition_key VARCHAR, source_file VARCHAR",
+            "column id is VARCHAR in the table and BIGINT in the feed",
+        ),
     ],
-    ids=["missing", "extra", "type", "order", "name"],
+    ids=["missing", "of another type", "type"],
 )
-def test_a_table_with_other_columns_is_left_alone(bench: Workbench, columns: str) -> None:
+def test_a_table_that_cannot_become_the_feeds_is_left_alone(
+    bench: Workbench, columns: str, reason: str
+) -> None:
     land_numbers(bench, "a", 1)
     with duckdb.connect(str(bench.database)) as connection:
         connection.execute(f"CREATE TABLE raw_notes ({columns})")
-        connection.execute("INSERT INTO raw_notes (partition_key) VALUES ('a')")
+        connection.execute("INSERT INTO raw_notes (partition_key) VALUES (7)")
         described = connection.execute("DESCRIBE raw_notes").fetchall()
     before = bench.rows(NOTES)
-    with pytest.raises(WarehouseError, match="table raw_notes has other columns than the feed"):
+    with pytest.raises(WarehouseError, match=f"table raw_notes: refused: .*{reason}"):
         bench.load(NOTES)
     assert bench.rows(NOTES) == before
     assert bench.query("DESCRIBE raw_notes") == described
     assert bench.ledger(NOTES) == Ledger()
-
-
-def test_the_columns_that_differ_are_named(bench: Workbench) -> None:
-    land_numbers(bench, "a", 1)
-    bench.load(NOTES)
-    changed = change_feed(NOTES, columns={"id": "BIGINT", "note": "DATE"})
-    bench.land(changed, "a.csv", HEADER + "1,2024-01-02\n")
-    with pytest.raises(WarehouseError, match=r"than the feed: note; rename or drop the table"):
-        bench.load(changed)
-    assert loaded_numbers(bench) == {"a": [1]}
 
 
 @pytest.mark.parametrize("moment", failpoints.ALL[:-1])

@@ -10,11 +10,13 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.plan import choose_parts, compare
 from support.workbench import Workbench, change_feed
 
-EVENTS = Feed(
-    name="events",
-    pattern="{date:%Y-%m-%d}/part-{part}.csv",
-    columns={"number": "BIGINT"},
-    start="2024-01-01",
+EVENTS = Feed.model_validate(
+    {
+        "name": "events",
+        "pattern": "{date:%Y-%m-%d}/part-{part}.csv",
+        "columns": {"number": "BIGINT"},
+        "start": "2024-01-01",
+    }
 )
 
 

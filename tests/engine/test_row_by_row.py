@@ -106,7 +106,7 @@ def test_row_by_row_loads_what_a_load_of_the_whole_file_loads(
             survey = csv.survey(feed, file, scratch=scratch)
             assert survey.problems == []
             for stage in (Stage.VALIDATED, Stage.SURVEYED):
-                candidate = Candidate(file, survey, stage)
+                candidate = Candidate(file, feed, survey, stage)
                 try:
                     replace_rows(opened.table(feed), [candidate], "")
                 except duckdb.InvalidInputException:
@@ -145,7 +145,7 @@ def test_the_whole_of_a_long_file_is_loaded_in_its_order(
     (file,) = bench.list_files(NOTES)
     with bench.open_table(NOTES) as table:
         table.prepare()
-        candidate = Candidate(file, NOTES.format.survey(NOTES, file), Stage.VALIDATED)
+        candidate = Candidate(file, NOTES, NOTES.format.survey(NOTES, file), Stage.VALIDATED)
         replace_rows(table, [candidate], "")
         found = table.duck.execute("SELECT id, note FROM raw_notes ORDER BY rowid").fetchall()
     assert found == [(n, str(n % 7)) for n in range(5_003)]

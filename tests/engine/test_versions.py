@@ -11,11 +11,13 @@ from partitioned_etl.engine.plan import Action, compare
 from partitioned_etl.engine.warehouse.ledger import Ledger, LoadStatus
 from support.workbench import Workbench, change_feed
 
-ORDERS = Feed(
-    name="orders",
-    pattern="orders_{date:%Y%m%d}{version}.csv",
-    columns={"number": "BIGINT"},
-    start="2024-02-01",
+ORDERS = Feed.model_validate(
+    {
+        "name": "orders",
+        "pattern": "orders_{date:%Y%m%d}{version}.csv",
+        "columns": {"number": "BIGINT"},
+        "start": "2024-02-01",
+    }
 )
 BY_LANDING = change_feed(ORDERS, version_order="landed")
 

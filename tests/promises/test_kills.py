@@ -7,14 +7,23 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import WarehouseError
+from partitioned_etl.engine.feed import Feed
 from support.scale import IS_SEEDED, examples
-from support.workbench import NOTES, Child, Workbench, land_numbers, loaded_numbers
+from support.workbench import (
+    NOTES,
+    Child,
+    Workbench,
+    change_feed,
+    land_numbers,
+    loaded_numbers,
+)
 
 StartChild = Callable[[str], Child]
 
@@ -291,3 +300,51 @@ def test_an_older_database_beside_a_newer_log_is_an_error_and_without_the_log_al
 
     bench.database.write_bytes(backup)
     assert_refused_until_the_log_is_removed(bench)
+
+
+SALES = Feed(name="sales", pattern="{date:%Y-%m}.csv", columns={"id": "INTEGER", "note": "VARCHAR"})
+WITH_DAY = change_feed(SALES, columns={"id": "BIGINT", "day": "DATE"})
+NARROW = change_feed(SALES, columns={"id": "SMALLINT"})
+CHANGE_COLUMNS = """
+from partitioned_etl.engine.migrate import apply_migration
+from promises.test_kills import NARROW, WITH_DAY
+
+failpoints.listener = lambda name: pause("there") if name == "{moment}" else None
+if {is_load}:
+    bench.sync(WITH_DAY)
+else:
+    with bench.open_table(NARROW) as table:
+        apply_migration(table, bench.landing.list_files(NARROW))
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_load", "columns"),
+    [
+        (failpoints.AFTER_ALTER, True, {"id": "INTEGER", "note": "VARCHAR"}),
+        (failpoints.AFTER_BEGIN, True, {"id": "BIGINT", "note": "VARCHAR", "day": "DATE"}),
+        (failpoints.AFTER_ALTER, False, {"id": "INTEGER", "note": "VARCHAR"}),
+    ],
+    ids=["before the alteration is there", "before the load", "in a migration"],
+)
+def test_columns_that_are_changed_are_the_old_ones_or_the_new_ones(
+    bench: Workbench, start_child: StartChild, moment: str, is_load: bool, columns: dict[str, str]
+) -> None:
+    bench.land(SALES, "2024-01.csv", "id,note\n70000,a\n")
+    bench.land(SALES, "2024-02.csv", "id,note\n7,b\n")
+    bench.sync(SALES)
+    bench.land(WITH_DAY, "2024-03.csv", "id,day\n8,2024-03-02\n")
+    child = start_child(CHANGE_COLUMNS.format(moment=moment, is_load=is_load))
+    child.wait_for("there")
+    child.kill()
+    described = {name: one for name, one, *_ in bench.query("DESCRIBE sales")}
+    assert described == {**columns, "partition_key": "VARCHAR", "source_file": "VARCHAR"}
+    assert bench.query("SELECT id, note FROM sales ORDER BY ALL") == [(7, "b"), (70000, "a")]
+    bench.assert_level(SALES)
+    bench.sync(WITH_DAY)
+    assert bench.query("SELECT id, note, day FROM sales ORDER BY ALL") == [
+        (7, "b", None),
+        (8, None, date(2024, 3, 2)),
+        (70000, "a", None),
+    ]
+    bench.assert_level(WITH_DAY)

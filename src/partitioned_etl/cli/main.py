@@ -128,6 +128,22 @@ def status(feeds: tuple[str, ...], as_json: bool) -> int:
 
 
 @commands.command()
+@click.argument("feed")
+@click.option("--apply", "is_applied", is_flag=True, help="Do it, all in one transaction.")
+@_takes_json
+def migrate(feed: str, is_applied: bool, as_json: bool) -> int:
+    """Show what no load does by itself to make a table what FEED declares.
+
+    Columns that the feed no longer declares are dropped, and types are changed. A partition with a
+    value that does not fit the new type is removed and loads again from its landed file; without
+    one, nothing is done.
+    """
+    from partitioned_etl.cli.migrate import migrate_feed
+
+    return migrate_feed(feed, is_applied=is_applied, as_json=as_json)
+
+
+@commands.command()
 @click.argument("sql")
 @_takes_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")

@@ -10,12 +10,25 @@ import click
 import dagster as dg
 
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each, open_instance
-from partitioned_etl.cli.output import print_json, print_table
+from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.components.agenda import Agenda, Limits, make_agenda
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.sensor import LandingCursor, describe_given_up
 from partitioned_etl.engine.plan import Action, Removal, Step
 from partitioned_etl.engine.settings import Settings
+
+
+@dataclass(frozen=True)
+class PlannedChange:
+    """What the next load would change at a feed's table, or what keeps it from loading.
+
+    Attributes:
+        feed: The feed.
+        change: The change, as one sentence.
+    """
+
+    feed: str
+    change: str
 
 
 @dataclass(frozen=True)
@@ -61,18 +74,24 @@ def show_plan(names: Sequence[str], *, as_json: bool) -> int:
     settings, chosen = Settings(), choose_feeds(names)
     with open_instance() as instance:
         found, code = look_at_each(
-            chosen.feeds, lambda assets: list(_plan(chosen, assets, instance, settings))
+            chosen.feeds, lambda assets: _plan(chosen, assets, instance, settings)
         )
     chosen.report_mistakes()
     code = code or int(bool(chosen.mistakes))
-    planned = [file for files in found for file in files]
+    planned = [file for _, files in found for file in files]
+    changes = [change for of_feed, _ in found for change in of_feed]
     if as_json:
-        print_json([asdict(file) for file in planned])
+        files = [asdict(file) for file in planned]
+        print_json({"files": files, "changes": [asdict(change) for change in changes]})
         return code
+    for change in changes:
+        click.echo(show(f"at the next load: {change.feed}: {change.change}"))
     if not planned:
         if not code:
             click.echo(f"Nothing has landed in {settings.landing_dir}.")
         return code
+    if changes:
+        click.echo()
     rows = [
         (file.feed, file.partition_key, file.file, file.state, file.next, file.reason)
         for file in planned
@@ -86,7 +105,7 @@ def show_plan(names: Sequence[str], *, as_json: bool) -> int:
 
 def _plan(
     chosen: ChosenFeeds, assets: FeedAssets, instance: dg.DagsterInstance, settings: Settings
-) -> Iterator[PlannedFile]:
+) -> tuple[list[PlannedChange], list[PlannedFile]]:
     cursor = _read_cursor(instance, chosen.find_sensor(assets))
     cursor.forget_what_could_not_start(instance, assets)
     agenda = make_agenda(
@@ -97,7 +116,13 @@ def _plan(
         lambda plan: cursor.remember(assets, plan),
         Limits(settings.max_files_per_run, read_only=True),
     )
-    name, plan, nexts = assets.feed.name, agenda.plan, _list_nexts(agenda, settings)
+    name = assets.feed.name
+    changes = [PlannedChange(name, change) for change in agenda.plan.describe_changes(name)]
+    return changes, list(_list_files(name, agenda, settings))
+
+
+def _list_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
+    plan, nexts = agenda.plan, _list_nexts(agenda, settings)
     run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
     for step in plan.steps.values():
         key, file = step.partition_key, step.file
@@ -125,6 +150,8 @@ def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]
             is_untold = file.partition_key in agenda.unreported
             untold = "a run loaded it and ended before it reported so to Dagster"
             nexts[file.name] = ("load", untold if is_untold else "")
+    if agenda.plan.changes.is_refused:
+        nexts |= dict.fromkeys(nexts, ("refuse", "the table has other columns, as said above"))
     nexts |= {file.name: ("wait", "a run is loading it") for file in choice.in_flight}
     nexts |= {file.name: ("wait", "its latest run could not start") for file in agenda.pausing}
     nexts |= {

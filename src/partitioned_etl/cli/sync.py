@@ -18,6 +18,7 @@ import dagster as dg
 
 from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, open_instance
+from partitioned_etl.cli.output import show
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_of
@@ -146,7 +147,9 @@ class _FeedSync:
 
     def _load(self, agenda: Agenda) -> None:
         """Execute the runs of an agenda."""
-        partitions = self.assets.partitions
+        partitions, name = self.assets.partitions, self.assets.feed.name
+        for change in agenda.plan.describe_changes(name):
+            click.echo(show(f"{name}: {change}"))
         if agenda.names:
             partitions.register(self.instance, agenda.names)
         for keys in agenda.ranges:

@@ -242,7 +242,8 @@ class _Step:
         with self._found.landing.stage(self._found.files):
             for file in self._found.files:
                 try:
-                    survey = feed.format.survey(feed, file)
+                    contract = feed.contract_of(file.partition_key)
+                    survey = feed.format.survey(contract, file)
                 except LandedFileError as error:
                     outcomes.append(Outcome.changed(file, str(error)))
                 else:

@@ -172,6 +172,9 @@ def landing_sensor(
         message = _describe(assets, agenda, requests, unmatched)
         if requests:
             context.log.info(message)
+            log = context.log.error if agenda.plan.changes.is_refused else context.log.info
+            for change in agenda.plan.describe_changes(feed.name):
+                log(f"feed {feed.name}: {change}")
         dynamic, names = assets.partitions.dynamic, agenda.names
         return dg.SensorResult(
             run_requests=requests,

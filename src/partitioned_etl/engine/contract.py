@@ -5,12 +5,13 @@ of files and tables belong in `feed.py`.
 """
 
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
 
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.formats.registry import AnyFormat
@@ -31,8 +32,13 @@ class Declared(BaseModel, frozen=True, extra="forbid"):
     """A part of a declaration: it never changes, and takes no attribute that it does not have."""
 
 
-_WHERE_FOUND = {"from_", "optional", "start", "length"}
+_WHERE_FOUND = {"from_", "optional", "since", "start", "length"}
 """Where in a file a column is."""
+
+
+def _to_date_text(value: Any) -> Any:
+    """Return what YAML takes for a day or a number, such as 2026-03-01 and 2026, as a text."""
+    return str(value) if type(value) in (date, int) else value
 
 
 class Column(ValueOptions, frozen=True, validate_by_name=True, validate_by_alias=True):
@@ -54,6 +60,14 @@ class Column(ValueOptions, frozen=True, validate_by_name=True, validate_by_alias
     optional: Annotated[bool, Field(description="Whether a file may lack it; it is then NULL.")] = (
         False
     )
+    since: Annotated[
+        str,
+        BeforeValidator(_to_date_text),
+        Field(
+            description="The first partition whose file must have it, such as `2026-03`; an "
+            "earlier file may lack it. Default: all must have it."
+        ),
+    ] = ""
     start: Annotated[
         int | None,
         Field(description="In a line of fixed width, its first character, from 1 on.", ge=1),
@@ -209,6 +223,26 @@ class Contract(Declared, frozen=True):
             for name, column in self.columns.items()
             if isinstance(column, Column) and column.optional
         )
+
+    @cached_property
+    def first_dates(self) -> dict[str, str]:
+        """The date from which on a file must have a column, for those that have come later."""
+        return {
+            name: column.since
+            for name, column in self.columns.items()
+            if isinstance(column, Column) and column.since
+        }
+
+    def without_need_of(self, names: frozenset[str]) -> "Contract":
+        """Return the contract of files that may also lack some columns."""
+        columns = {
+            name: column.model_copy(update={"optional": True})
+            if name in names and isinstance(column, Column)
+            else column
+            for name, column in self.columns.items()
+        }
+        attributes = {name: getattr(self, name) for name in Contract.model_fields}
+        return Contract.model_construct(**{**attributes, "columns": columns})
 
     @cached_property
     def declared_values(self) -> dict[str, dict[str, Any]]:

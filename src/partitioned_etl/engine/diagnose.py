@@ -62,11 +62,11 @@ def diagnose_failure(
     Raises:
         Exception: The error, if no candidate is at fault.
     """
-    feed = table.feed
     try:
         for candidate in candidates:
             if candidate.stage is Stage.STARTED:
-                candidate.survey = feed.format.survey(feed, candidate.file)
+                contract = candidate.contract
+                candidate.survey = contract.format.survey(contract, candidate.file)
                 candidate.stage = Stage.SURVEYED
         if any(one.survey.problems for one in candidates if one.stage is not Stage.VALIDATED):
             return []
@@ -109,8 +109,9 @@ def _find_at_fault(table: FeedTable, candidates: Sequence[Candidate]) -> list[Ca
         elif _fails_alone(table, candidate):
             at_fault.append(candidate)
     for group in alike.values():
-        sources, header = [one.source for one in group], group[0].survey.header
-        suspects = {file.name for file in find_suspects(table.duck, table.feed, sources, header)}
+        contract, header = group[0].contract, group[0].survey.header
+        sources = [one.source for one in group]
+        suspects = {file.name for file in find_suspects(table.duck, contract, sources, header)}
         suspected = [one for one in group if one.file.name in suspects]
         if len(suspected) == len(group):
             suspected = [one for one in suspected if _fails_alone(table, one)]

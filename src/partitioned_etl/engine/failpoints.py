@@ -12,6 +12,8 @@ AFTER_DELETE = "after_delete"
 MID_INSERT = "mid_insert"
 BEFORE_COMMIT = "before_commit"
 AFTER_COMMIT = "after_commit"
+AFTER_ALTER = "after_alter"
+"""Before the commit of what a changed declaration alters in a table, which few loads do."""
 ALL = (AFTER_BEGIN, AFTER_LEDGER, AFTER_DELETE, MID_INSERT, BEFORE_COMMIT, AFTER_COMMIT)
 
 listener: Callable[[str], None] | None = None

@@ -5,7 +5,7 @@ landing lists the feed's files. Reading files, SQL and Dagster do not belong her
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property
@@ -23,6 +23,7 @@ from partitioned_etl.engine.file_names import (
     Partitioning,
     VersionOrder,
     is_date_key,
+    is_start_of_date_key,
     window_of,
 )
 from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
@@ -327,6 +328,7 @@ class Feed(Contract, frozen=True):
             is_free = reserved not in names
             _require(is_free, "columns", f"column {reserved} is added by a load")
         self._check_places()
+        self._check_first_dates()
         check_values(self)
         columns_sql(self)
         self.format.check_contract(self)
@@ -343,12 +345,24 @@ class Feed(Contract, frozen=True):
         for name, places in self.column_places.items():
             reason = f"columns.{name}.start: only a column of fixed_width has a place in a line"
             _require(has_places or places == (None, None), f"columns.{name}.start", reason)
-            is_named = name in self.optional_columns or self.names_in_file[name] != (name,)
+            is_named = self.names_in_file[name] != (name,)
             reason = f"columns.{name}: a column of fixed_width is found by its place alone"
             _require(not (has_places and is_named), f"columns.{name}", reason)
         names = [one for names in self.names_in_file.values() for one in names]
         reason = "columns: a name in the file stands for one column, once"
         _require(self.format.takes_json or len({*names}) == len(names), "columns", reason)
+
+    def _check_first_dates(self) -> None:
+        """Refuse a `since` that is no date of the feed's partitions, or the start of one."""
+        for name, since in self.first_dates.items():
+            attribute, partitioning = f"columns.{name}.since", self._partitioning
+            reason = f"{attribute}: {partitioning} partitions have no dates; set optional instead"
+            _require(partitioning.is_dated, attribute, reason)
+            reason = f"{attribute}: {since!r} is no {partitioning} partition key, nor a year, month"
+            reason += " or day with which one starts, such as 2026-03"
+            _require(is_start_of_date_key(since, partitioning), attribute, reason)
+            reason = f"{attribute}: an optional column may be missing in every file"
+            _require(name not in self.optional_columns, attribute, reason)
 
     def _check_rules(self) -> None:
         names = [rule.name for rule in self.row_rules]
@@ -448,6 +462,10 @@ class Feed(Contract, frozen=True):
             "folder and pattern": normpath(f"{self.folder}/{self.pattern}"),
         }
 
+    def declares_any(self, columns: Iterable[str]) -> bool:
+        """Return whether any of these is one of the feed's columns, ignoring case."""
+        return not {*map(str.casefold, self.columns)}.isdisjoint(map(str.casefold, columns))
+
     def window_of(self, partition_key: str) -> tuple[datetime, datetime] | None:
         """Return start and end, in UTC, of a partition key's period; None if it has none.
 
@@ -459,6 +477,21 @@ class Feed(Contract, frozen=True):
         if not partitioning.is_dated or not is_date_key(date_key, partitioning):
             return None
         return window_of(date_key, partitioning, self.zone)
+
+    def contract_of(self, partition_key: str) -> Contract:
+        """Return what a partition's file must look like: it may lack columns that came later."""
+        if not self.first_dates:
+            return self
+        date_key = partition_key.rpartition(KEY_SEPARATOR)[2]
+        # A date's text sorts by time, and after the text that it starts with.
+        later = frozenset(name for name, since in self.first_dates.items() if date_key < since)
+        if later not in self._contracts:
+            self._contracts[later] = self.without_need_of(later) if later else self
+        return self._contracts[later]
+
+    @cached_property
+    def _contracts(self) -> dict[frozenset[str], Contract]:
+        return {}
 
     def partition_key_of(self, file_name: str) -> str:
         """Derive the partition key from a file name.

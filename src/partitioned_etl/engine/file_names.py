@@ -6,6 +6,7 @@ returns the key. What lies in the folders is listed by a landing.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -113,6 +114,20 @@ def is_date_key(text: str, partitioning: Partitioning) -> bool:
     if moment.isoweekday() > _LAST_DAYS.get(partitioning, 7):
         return False
     return moment.strftime(date_format) == text and moment.year < MAXYEAR
+
+
+def is_start_of_date_key(text: str, partitioning: Partitioning) -> bool:
+    """Return whether a text is a key of a dated partitioning, or a year, month or day of one."""
+    if is_date_key(text, partitioning):
+        return True
+    shorter = ["%Y", "%Y-%m"]
+    if partitioning is Partitioning.HOURLY:
+        shorter += ["%Y-%m-%d", "%Y-%m-%d-%H"]
+    for date_format in shorter:
+        with suppress(ValueError):
+            if datetime.strptime(text, date_format).strftime(date_format) == text:
+                return True
+    return False
 
 
 def window_of(

@@ -71,7 +71,10 @@ def load_files(
     with landing.stage(files), table.scratch() as scratch:
         load = _Load(table, run_id)
         load.survey(files, scratch)
-        table.prepare()
+        changes = table.prepare()
+        if changes.is_altered:
+            for change in changes.describe(table.feed.name):
+                logger.info(f"feed {table.feed.name}: {change}")
         load.load_pending()
         load.record_refusals()
     return [load.outcomes[file.name] for file in files]
@@ -176,7 +179,7 @@ class _Load:
                 row = ledger_row(
                     self._feed,
                     outcome.file,
-                    self._run_id,
+                    run_id=self._run_id,
                     content_hash=outcome.survey.content_hash if outcome.survey else "",
                     status=LoadStatus.REFUSED,
                     error=outcome.reason,
@@ -197,14 +200,15 @@ class _Load:
 
 
 def _survey(feed: Feed, file: LandedFile, progress: Progress, scratch: Path) -> Candidate:
+    contract = feed.contract_of(file.partition_key)
     if file.size_bytes > LARGE_BYTES:
-        start = feed.format.survey_start(feed, file)
+        start = feed.format.survey_start(contract, file)
         if start is not None:
-            return Candidate(file, start, Stage.STARTED)
-        survey = feed.format.survey(feed, file, progress.watch("surveyed"), scratch)
+            return Candidate(file, contract, start, Stage.STARTED)
+        survey = feed.format.survey(contract, file, progress.watch("surveyed"), scratch)
     else:
-        survey = feed.format.survey(feed, file, scratch=scratch)
-    return Candidate(file, survey)
+        survey = feed.format.survey(contract, file, scratch=scratch)
+    return Candidate(file, contract, survey)
 
 
 def _log_warnings(feed: Feed, warnings: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from partitioned_etl.engine.landing.landing import (
     group_by_key,
     hash_content,
 )
+from partitioned_etl.engine.table_changes import TableChanges
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
@@ -125,12 +126,14 @@ class Plan:
         ledger: What the ledger knows of the feed.
         ignored: Entries of the landing that do not concern the feed.
         refused: Entries that cannot be used for any partition.
+        changes: How the feed's declaration changes its table.
     """
 
     steps: dict[str, Step] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     ignored: list[PassedOver] = field(default_factory=list)
     refused: list[PassedOver] = field(default_factory=list)
+    changes: TableChanges = field(default_factory=TableChanges)
 
     def keys(self, *actions: Action) -> list[str]:
         """Return the partition keys of the files whose step is one of these actions, each once."""
@@ -150,6 +153,14 @@ class Plan:
     def landed_keys(self) -> list[str]:
         """The partition keys that have a landed file, each once."""
         return list(dict.fromkeys(step.partition_key for step in self.steps.values() if step.file))
+
+    def describe_changes(self, feed_name: str) -> list[str]:
+        """Return one sentence for each way in which the next load changes the feed's table.
+
+        Args:
+            feed_name: The feed.
+        """
+        return self.changes.describe(feed_name, len(self.ledger.loaded_keys))
 
     def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
         """Return the landed files to load.
@@ -173,7 +184,8 @@ def compare(
     """Compare a feed's landed files with the ledger.
 
     Args:
-        feed: The feed; a file that was refused under another contract is loaded again.
+        feed: The feed; a file that was refused under another contract is loaded again, and so is
+            one that was loaded without columns that the feed declares and the table had.
         listing: The feed's files, as listed.
         ledger: What the ledger knows of the feed.
         settle_seconds: How long a file must be unchanged before it is loaded.
@@ -241,10 +253,14 @@ class _Slots:
 
 
 def _is_valid(row: LedgerRow, feed: Feed) -> bool:
-    """Return whether the ledger's verdict on the content is still valid under the contract."""
+    """Return whether the ledger's verdict on the content is still valid under the contract.
+
+    Rows that were loaded stay, unless columns of the table were left out that the feed declares.
+    """
     if row.status == LoadStatus.REFUSED:
         return row.contract == feed.contract_fingerprint
-    return row.status == LoadStatus.LOADED
+    is_whole = not (row.left_out and feed.declares_any(row.left_out))
+    return row.status == LoadStatus.LOADED and is_whole
 
 
 def find_touched(plan: Plan, feed: Feed, *, max_bytes: int) -> list[Step]:
@@ -309,15 +325,17 @@ def make_plan(
     Raises:
         WarehouseLockedError: The warehouse was in use for longer than the wait.
     """
-    ledger = Ledger()
+    ledger, changes = Ledger(), TableChanges()
     if warehouse.exists():
         with (
             warehouse.open_read_only(lock_wait_seconds=lock_wait_seconds)
             if read_only
             else warehouse.open(landing.readable_dir, lock_wait_seconds=lock_wait_seconds)
         ) as opened:
-            ledger = opened.table(feed).read_ledger(listing.files)
+            table = opened.table(feed)
+            ledger, changes = table.read_ledger(listing.files), table.find_changes()
     plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
+    plan.changes = changes
     touched = find_touched(plan, feed, max_bytes=touched_bytes)
     superseded = list(_list_newly_superseded(feed, plan)) if ledger else []
     if (touched or superseded) and not read_only:

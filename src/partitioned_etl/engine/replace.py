@@ -5,17 +5,17 @@ within the transaction: ledger row, delete, insert, versions again. Which files 
 happens to those at fault, is decided in `load.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from enum import IntEnum
 from functools import reduce
 from operator import or_
 from typing import Any
 
 from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.contract import Contract
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.format import (
     ROW_COUNT,
@@ -54,12 +54,14 @@ class Candidate:
 
     Attributes:
         file: The landed file.
+        contract: What it must look like.
         survey: What is known of its text.
         stage: How much that is.
         rejected_count: Rows that go to `rejected_rows`.
     """
 
     file: LandedFile
+    contract: Contract
     survey: Survey
     stage: Stage = Stage.SURVEYED
     rejected_count: int = 0
@@ -72,7 +74,9 @@ class Candidate:
     @property
     def reading(self) -> tuple[object, ...]:
         """What files have in common that one statement can read."""
-        return (*self.survey.header, *self.survey.stored_types, self.survey.staged is None)
+        survey, contract = self.survey, self.contract
+        of_text = (*survey.header, *survey.stored_types, survey.staged is None)
+        return (*of_text, contract.optional_columns)
 
     @property
     def source(self) -> Source:
@@ -143,19 +147,20 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
     progress = Progress(table.feed.name, files)
     with table.transaction():
         failpoints.reach(failpoints.AFTER_BEGIN)
-        loaded_at = table.next_load_time()
-        replaced = table.record_loads(
-            [_loaded_row(table.feed, candidate, loaded_at, run_id) for candidate in candidates]
-        )
+        told = {
+            "loaded_at": table.next_load_time(),
+            "left_out": table.list_left_out(),
+            "run_id": run_id,
+        }
+        rows = [_loaded_row(table.feed, one, told) for one in candidates]
+        replaced = table.record_loads(rows)
         failpoints.reach(failpoints.AFTER_LEDGER)
         table.delete(replaced)
         failpoints.reach(failpoints.AFTER_DELETE)
         for group in _in_statements(candidates):
             surveyed_meanwhile = [one for one in group if one.stage is Stage.STARTED]
             insert_rows(table, group, progress)
-            table.record_loads(
-                [_loaded_row(table.feed, one, loaded_at, run_id) for one in surveyed_meanwhile]
-            )
+            table.record_loads([_loaded_row(table.feed, one, told) for one in surveyed_meanwhile])
             failpoints.reach(failpoints.MID_INSERT)
             for candidate in group:
                 progress.done("loaded", candidate.file)
@@ -189,7 +194,7 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
     else:
         sources = [candidate.source for candidate in candidates]
         loose = reduce(or_, (candidate.survey.loose for candidate in candidates))
-        rows = select_rows(table.feed, sources, first.survey.header, loose=loose)
+        rows = select_rows(first.contract, sources, first.survey.header, loose=loose)
         all_bytes = sum(candidate.file.size_bytes for candidate in candidates)
         with watch(lambda: all_bytes * read_share(table.duck)):
             if first.stage is Stage.STARTED:
@@ -226,9 +231,9 @@ def _check_totals(table: FeedTable, candidate: Candidate) -> None:
 
 
 def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query) -> None:
-    feed, guarded = table.feed, candidate.survey.loose
+    contract, guarded = candidate.contract, candidate.survey.loose
     with ThreadPoolExecutor(1) as pool:
-        survey = pool.submit(feed.format.survey, feed, candidate.file)
+        survey = pool.submit(contract.format.survey, contract, candidate.file)
         try:
             table.insert(rows)
         finally:
@@ -257,7 +262,7 @@ def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]
         yield group
 
 
-def ledger_row(feed: Feed, file: LandedFile, run_id: str, **validated: Any) -> LedgerRow:
+def ledger_row(feed: Feed, file: LandedFile, **validated: Any) -> LedgerRow:
     """Return the ledger row of a file that was validated against the feed's current contract."""
     return LedgerRow(
         feed=feed.name,
@@ -267,19 +272,18 @@ def ledger_row(feed: Feed, file: LandedFile, run_id: str, **validated: Any) -> L
         size_bytes=file.size_bytes,
         landed_ns=file.landed_ns,
         contract=feed.contract_fingerprint,
-        run_id=run_id,
         **validated,
     )
 
 
-def _loaded_row(feed: Feed, candidate: Candidate, loaded_at: datetime, run_id: str) -> LedgerRow:
+def _loaded_row(feed: Feed, candidate: Candidate, told: Mapping[str, Any]) -> LedgerRow:
+    """Return the ledger row of a file, with what is told of all files of a load."""
     return ledger_row(
         feed,
         candidate.file,
-        run_id,
         content_hash=candidate.survey.content_hash,
         row_count=candidate.row_count,
         rejected_count=candidate.rejected_count,
         file_row_count=candidate.survey.row_count,
-        loaded_at=loaded_at,
+        **told,
     )

@@ -147,9 +147,9 @@ def insert_good_rows(
 def _validate_batches(
     table: FeedTable, file: LandedFile, header: Sequence[str], watch: Watch
 ) -> Iterator[_ValidatedBatch]:
-    feed = table.feed
+    contract = table.feed.contract_of(file.partition_key)
     try:
-        for batch in feed.format.read_rows(feed, file, header, table.duck, watch):
+        for batch in contract.format.read_rows(contract, file, header, table.duck, watch):
             yield _validate_batch(table, file, header, batch)
     except duckdb.Error:
         if file.has_changed:

@@ -15,7 +15,7 @@ import duckdb
 from pydantic import Field, model_validator
 
 from partitioned_etl.engine.errors import ContractError
-from partitioned_etl.engine.formats.csv_header import find_header
+from partitioned_etl.engine.formats.csv_header import find_header, list_present
 from partitioned_etl.engine.formats.csv_records import CsvRecord, read_csv_records
 from partitioned_etl.engine.formats.format import (
     FormatProposal,
@@ -150,7 +150,10 @@ class CsvFormat(NamedColumns, TextFormat, frozen=True):
     def find_head(self, contract: "Contract", text: Iterable[bytes]) -> Head:
         """Find the header, and compare it with the contract's columns."""
         if not self.header:
-            return super().find_head(contract, text)
+            head = super().find_head(contract, text)
+            if not contract.optional_columns:
+                return head
+            return replace(head, columns=list_present(self, contract, text))
         return find_header(self, contract, text)
 
     def survey_records(

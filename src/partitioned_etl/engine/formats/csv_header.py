@@ -62,6 +62,29 @@ def find_header(csv: "CsvFormat", contract: "Contract", text: Iterable[bytes]) -
     return Head(list(contract.columns), problems=(problem_of_file(reason), *problems))
 
 
+def list_present(csv: "CsvFormat", contract: "Contract", text: Iterable[bytes]) -> list[str]:
+    """Return the columns of a text without a header: all but the last ones that it may lack.
+
+    Args:
+        csv: The dialect.
+        contract: The contract.
+        text: The text in UTF-8, from its start.
+
+    Raises:
+        ContractError: The text cannot be read so far.
+    """
+    lines = RowLines(csv.line_rules, csv.skip_lines)
+    records = read_csv_records(
+        csv, lines.keep(text), width=None, line_of=lines.line_of, line_end=None
+    )
+    first = next((record for record in records if not record.problem), None)
+    present = list(contract.columns)
+    width = len(first.fields()) - csv.trailing_delimiter if first else len(present)
+    while len(present) > width and present[-1] in contract.optional_columns:
+        present.pop()
+    return present
+
+
 def _is_passed_over(csv: "CsvFormat", record: CsvRecord) -> bool:
     """Return whether a record before the header is a line that is no row."""
     text = record.line_text

@@ -111,12 +111,31 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
             if after.start <= one.end:
                 reason = f"columns.{after.column}.start: {one.column} ends at {one.end}"
                 raise FeedDefinitionError(reason, attribute=f"columns.{after.column}.start")
+        late = contract.optional_columns | {*contract.first_dates}
+        for place, after in pairwise(places):
+            attribute = f"columns.{place.column}"
+            if place.column in late and after.column not in late:
+                reason = f"{attribute}: only a line's last columns can be missing in it"
+                raise FeedDefinitionError(reason, attribute=attribute)
+        if places[0].column in late:
+            reason = f"columns.{places[0].column}: a line needs a first column"
+            raise FeedDefinitionError(reason, attribute=f"columns.{places[0].column}")
         if self._length(contract) < places[-1].end:
             reason = f"line_length: column {places[-1].column} ends at {places[-1].end}"
             raise wrong_option("line_length", reason)
 
     def _length(self, contract: "Contract") -> int:
         return self.line_length or max(place.end for place in list_places(contract))
+
+    def _lengths(self, contract: "Contract") -> list[int]:
+        """Return how long a line may be: as all columns, or without those it may lack."""
+        lengths = [self._length(contract)]
+        if self.line_length is None:
+            for before, place in reversed([*pairwise(list_places(contract))]):
+                if place.column not in contract.optional_columns:
+                    break
+                lengths.append(before.end)
+        return lengths
 
     @property
     def _counts_bytes(self) -> bool:
@@ -136,9 +155,9 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
 
     def fields_sql(self, contract: "Contract", rows: str) -> str:
         """Return the columns of lines, or an error where a line has another length."""
-        length, padding = self._length(contract), quote_text(self.padding)
-        comparison = "<=" if self.short_lines else "="
-        is_sound = f"length({LINE_TEXT}) {comparison} {length}"
+        lengths, padding = self._lengths(contract), quote_text(self.padding)
+        allowed = f"<= {lengths[0]}" if self.short_lines else f"IN ({', '.join(map(str, lengths))})"
+        is_sound = f"length({LINE_TEXT}) {allowed}"
         values = []
         for place in list_places(contract):
             part = f"substring({LINE_TEXT}, {place.start}, {place.length})"
@@ -155,7 +174,7 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
         """Return a function that cuts a line into its columns."""
         places = {place.column: place for place in list_places(contract)}
         in_order = [places[name] for name in contract.columns]
-        length = self._length(contract)
+        lengths = self._lengths(contract)
 
         def read_line(line: int, text: str) -> Record:
             bare = text.removesuffix("\n").removesuffix("\r")
@@ -163,8 +182,10 @@ class FixedWidthFormat(WholeLineFormat, frozen=True):
                 reason = "a carriage return without a line feed"
                 return TextsRecord(line, text, Problem(line, "", reason))
             content = bare.encode(self.text_encoding) if self._counts_bytes else bare
-            if len(content) > length or (len(content) < length and not self.short_lines):
-                reason = f"{len(content)} {self.unit} instead of {length}"
+            is_short = self.short_lines and len(content) < lengths[0]
+            if len(content) not in lengths and not is_short:
+                expected = " or ".join(map(str, lengths))
+                reason = f"{len(content)} {self.unit} instead of {expected}"
                 return TextsRecord(line, text, Problem(line, "", reason))
             try:
                 values = tuple(self._cut(content, place) for place in in_order)

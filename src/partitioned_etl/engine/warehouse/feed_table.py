@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.formats.rows import list_columns
 from partitioned_etl.engine.landing.landing import LandedFile
@@ -27,6 +28,12 @@ from partitioned_etl.engine.sql import (
     SOURCE_FILE_COLUMN,
     Query,
     quote_identifier,
+)
+from partitioned_etl.engine.table_changes import (
+    ChangeKind,
+    ColumnChange,
+    TableChanges,
+    compare_columns,
 )
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
@@ -50,6 +57,15 @@ from partitioned_etl.engine.warehouse.rejected_rows import (
     ensure_rejected_rows,
     forget_rejected_rows,
     insert_rejected_rows,
+)
+from partitioned_etl.engine.warehouse.table_columns import (
+    alter_columns,
+    count_misfits,
+    count_values,
+    create_table,
+    has_rows,
+    read_types,
+    spell_types,
 )
 
 if TYPE_CHECKING:
@@ -90,26 +106,77 @@ class DuckDBTable:
         """Return whether the table exists; without it, the ledger's rows are void."""
         return bool(find_columns(self.duck, self.feed.table))
 
-    def prepare(self) -> None:
-        """Make table and ledger ready for a load.
+    def find_changes(self) -> TableChanges:
+        """Return how the feed's declaration changes the table; nothing if there is none."""
+        if not self.exists():
+            return TableChanges()
+        declared = spell_types(self.duck, self.feed.column_types)
+        present = read_types(self.duck, self.feed.table)
+        changes = compare_columns(declared, present, has_rows=True)
+        if changes.columns and not has_rows(self.duck, self.feed.table):
+            changes = compare_columns(declared, present, has_rows=False)
+        return changes
+
+    def prepare(self) -> TableChanges:
+        """Make table and ledger ready for a load, and the table as the feed declares it.
+
+        It is altered in a transaction of its own: DuckDB 1 refuses to alter a table in which the
+        same transaction has deleted rows.
+
+        Returns:
+            How the declaration differed.
 
         Raises:
-            WarehouseError: The table has other columns than the feed.
+            WarehouseError: The table cannot become what the feed declares without a loss.
         """
         if not self._is_created():
             self._create()
-        expected = self.duck.execute(self._expected_columns_sql).fetchall()
-        actual = self.duck.execute(f"DESCRIBE {self._name}").fetchall()
-        wanted, there = ([tuple(row[:2]) for row in rows] for rows in (expected, actual))
-        if wanted != there:
-            differ = sorted({name for name, _ in set(wanted) ^ set(there)}) or ["their order"]
-            raise WarehouseError(
-                f"feed {self.feed.name}: table {self.feed.table} has other columns than the feed: "
-                f"{', '.join(differ)}; rename or drop the table, and the files load again"
-            )
+        changes = self._find_loadable_changes()
+        if changes.is_altered:
+            with self.transaction():
+                # Another thread may have altered it meanwhile.
+                self._alter(self._find_loadable_changes())
+        return changes
+
+    def _find_loadable_changes(self) -> TableChanges:
+        changes = self.find_changes()
+        if changes.is_refused:
+            reasons = "; ".join(changes.describe(self.feed.name))
+            reason = f"feed {self.feed.name}: table {self.feed.table}: {reasons}"
+            raise WarehouseError(reason)
+        return changes
+
+    def _alter(self, changes: TableChanges) -> None:
+        if changes.is_made_anew:
+            create_table(self.duck, self.feed.table, self.feed.column_types, anew=True)
+        else:
+            wider = changes.of(ChangeKind.ADDED, ChangeKind.WIDENED)
+            alter_columns(self.duck, self.feed.table, wider)
+        failpoints.reach(failpoints.AFTER_ALTER)
+
+    def count_values(self, column: str) -> dict[str, int]:
+        """Return how many values a column has, by partition key."""
+        return count_values(self.duck, self.feed.table, column)
+
+    def count_misfits(self, change: ColumnChange) -> dict[str, int]:
+        """Return how many values of a column do not fit its new type, by partition key."""
+        return count_misfits(self.duck, self.feed.table, change)
+
+    def migrate(self, changes: TableChanges, keys: Sequence[str]) -> None:
+        """Make the table what the feed declares, and remove partitions, inside a transaction."""
+        ensure_ledger(self.duck)
+        ensure_rejected_rows(self.duck)
+        if changes.is_made_anew:
+            create_table(self.duck, self.feed.table, self.feed.column_types, anew=True)
+        else:
+            alter_columns(self.duck, self.feed.table, changes.columns)
+        there = find_files(self.duck, self.feed.name, (), keys)
+        forget_files(self.duck, self.feed.name, [name for name, _, _ in there])
+        self.delete(Replaced(keys))
+        failpoints.reach(failpoints.AFTER_ALTER)
 
     def _is_created(self) -> bool:
-        has_ledger = is_ledger(find_columns(self.duck, LEDGER_TABLE))
+        has_ledger = is_ledger(find_columns(self.duck, LEDGER_TABLE), is_complete=True)
         return has_ledger and bool(find_columns(self.duck, REJECTED_ROWS_TABLE)) and self.exists()
 
     def _create(self) -> None:
@@ -118,24 +185,10 @@ class DuckDBTable:
             ensure_rejected_rows(self.duck)
             if has_table(self.duck, self.feed.table):
                 return
-            columns = [
-                f"{quote_identifier(name)} {type_name}"
-                for name, type_name in self.feed.column_types.items()
-            ]
-            columns += [f"{PARTITION_KEY_COLUMN} VARCHAR", f"{SOURCE_FILE_COLUMN} VARCHAR"]
-            self.duck.execute(f"CREATE TABLE {self._name} ({', '.join(columns)})")
+            create_table(self.duck, self.feed.table, self.feed.column_types)
             # Without the table, what the ledger knew was void.
             forget_feed(self.duck, self.feed.name)
             forget_rejected_rows(self.duck, self.feed.name)
-
-    @property
-    def _expected_columns_sql(self) -> str:
-        columns = [
-            f"CAST(NULL AS {type_name}) AS {quote_identifier(name)}"
-            for name, type_name in self.feed.column_types.items()
-        ]
-        columns += [f"'' AS {PARTITION_KEY_COLUMN}", f"'' AS {SOURCE_FILE_COLUMN}"]
-        return f"DESCRIBE SELECT {', '.join(columns)}"
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -240,6 +293,10 @@ class DuckDBTable:
         with self.transaction():
             ensure_ledger(self.duck)
             record_versions(self.duck, rows, files)
+
+    def list_left_out(self) -> tuple[str, ...]:
+        """Return the table's columns that the feed does not declare."""
+        return tuple(self.find_changes().gone)
 
     def delete(self, replaced: Replaced) -> None:
         """Delete the rows of partitions, and their rejected rows, except those of other files."""

@@ -51,6 +51,8 @@ class LedgerRow(NamedTuple):
         error: Why it was refused, or by which file it is superseded.
         broken_rules: The row rules for which it was refused, and `contract` for anything else.
         contract: Fingerprint of the contract that it was validated against.
+        left_out: Columns that the table had and the feed did not declare when it was loaded. A
+            feed that declares one of them loads the file again.
         loaded_at: When the rows in the table were loaded, UTC; later than every earlier load of the
             feed. None if there never were any.
         run_id: The Dagster run that validated it, or empty.
@@ -70,6 +72,7 @@ class LedgerRow(NamedTuple):
     error: str | None = None
     broken_rules: tuple[str, ...] = ()
     contract: str = ""
+    left_out: tuple[str, ...] = ()
     loaded_at: datetime | None = None
     run_id: str = ""
 
@@ -163,22 +166,27 @@ _COLUMNS = {
     "error": "VARCHAR",
     "broken_rules": "VARCHAR[]",
     "contract": "VARCHAR",
+    "left_out": "VARCHAR[]",
     "loaded_at": "TIMESTAMPTZ",
     "run_id": "VARCHAR",
 }
 _EXPRESSIONS = {
     "broken_rules": "nullif(broken_rules, [])",
+    "left_out": "nullif(left_out, [])",
     # A time without zone avoids a zone lookup per row.
     "loaded_at": "make_timestamp(epoch_us(loaded_at))",
 }
 """SQL for the columns that are not read unchanged."""
+_UNKNOWN = {"left_out": "NULL"}
+"""SQL for the columns that a ledger may lack, of which no load wrote anything then."""
 _BY_PARTITION = f"""
     (SELECT feed, source_file, partition_key,
         concat_ws('-', size_bytes, mtime_ns, ctime_ns, inode) AS version,
         size_bytes, ctime_ns AS landed_ns, sha256 AS content_hash,
         row_count, rejected_count, file_row_count,
         CASE status WHEN 'rejected' THEN 'refused' ELSE status END AS status,
-        error, broken_rules, coalesce(contract, '') AS contract, loaded_at, run_id
+        error, broken_rules, coalesce(contract, '') AS contract,
+        CAST([] AS VARCHAR[]) AS left_out, loaded_at, run_id
     FROM {LEDGER_TABLE}
     QUALIFY row_number() OVER (
         PARTITION BY feed, source_file ORDER BY loaded_at DESC NULLS LAST, partition_key) = 1)
@@ -196,6 +204,7 @@ def ensure_ledger(duck: duckdb.DuckDBPyConnection) -> None:
     duck.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} {shape}")
     rows = duck.execute("SELECT name FROM pragma_table_info(?)", [LEDGER_TABLE]).fetchall()
     if is_ledger([name for (name,) in rows]):
+        duck.execute(f"ALTER TABLE {LEDGER_TABLE} ADD COLUMN IF NOT EXISTS left_out VARCHAR[]")
         return
     duck.execute(f"CREATE TABLE {LEDGER_TABLE}_by_file {shape}")
     duck.execute(
@@ -205,9 +214,14 @@ def ensure_ledger(duck: duckdb.DuckDBPyConnection) -> None:
     duck.execute(f"ALTER TABLE {LEDGER_TABLE}_by_file RENAME TO {LEDGER_TABLE}")
 
 
-def is_ledger(columns: Collection[str]) -> bool:
-    """Return whether these are the columns of a ledger in the present shape."""
-    return "version" in columns
+def is_ledger(columns: Collection[str], *, is_complete: bool = False) -> bool:
+    """Return whether these are the columns of a ledger with a row per file.
+
+    Args:
+        columns: The columns of a table.
+        is_complete: Whether it must also have all that a load writes.
+    """
+    return "version" in columns and (not is_complete or {*_COLUMNS}.issubset(columns))
 
 
 @no_garbage_collection()
@@ -227,7 +241,8 @@ def read_ledger(
         columns: The columns of the ledger's table, which may be of version 0.1.
     """
     table = LEDGER_TABLE if is_ledger(columns) else _BY_PARTITION
-    expressions = ", ".join(_EXPRESSIONS.get(name, name) for name in _COLUMNS)
+    known = {**_EXPRESSIONS, **({} if is_ledger(columns, is_complete=True) else _UNKNOWN)}
+    expressions = ", ".join(known.get(name, name) for name in _COLUMNS)
     found = duck.execute(f"SELECT {expressions} FROM {table} WHERE feed = ?", [feed_name])
     read: list[LedgerRow] = []
     # Values shared by many rows are kept in memory once.
@@ -235,15 +250,16 @@ def read_ledger(
     times: dict[datetime, datetime] = {}
     share = texts.setdefault
     while rows := found.fetchmany(_ROWS_PER_FETCH):
-        for _, name, key, version, *rest, status, error, rules, contract, loaded_at, run_id in rows:
+        for _, name, key, version, *rest, status, error, rules, contract, out, at, run_id in rows:
             file, identity = landed.get(name), (name, key, version)
             if file and (file.partition_key, file.version) == (key, version):
                 identity = (file.name, file.partition_key, file.version)
-            if loaded_at and loaded_at not in times:
-                times[loaded_at] = loaded_at.replace(tzinfo=UTC)
-            shared = (share(contract, contract), times.get(loaded_at), share(run_id, run_id))
+            if at and at not in times:
+                times[at] = at.replace(tzinfo=UTC)
             validated = (share(status, status), error, tuple(rules or ()))
-            row = (feed_name, *identity, *rest, *validated, *shared)
+            under = (share(contract, contract), tuple(out or ()))
+            load = (times.get(at), share(run_id, run_id))
+            row = (feed_name, *identity, *rest, *validated, *under, *load)
             read.append(LedgerRow._make(row))
     # Sorted here, because DuckDB would hold all of them a second time to sort them.
     read.sort(key=attrgetter("partition_key", "source_file"))

@@ -16,6 +16,7 @@ import duckdb
 
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query
+from partitioned_etl.engine.table_changes import ColumnChange, TableChanges
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, Replaced
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
 
@@ -44,11 +45,40 @@ class FeedTable(Protocol):
         """Return whether the table exists; without it, the ledger's rows are void."""
         ...
 
-    def prepare(self) -> None:
-        """Make table and ledger ready for a load.
+    def find_changes(self) -> TableChanges:
+        """Return how the feed's declaration changes the table; nothing if there is none."""
+        ...
+
+    def prepare(self) -> TableChanges:
+        """Make table and ledger ready for a load, and the table as the feed declares it.
+
+        The table is altered wholly or not at all. It keeps columns that the feed does not declare.
+
+        Returns:
+            How the declaration differed.
 
         Raises:
-            WarehouseError: The table has other columns than the feed.
+            WarehouseError: The table cannot become what the feed declares without a loss.
+        """
+        ...
+
+    def count_values(self, column: str) -> dict[str, int]:
+        """Return how many values a column has, by partition key; without those that have none."""
+        ...
+
+    def count_misfits(self, change: ColumnChange) -> dict[str, int]:
+        """Return how many values of a column do not fit its new type, by partition key."""
+        ...
+
+    def migrate(self, changes: TableChanges, keys: Sequence[str]) -> None:
+        """Make the table what the feed declares, and remove partitions, inside a transaction.
+
+        Args:
+            changes: How it differs.
+            keys: The partition keys of all rows with a value that does not fit its new type.
+
+        Raises:
+            WarehouseError: Something depends on the table as it is.
         """
         ...
 
@@ -107,6 +137,10 @@ class FeedTable(Protocol):
             rows: The ledger rows of the files, as read.
             files: The landed files, in the same order.
         """
+        ...
+
+    def list_left_out(self) -> tuple[str, ...]:
+        """Return the table's columns that the feed does not declare."""
         ...
 
     def delete(self, replaced: Replaced) -> None:
