@@ -211,14 +211,20 @@ class FeedPartitions:
         ]
         if not any(windows):
             return listing
-        for key, file in list(listing.files.items()):
+
+        def find_outside(key: str) -> tuple[str, dg.PartitionsDefinition, Iterable[str]] | None:
             parts = key.split(KEY_SEPARATOR) if len(windows) > 1 else [key]
             for part, window in zip(parts, windows, strict=True):
                 if window and part not in window[1]:
-                    del listing.files[key]
-                    reason = _why_outside(self.feed, key, part, *window)
-                    listing.refused.append(PassedOver(file.name, reason, key))
-                    break
+                    return part, *window
+            return None
+
+        listing.has_partition = lambda key: not find_outside(key)
+        for key, file in list(listing.files.items()):
+            if outside := find_outside(key):
+                del listing.files[key]
+                reason = _why_outside(self.feed, key, *outside)
+                listing.refused.append(PassedOver(file.name, reason, key))
         return listing
 
 
