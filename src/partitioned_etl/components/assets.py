@@ -7,7 +7,7 @@ run are loaded and shown green. What the body calls is in `resources.py`.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -56,6 +56,7 @@ class FeedAssets:
         partitions: Its partitions.
         events: What it tells Dagster.
         fingerprint: A short digest of its definition: the declaration, and the file of its body.
+        others: All other feeds of the code location, once `introduce_feeds` has told of them.
     """
 
     feed: Feed
@@ -64,6 +65,7 @@ class FeedAssets:
     partitions: FeedPartitions
     events: FeedEvents
     fingerprint: str
+    others: list[Feed] = field(default_factory=list, compare=False, repr=False)
 
     @staticmethod
     def of(definition: dg.AssetsDefinition) -> "FeedAssets":
@@ -98,6 +100,16 @@ def find_feeds(definitions: dg.Definitions) -> list[FeedAssets]:
     """Return the assets of all feeds in definitions, in the order of the feeds' names."""
     found = map(FeedAssets.find, definitions.assets or ())
     return sorted((assets for assets in found if assets), key=lambda assets: assets.feed.name)
+
+
+def introduce_feeds(feeds: Sequence[FeedAssets]) -> None:
+    """Tell each feed of all others, so that its step knows whose a file in its folder is.
+
+    A step does not know them by itself: in a run within a process, such as one of the command line,
+    its context has no repository.
+    """
+    for assets in feeds:
+        assets.others[:] = [one.feed for one in feeds if one is not assets]
 
 
 def feed_assets(

@@ -144,7 +144,15 @@ def _forget_of_feed(
     yield from tell_dagster(
         instance,
         assets,
-        CheckedState(feed, ledger, listing, known, [*map(str, left.differences)], left.brake),
+        CheckedState(
+            feed,
+            ledger,
+            listing,
+            known,
+            [*map(str, left.differences)],
+            left.brake,
+            assets.others,
+        ),
         {*view.untold, *keys},
         gone=keys,
         why_removed="a person had it forgotten",

@@ -25,7 +25,7 @@ from dagster.components.core.decl import (
 from dagster.components.core.defs_module import ComponentPath
 from pydantic import ValidationError
 
-from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.assets import FeedAssets, find_feeds, introduce_feeds
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionedEtlError
 
@@ -51,7 +51,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Location:
-    """A code location.
+    """A code location, whose feeds know of each other.
 
     Attributes:
         definitions: Everything in it that can be loaded.
@@ -60,6 +60,9 @@ class Location:
 
     definitions: dg.Definitions
     mistakes: Sequence[Mistake] = ()
+
+    def __post_init__(self) -> None:
+        introduce_feeds(find_feeds(self.definitions))
 
 
 Complete: TypeAlias = Callable[[dg.Definitions, Sequence[Mistake]], dg.Definitions]

@@ -143,7 +143,7 @@ def _reconcile_feed(
     yield from tell_dagster(
         instance,
         assets,
-        CheckedState(feed, ledger, listing, known, differences, done.left.brake),
+        CheckedState(feed, ledger, listing, known, differences, done.left.brake, assets.others),
         {*view.untold, *again, *done.removed},
         # Among them are those left by a run that was ended early.
         gone={*done.removed, *view.gone} if feed.on_missing is OnMissing.REMOVE else (),

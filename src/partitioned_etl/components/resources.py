@@ -281,7 +281,9 @@ class _Step:
             view = compare_with_dagster(instance, assets, told, now)
             differences = [*map(str, now.differences), *view.sentences]
             brake = now.brake
-        self._state = CheckedState(assets.feed, ledger, listing, known, differences, brake)
+        self._state = CheckedState(
+            assets.feed, ledger, listing, known, differences, brake, assets.others
+        )
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
         self._outcomes = outcomes
