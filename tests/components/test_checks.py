@@ -112,4 +112,6 @@ def test_a_file_of_no_feed_is_told_by_the_run_of_a_load_and_every_night(
             if one.check_name == CHECK_NAMES.every_file_is_matched
         ]
         assert not told.passed
-        assert [*told.metadata["reasons"].value] == ["README.md"]
+        reasons = told.metadata["reasons"].value
+        assert isinstance(reasons, dict)
+        assert [*reasons] == ["README.md"]

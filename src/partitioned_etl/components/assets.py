@@ -26,6 +26,8 @@ from partitioned_etl.components.events import (
 from partitioned_etl.components.partitions import FeedPartitions, build_partitions_def
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
+from partitioned_etl.engine.overlap import folder_of, key_of_path, may_share_files
 
 WAREHOUSE_POOL = "duckdb"
 """Dagster pool of every step that opens the warehouse; `dagster.yaml` limits it to one."""
@@ -65,7 +67,7 @@ class FeedAssets:
     partitions: FeedPartitions
     events: FeedEvents
     fingerprint: str
-    others: list[Feed] = field(default_factory=list, compare=False, repr=False)
+    others: list["FeedAssets"] = field(default_factory=list, compare=False, repr=False)
 
     @staticmethod
     def of(definition: dg.AssetsDefinition) -> "FeedAssets":
@@ -91,6 +93,33 @@ class FeedAssets:
         return None
 
     @property
+    def other_feeds(self) -> list[Feed]:
+        """All other feeds of the code location."""
+        return [one.feed for one in self.others]
+
+    def list_files(self, landing: Landing) -> Listing:
+        """List the feed's landing; what fits no partition, or is of two feeds, is refused.
+
+        Raises:
+            LandedFileError: The landing cannot be listed.
+        """
+        return self.refuse_shared(self.partitions.list_files(landing))
+
+    def refuse_shared(self, listing: Listing) -> Listing:
+        """Refuse the files of a listing that another feed takes, too: neither loads them."""
+        near = [one for one in self.others if may_share_files(self.feed, one.feed)]
+        windows = [(one.feed, one.partitions.list_windows()) for one in near if listing.files]
+        for key, file in list(listing.files.items()) if near else ():
+            path = folder_of(self.feed) + file.name
+            for other, of_other in windows:
+                if (other_key := key_of_path(other, path)) and other_key in of_other:
+                    del listing.files[key]
+                    reason = f"feed {other.name} takes this file, too: neither loads it"
+                    listing.refused.append(PassedOver(file.name, reason, key))
+                    break
+        return listing
+
+    @property
     def job_name(self) -> str:
         """The name of the job that loads the feed's partitions."""
         return f"{self.feed.name}_job"
@@ -109,7 +138,7 @@ def introduce_feeds(feeds: Sequence[FeedAssets]) -> None:
     its context has no repository.
     """
     for assets in feeds:
-        assets.others[:] = [one.feed for one in feeds if one is not assets]
+        assets.others[:] = [one for one in feeds if one is not assets]
 
 
 def feed_assets(

@@ -126,7 +126,7 @@ def _forget_of_feed(
     landing, known = landing_resource.connect(), assets.partitions.list_keys(instance)
     with warehouse.open() as opened:
         # Listed only now, because whoever had the warehouse open may have loaded a newer file.
-        listing, table = assets.partitions.list_files(landing), opened.table(feed)
+        listing, table = assets.list_files(landing), opened.table(feed)
         if config.drop:
             files = list_held_files(table, listing, keys=None)
             drop_feed(table)
@@ -151,7 +151,7 @@ def _forget_of_feed(
             known,
             [*map(str, left.differences)],
             left.brake,
-            assets.others,
+            assets.other_feeds,
         ),
         {*view.untold, *keys},
         gone=keys,

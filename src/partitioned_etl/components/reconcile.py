@@ -114,7 +114,7 @@ def _reconcile_feed(
     landing, known = landing_resource.connect(), partitions.list_keys(instance)
     with warehouse.open() as opened:
         # Listed only now, because whoever had the warehouse open may have loaded a newer file.
-        listing = partitions.list_files(landing)
+        listing = assets.list_files(landing)
         done = reconcile_table(
             opened.table(feed),
             landing,
@@ -143,7 +143,9 @@ def _reconcile_feed(
     yield from tell_dagster(
         instance,
         assets,
-        CheckedState(feed, ledger, listing, known, differences, done.left.brake, assets.others),
+        CheckedState(
+            feed, ledger, listing, known, differences, done.left.brake, assets.other_feeds
+        ),
         {*view.untold, *again, *done.removed},
         # Among them are those left by a run that was ended early.
         gone={*done.removed, *view.gone} if feed.on_missing is OnMissing.REMOVE else (),
@@ -213,7 +215,7 @@ def _find_removal(
     landing = landing_resource.connect()
     plan = make_plan(
         assets.feed,
-        assets.partitions.list_files(landing),
+        assets.list_files(landing),
         landing,
         warehouse.connect(),
         lock_wait_seconds=TICK_LOCK_WAIT_SECONDS,
