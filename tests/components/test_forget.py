@@ -8,9 +8,14 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.components.forget import FORGET_JOB
+from partitioned_etl.components.ranges import request_run
+from partitioned_etl.engine.reconcile import DifferenceKind
+from partitioned_etl.engine.sync import sync_feed
 from support import sample_location
+from support.define import define_feed, define_location
 from support.location import Location
 from support.samples import price_rows
+from support.workbench import NOTES, change_feed
 
 Query = Callable[..., list[tuple[Any, ...]]]
 
@@ -28,7 +33,8 @@ def customers(landing_dir: Path, database: Path, instance: dg.DagsterInstance) -
 
 
 def launch(location: Location, **config: Any) -> dg.ExecuteInProcessResult:
-    run_config = {"ops": {"forget": {"config": {"feed": "customer_prices", **config}}}}
+    named = {"feed": location.assets.feed.name, **config}
+    run_config = {"ops": {"forget": {"config": named}}}
     return location.execute(dg.RunRequest(job_name=FORGET_JOB, run_config=run_config))
 
 
@@ -77,3 +83,38 @@ def test_a_configuration_that_says_no_single_thing_removes_nothing(
     ):
         assert not launch(customers, **config).success, config
     assert query("SELECT count(*) FROM raw_customer_prices") == [(2,)]
+
+
+def test_a_backfill_and_the_night_keep_what_is_stale_until_it_is_forgotten(
+    landing_dir: Path, database: Path, instance: dg.DagsterInstance, query: Query
+) -> None:
+    """The feed became monthly, and begins a month later: its policy would remove what is gone."""
+    days = change_feed(NOTES, folder="daily", pattern="{date:%Y-%m-%d}.csv")
+    for day in ("2023-12-01", "2024-01-01", "2024-01-02"):
+        path = landing_dir / "daily" / f"{day}.csv"
+        path.write_text("id,note\n1,x\n", encoding="utf-8")
+    sync_feed(days, landing_dir, database, settle_seconds=0)
+    for path in (landing_dir / "daily").iterdir():
+        path.unlink()
+    for month in ("2024-01", "2024-02"):
+        (landing_dir / "daily" / f"{month}.csv").write_text("id,note\n1,x\n", encoding="utf-8")
+    months = define_feed(
+        change_feed(days, pattern="{date:%Y-%m}.csv", start="2024-01-01", on_missing="remove")
+    )
+    location = Location(define_location(months), months, instance)
+    request = request_run(["2024-01-01", "2024-02-01"])
+    assert location.execute(request.with_replaced_attrs(job_name="notes_job")).success
+    assert location.reconcile(allow_most=True).success
+    assert location.settle() == []
+    held = "SELECT source_file FROM raw_notes ORDER BY 1"
+    stale = ["2023-12-01.csv", "2024-01-02.csv"]
+    loaded = ["2024-01.csv", "2024-02.csv"]
+    assert [name for (name,) in query(held)] == sorted([*stale, *loaded])
+    passed, [named] = location.check()
+    assert not passed
+    assert named.startswith(
+        f"{DifferenceKind.STALE} (2 file(s), {', '.join(stale)}; their rows are"
+    )
+    assert metadata(launch(location, stale=True))["files"] == 2
+    assert [name for (name,) in query(held)] == loaded
+    assert location.check() == (True, [])
