@@ -17,9 +17,10 @@ from partitioned_etl.engine.feed import OnMissing
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
 from partitioned_etl.engine.sync import sync_feed
+from support.define import define_feed
 from support.sample_location import CUSTOMER_PRICES, CUSTOMERS, define_customers, defs
 from support.samples import price_rows
-from support.workbench import change_feed
+from support.workbench import NOTES, change_feed
 
 Call = Callable[..., Result]
 Query = Callable[..., list[tuple[object, ...]]]
@@ -51,6 +52,22 @@ def customers(landing_dir: Path, database: Path) -> Path:
         (folder / name).write_text(price_rows(5))
     (folder / "half.csv.part").write_text(price_rows(6))
     return folder
+
+
+def test_a_file_that_two_feeds_take_is_told_with_the_other_feed(
+    landing_dir: Path, call: Call, use_location: UseLocation
+) -> None:
+    first = change_feed(NOTES, folder="customers", pattern="a_{key}.csv")
+    second = change_feed(first, name="others", table="others", pattern="{key}_b.csv")
+    use_location(define_feed(first), define_feed(second))
+    (landing_dir / "customers" / "a_x_b.csv").write_text("id,note\n1,x\n", encoding="utf-8")
+    planned = json.loads(call("plan", "--json").stdout)["files"]
+    told = {file["feed"]: file["reason"] for file in planned}
+    assert told == {
+        "notes": "feed others takes this file, too: neither loads it",
+        "others": "feed notes takes this file, too: neither loads it",
+    }
+    assert call("sync").exit_code == 1
 
 
 def test_every_file_is_told_with_what_happens_to_it_and_why(

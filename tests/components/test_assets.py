@@ -166,7 +166,8 @@ def test_checks_fail_until_the_refused_file_is_corrected(
         return {evaluation.check_name: evaluation.passed for evaluation in evaluations}
 
     both = {CHECK_NAMES.matches_contract, "share_price_is_positive"}
-    total = {CHECK_NAMES.rows_add_up: True, CHECK_NAMES.table_equals_landing: True}
+    names = ("rows_add_up", "table_equals_landing", "every_file_is_matched")
+    total = dict.fromkeys(names, True)
     assert passed(load_all(instance, resources)) == dict.fromkeys(both, True) | total
     (customers / "b.csv").write_text(price_rows(-1))
     (customers / "c.csv").write_text("date,share_price\n2018-01-01,1\n")
@@ -327,7 +328,7 @@ def test_checks_that_are_executed_by_themselves_judge_what_is_loaded(
     assert result.success
     verdicts = {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
     assert verdicts.pop("share_price_is_positive") is False
-    assert len(verdicts) == 3
+    assert len(verdicts) == 4
     assert all(verdicts.values()), verdicts
 
 

@@ -165,6 +165,58 @@ def test_of_two_feeds_that_share_something_none_is_loaded(
         assert f"feed {name}" in mistake.reason
 
 
+def of_days(name: str, folder: str, pattern: str, start: str, end: str) -> str:
+    """Give the text of a `defs.yaml` of days."""
+    return (
+        "type: partitioned_etl.components.FileFeed\nattributes:\n"
+        f"  {{name: {name}, folder: {folder}, pattern: '{pattern}', columns: {{a: BIGINT}}, "
+        f"start: {start}, end: {end}}}\n"
+    )
+
+
+DAYS = ("{date:%Y-%m-%d}.csv", "2018-01-01", "2019-01-01")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "path"),
+    [
+        (in_yaml("a"), of_days("b", "a", *DAYS), "a/2018-01-01.csv"),
+        (
+            in_yaml("a", "keys: [p, 2018-12-31]\n  partitioning: static"),
+            of_days("b", "a", *DAYS),
+            "a/2018-12-31.csv",
+        ),
+        (
+            of_days("a", "x", "{date:%Y-%m-%d}{any}.csv", "2018-06-01", "2018-07-01"),
+            of_days("b", "x", *DAYS),
+            "x/2018-06-01.csv",
+        ),
+        (
+            of_days("a", "x", "{date:%Y}/{date:%m%d}.csv", "2018-01-01", "2020-01-01"),
+            of_days("b", "x/2019", "{date:%Y%m%d}.csv", "2018-01-01", "2020-01-01"),
+            "",
+        ),
+        (
+            of_days("a", "x", "{date:%Y-%m-%d}{any}.csv", "2019-01-01", "2020-01-01"),
+            of_days("b", "x", *DAYS),
+            "",
+        ),
+        (in_yaml("a", "key_pattern: '[a-z]+'"), of_days("b", "a", *DAYS), ""),
+    ],
+)
+def test_two_feeds_that_certainly_take_one_file_are_refused(
+    load: Load, one: str, other: str, path: str
+) -> None:
+    location = load({"one/defs.yaml": one, "other/defs.yaml": other, "written.py": PYTHON})
+    reasons = {mistake.name: mistake.reason for mistake in location.mistakes}
+    assert reasons.keys() == ({"one", "other"} if path else set())
+    for reason in reasons.values():
+        assert any(
+            f"feed {first} and feed {second} both take {path}" in reason
+            for first, second in (("a", "b"), ("b", "a"))
+        )
+
+
 def test_a_feed_that_takes_the_name_of_what_concerns_all_feeds_is_refused(load: Load) -> None:
     location = load({"arrivals/defs.yaml": in_yaml("arrivals"), "written.py": PYTHON})
     assert list_names(location) == ["written"]

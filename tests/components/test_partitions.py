@@ -1,5 +1,6 @@
 """Partitions of a feed: what its partitioning calls for, and nothing else."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from partitioned_etl.components.assets import FeedAssets, find_feeds
+from partitioned_etl.components.file_feed import FileFeed
 from partitioned_etl.components.partitions import FeedPartitions, build_partitions_def
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.local import LocalLanding
+from partitioned_etl.engine.plan import compare
+from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow
+from support.define import define_feed
 
 HOURS = {"pattern": "{date:%Y-%m-%d-%H}.csv", "timezone": "Europe/Berlin"}
 DAYS = {"pattern": "{date:%Y-%m-%d}.csv"}
@@ -214,3 +220,55 @@ def test_a_file_of_an_hour_that_the_clock_skips_is_refused_for_that(
     assert refused.reason == (
         f"partition key {skipped}:00: in {timezone}, the clock skips this hour"
     )
+
+
+def in_python(**declared: Any) -> FeedAssets:
+    return define_feed(Feed(**declared)).assets
+
+
+def in_yaml(**declared: Any) -> FeedAssets:
+    [assets] = find_feeds(FileFeed(**declared).definitions)
+    return assets
+
+
+@pytest.mark.parametrize("declare", [in_python, in_yaml])
+@pytest.mark.parametrize(
+    ("kind", "names", "stale"),
+    [
+        (
+            DAYS | {"start": "2018-01-10", "end": "2018-01-20"},
+            {f"2018-01-{day}.csv": f"2018-01-{day}" for day in ("09", "10", "19", "20")},
+            ["2018-01-09.csv", "2018-01-20.csv"],
+        ),
+        (REGIONS | {"keys": ("a", "b")}, {"a.csv": "a", "c.csv": "c"}, ["c.csv"]),
+        (
+            NAME_DAYS | JANUARY | {"keys": ("a",)},
+            {
+                "a/2018-01-01.csv": "a|2018-01-01",
+                "a/2017-12-31.csv": "a|2017-12-31",
+                "b/2018-01-01.csv": "b|2018-01-01",
+            },
+            ["a/2017-12-31.csv", "b/2018-01-01.csv"],
+        ),
+        (NAMES, {"a.csv": "a"}, []),
+    ],
+    ids=["window", "names", "both", "any name"],
+)
+def test_what_was_loaded_of_a_partition_that_there_is_no_more_is_stale(
+    tmp_path: Path,
+    declare: Callable[..., FeedAssets],
+    kind: dict[str, Any],
+    names: dict[str, str],
+    stale: list[str],
+) -> None:
+    assets = declare(name="f", columns={"a": "BIGINT"}, **kind)
+    rows = {name: LedgerRow("f", name, key, "1", 1, 1) for name, key in names.items()}
+    listing = assets.list_files(LocalLanding(tmp_path))
+    assert [row.source_file for row in compare(assets.feed, listing, Ledger(rows)).stale] == stale
+    # One that still lies there is refused, and no less stale.
+    for name in names:
+        (tmp_path / "f" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "f" / name).touch()
+    listing = assets.list_files(LocalLanding(tmp_path))
+    assert sorted(entry.name for entry in listing.refused) == stale
+    assert [row.source_file for row in compare(assets.feed, listing, Ledger(rows)).stale] == stale

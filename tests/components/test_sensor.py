@@ -32,6 +32,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, Listing
 from partitioned_etl.engine.landing.local import LocalLanding, version_in
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Plan, make_plan
+from partitioned_etl.engine.sync import sync_feed
 from support.define import DefinedFeed
 from support.sample_location import CUSTOMER_PRICES, CUSTOMERS, DAILY, define_customers, defs
 from support.samples import price_rows
@@ -479,6 +480,27 @@ def test_a_file_outside_the_window_is_said_and_not_asked_for(
     [request] = ticker.tick()
     assert request.partition_key == "2018-01-22"
     assert "outside the window" in capfd.readouterr().err
+
+
+def test_what_is_stale_is_counted_and_said_once(
+    landing_dir: Path,
+    database: Path,
+    instance: dg.DagsterInstance,
+    resources: dict[str, object],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The feed began earlier when its file was loaded."""
+    drop(landing_dir / "daily", "1999-01-01")
+    sync_feed(DAILY.feed, landing_dir, database, settle_seconds=0)
+    (landing_dir / "daily" / "1999-01-01.csv").unlink()
+    ticker = Ticker(DAILY.sensor, instance, resources)
+    assert ticker.tick() == []
+    assert "files: 1 stale" in ticker.skipped
+    [told] = [line for line in capfd.readouterr().err.splitlines() if "1999-01-01.csv" in line]
+    assert "WARNING" in told
+    assert "stale '1999-01-01.csv': the feed cannot name it any more" in told
+    ticker.tick()
+    assert "1999-01-01.csv" not in capfd.readouterr().err
 
 
 def test_a_locked_warehouse_skips_the_tick_with_the_reason(

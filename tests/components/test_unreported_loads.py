@@ -174,7 +174,7 @@ def test_loads_of_a_run_that_is_under_way_are_waited_for(
     assert location.tick() == []
     # A later load must not make the sensor forget it.
     with bench.open_table(CUSTOMER_PRICES) as table:
-        load_files(table, bench.landing, [files["c"]], run_id="later")
+        load_files(table, bench.landing, [files["c.csv"]], run_id="later")
     assert location.tick() == []
     location.instance.report_run_failed(run)
     assert location.settle() == [["b"]]

@@ -9,7 +9,10 @@ import dagster as dg
 from partitioned_etl.components.assets import find_feeds
 from partitioned_etl.definitions import defs, location
 
-CHECKS_OF_ALL = ("matches_contract", "rows_add_up", "table_equals_landing")
+CHECKS_OF_ALL = (
+    *("matches_contract", "rows_add_up"),
+    *("table_equals_landing", "every_file_is_matched"),
+)
 OTHER_CHECKS = {
     "duckdb_partition_table": [
         *("share_price_is_positive", "file_is_on_time", "partition_is_of_usual_size")
@@ -56,7 +59,7 @@ def test_a_feed_has_one_job_and_one_sensor_and_all_share_one_reconcile_job() -> 
     downstream = {"monthly_rollup_job", "customer_prices_archive_job"}
     assert feeds >= {"daily_prices", "customer_prices", "monthly_orders", "supplier_stock"}
     assert jobs >= {*(f"{feed}_job" for feed in feeds), *downstream}
-    assert {"reconcile_job", "arrivals_job"} <= jobs
+    assert {"reconcile_job", "forget_job", "arrivals_job"} <= jobs
     assert len([name for name in jobs if "reconcile" in name]) == 1
     assert {sensor.name for sensor in repository.sensor_defs} >= {
         "daily_landing_sensor",

@@ -74,6 +74,11 @@ def _takes_json(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help=text)(command)
 
 
+def _takes_yes(command: Command) -> Command:
+    text = "Ask nobody; needed where there is no terminal."
+    return click.option("--yes", "is_sure", is_flag=True, help=text)(command)
+
+
 @click.group(
     cls=ExitCodeGroup,
     epilog=_list_exit_codes(),
@@ -141,6 +146,51 @@ def migrate(feed: str, is_applied: bool, as_json: bool) -> int:
     from partitioned_etl.cli.migrate import migrate_feed
 
     return migrate_feed(feed, is_applied=is_applied, as_json=as_json)
+
+
+@commands.command()
+@click.argument("feed")
+@click.option(
+    "--stale", is_flag=True, help="What the feed, as it is declared now, cannot name any more."
+)
+@click.option(
+    "--partition",
+    "partitions",
+    metavar="KEY",
+    multiple=True,
+    help="The partition of this key; may be given several times.",
+)
+@_takes_yes
+@_takes_json
+def forget(
+    feed: str, stale: bool, partitions: tuple[str, ...], is_sure: bool, as_json: bool
+) -> int:
+    """Remove what a feed's table holds of stale files, or of partitions.
+
+    It shows what that is, and asks. Rows, rejected rows and ledger rows go in one transaction, in a
+    run that the web UI shows. A file that is still landed is loaded again.
+    """
+    if not stale and not partitions:
+        raise click.UsageError("what is to be forgotten: --stale, or --partition KEY?")
+    from partitioned_etl.cli.forget import forget_partitions
+
+    return forget_partitions(feed, partitions, stale=stale, is_sure=is_sure, as_json=as_json)
+
+
+@commands.command()
+@click.argument("feed")
+@click.option("--table", default="", help="The table of a feed that is declared no more.")
+@_takes_yes
+@_takes_json
+def drop(feed: str, table: str, is_sure: bool, as_json: bool) -> int:
+    """Remove a feed's table, its rejected rows and its ledger rows.
+
+    It shows what that is, and asks. The ledger does not know the table of a feed that is declared
+    no more: without --table, that table stays.
+    """
+    from partitioned_etl.cli.forget import drop_feed
+
+    return drop_feed(feed, table, is_sure=is_sure, as_json=as_json)
 
 
 @commands.command()

@@ -168,7 +168,7 @@ def _describe(step: Step, removal: Removal) -> tuple[str, str]:
         return "wait", why
     if step.action is Action.MISSING:
         return ("remove" if step.name in removal else "keep"), why
-    return ("keep" if step.action is Action.UNUSABLE else "nothing"), why
+    return ("keep" if step.action in (Action.UNUSABLE, Action.STALE) else "nothing"), why
 
 
 def _read_cursor(instance: dg.DagsterInstance, sensor_name: str) -> LandingCursor:

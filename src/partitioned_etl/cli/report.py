@@ -16,6 +16,7 @@ from partitioned_etl.engine.feed import Feed, OnUnmatched
 from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.plan import Action, Plan, Removal, Step
 from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.stale import describe_stale
 
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
 _NOT_LOADED = "not loaded"
@@ -87,6 +88,8 @@ def print_report(
             key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"
             rows.append((name, key, entry.name, 0, "refused", None))
             problems.append(describe_refusal(name, key, reason))
+        if stale := [row.source_file for row in plan.stale]:
+            warnings.append(f"stale: {name}: {describe_stale(name, stale)}")
         unmatched = [(entry.name, entry.reason) for entry in result.unmatched]
         told = describe_unmatched(name, unmatched)
         (problems if result.feed.unmatched is OnUnmatched.FAIL else warnings).extend(told)
@@ -127,6 +130,8 @@ def _print_tables(
 def _status(step: Step) -> str:
     if step.action is Action.MISSING and step.ledger_row:
         return f"{step.ledger_row.status}, file gone"
+    if step.action is Action.STALE and step.ledger_row:
+        return f"{step.ledger_row.status}, stale"
     if step.ledger_row and step.action in (Action.IDENTICAL, Action.REFUSED, Action.UNUSABLE):
         return str(step.ledger_row.status)
     if step.action is Action.SUPERSEDED:

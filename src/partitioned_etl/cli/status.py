@@ -16,6 +16,7 @@ from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.engine.plan import Action, make_plan
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.stale import describe_stale
 
 _MOST_NAMED = 20
 
@@ -50,6 +51,7 @@ class FeedStatus:
         rejected_rows: How many rows of loaded files were quarantined.
         refused: The files that are refused.
         unmatched: What lies in its folder and is a file of no feed.
+        stale: The names of loaded or refused files that the feed cannot name any more.
     """
 
     feed: str
@@ -62,6 +64,7 @@ class FeedStatus:
     rejected_rows: int
     refused: list[Refusal]
     unmatched: list[Refusal]
+    stale: list[str]
 
 
 def show_status(names: Sequence[str], *, as_json: bool) -> int:
@@ -110,6 +113,8 @@ def show_status(names: Sequence[str], *, as_json: bool) -> int:
         entries = [(entry.file, entry.reason) for entry in status.unmatched]
         for line in describe_unmatched(status.feed, entries):
             click.echo(line)
+        if status.stale:
+            click.echo(show(f"stale: {status.feed}: {describe_stale(status.feed, status.stale)}"))
     return code
 
 
@@ -135,7 +140,7 @@ def describe_unmatched(feed_name: str, entries: Sequence[tuple[str, str]]) -> li
 
 def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
     feed, landing = assets.feed, chosen.landing
-    listing = assets.partitions.list_files(landing)
+    listing = assets.list_files(landing)
     plan = make_plan(feed, listing, landing, chosen.warehouse, read_only=True)
     loaded = [row for row in plan.ledger if row.loaded_at]
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
@@ -165,6 +170,7 @@ def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
             Refusal(entry.partition_key, entry.name, entry.reason)
             for entry in chosen.list_unmatched(feed, plan.ignored)
         ],
+        stale=[row.source_file for row in plan.stale],
     )
 
 

@@ -4,28 +4,25 @@ It makes each feed's agenda as the sensors do, executes the jobs in this process
 instance as `dagster dev`, and computes what is downstream. Next: `report.py` prints the result.
 """
 
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
-from typing import Any
-from uuid import uuid4
 
 import click
 import dagster as dg
 
-from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, open_instance
 from partitioned_etl.cli.output import show
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
+from partitioned_etl.cli.runs import execute_job
 from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.downstream import find_downstream, list_stale_keys
-from partitioned_etl.components.orphans import PROCESS_TAG, fail_runs_without_worker
+from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import group_into_ranges, range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
 from partitioned_etl.components.runs import describe_failure
@@ -36,8 +33,6 @@ from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 
 _POLL_SECONDS = 0.2
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Runs report through their events; what a person needs to know is printed here, as one line."""
 
 
 def sync_feeds(names: Sequence[str], *, as_json: bool) -> int:
@@ -166,10 +161,12 @@ class _FeedSync:
             return agenda.plan
         name = self.assets.feed.name
         click.echo(f"{RECONCILE_JOB}: removing what has no file any more from {name}")
-        run = self._execute(
+        run = execute_job(
+            self.instance,
+            self.chosen.definitions,
             RECONCILE_JOB,
             tags={RECONCILES_TAG: name},
-            run_config=reconcile_config(name).to_config_dict(),
+            config=reconcile_config(name),
         )
         self._later_runs[run.run_id] = f"not removed: partitions of {name} whose files are gone"
         return self._look().plan
@@ -195,32 +192,10 @@ class _FeedSync:
         """Execute a job for one partition key or a range."""
         span = f"{keys[0]} to {keys[-1]}, {len(keys)} partitions" if keys[1:] else keys[0]
         click.echo(f"{job_name}: {span}")
-        return self._execute(job_name, None if keys[1:] else keys[0], range_tags(keys))
-
-    def _execute(
-        self,
-        job_name: str,
-        partition_key: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        run_config: Mapping[str, Any] | None = None,
-    ) -> dg.ExecuteInProcessResult:
-        run_id = str(uuid4())
-        job = self.chosen.definitions.resolve_job_def(job_name)
-        try:
-            with watch_interrupts() as raise_interrupt:
-                result = job.execute_in_process(
-                    instance=self.instance,
-                    partition_key=partition_key,
-                    tags={**(tags or {}), PROCESS_TAG: str(os.getpid())},
-                    run_config={**(run_config or {}), **_QUIET},
-                    raise_on_error=False,
-                    run_id=run_id,
-                )
-                raise_interrupt()
-        except KeyboardInterrupt:
-            # A run that was created but never started would keep its partitions from all others.
-            run = self.instance.get_run_by_id(run_id)
-            if run and not run.is_finished:
-                self.instance.report_run_failed(run, "The run was interrupted on the command line.")
-            raise
-        return result
+        return execute_job(
+            self.instance,
+            self.chosen.definitions,
+            job_name,
+            partition_key=None if keys[1:] else keys[0],
+            tags=range_tags(keys),
+        )

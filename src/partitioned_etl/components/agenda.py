@@ -125,7 +125,7 @@ def make_agenda(
         in_flight = list_keys_in_flight(instance, assets, known) if waits_for_runs else set()
         plan = make_plan(
             assets.feed,
-            assets.partitions.list_files(landing),
+            assets.list_files(landing),
             landing,
             warehouse,
             lock_wait_seconds=limits.lock_wait_seconds,

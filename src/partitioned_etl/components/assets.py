@@ -7,7 +7,7 @@ run are loaded and shown green. What the body calls is in `resources.py`.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,6 +26,8 @@ from partitioned_etl.components.events import (
 from partitioned_etl.components.partitions import FeedPartitions, build_partitions_def
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
+from partitioned_etl.engine.overlap import folder_of, key_of_path, may_share_files
 
 WAREHOUSE_POOL = "duckdb"
 """Dagster pool of every step that opens the warehouse; `dagster.yaml` limits it to one."""
@@ -56,6 +58,7 @@ class FeedAssets:
         partitions: Its partitions.
         events: What it tells Dagster.
         fingerprint: A short digest of its definition: the declaration, and the file of its body.
+        others: All other feeds of the code location, once `introduce_feeds` has told of them.
     """
 
     feed: Feed
@@ -64,6 +67,7 @@ class FeedAssets:
     partitions: FeedPartitions
     events: FeedEvents
     fingerprint: str
+    others: list["FeedAssets"] = field(default_factory=list, compare=False, repr=False)
 
     @staticmethod
     def of(definition: dg.AssetsDefinition) -> "FeedAssets":
@@ -89,6 +93,33 @@ class FeedAssets:
         return None
 
     @property
+    def other_feeds(self) -> list[Feed]:
+        """All other feeds of the code location."""
+        return [one.feed for one in self.others]
+
+    def list_files(self, landing: Landing) -> Listing:
+        """List the feed's landing; what fits no partition, or is of two feeds, is refused.
+
+        Raises:
+            LandedFileError: The landing cannot be listed.
+        """
+        return self.refuse_shared(self.partitions.list_files(landing))
+
+    def refuse_shared(self, listing: Listing) -> Listing:
+        """Refuse the files of a listing that another feed takes, too: neither loads them."""
+        near = [one for one in self.others if may_share_files(self.feed, one.feed)]
+        windows = [(one.feed, one.partitions.list_windows()) for one in near if listing.files]
+        for name, file in list(listing.files.items()) if near else ():
+            path = folder_of(self.feed) + name
+            for other, of_other in windows:
+                if (other_key := key_of_path(other, path)) and other_key in of_other:
+                    del listing.files[name]
+                    reason = f"feed {other.name} takes this file, too: neither loads it"
+                    listing.refused.append(PassedOver(name, reason, file.partition_key))
+                    break
+        return listing
+
+    @property
     def job_name(self) -> str:
         """The name of the job that loads the feed's partitions."""
         return f"{self.feed.name}_job"
@@ -98,6 +129,16 @@ def find_feeds(definitions: dg.Definitions) -> list[FeedAssets]:
     """Return the assets of all feeds in definitions, in the order of the feeds' names."""
     found = map(FeedAssets.find, definitions.assets or ())
     return sorted((assets for assets in found if assets), key=lambda assets: assets.feed.name)
+
+
+def introduce_feeds(feeds: Sequence[FeedAssets]) -> None:
+    """Tell each feed of all others, so that its step knows whose a file in its folder is.
+
+    A step does not know them by itself: in a run within a process, such as one of the command line,
+    its context has no repository.
+    """
+    for assets in feeds:
+        assets.others[:] = [one for one in feeds if one is not assets]
 
 
 def feed_assets(

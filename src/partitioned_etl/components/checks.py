@@ -1,9 +1,9 @@
 """Checks of a feed: what must hold for its files and its table, and what a person should look at.
 
 Takes a feed; returns one check for header and types, one per row rule, one that no row was lost,
-one that table and landing agree, warnings for late and short files, and the results of all.
-Validation is done once, by the load; a check passes when no landed file of the feed is refused
-because of it, whichever run refused it.
+one that table and landing agree, one that nothing in the folder is of no feed, warnings for late
+and short files, and the results of all. Validation is done once, by the load; a check passes when
+no landed file of the feed is refused because of it, whichever run refused it.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, cast
 import dagster as dg
 
 from partitioned_etl.engine.arrivals import LATE_FOR, USUAL_OF, list_short, list_unpunctual
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.feed import Feed, OnUnmatched
 from partitioned_etl.engine.formats.format import CONTRACT
 from partitioned_etl.engine.landing.landing import Listing
+from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
 
 _MOST_REASONS = 20
@@ -36,6 +37,8 @@ class _CheckNames(NamedTuple):
     """No recently due file is missing or late."""
     partition_is_of_usual_size: str = "partition_is_of_usual_size"
     """The latest load has about as many rows as usual."""
+    every_file_is_matched: str = "every_file_is_matched"
+    """Nothing lies in the feed's folder that is a file of no feed."""
 
 
 CHECK_NAMES = _CheckNames()
@@ -63,6 +66,10 @@ def list_check_specs(feed: Feed, load_key: dg.AssetKey) -> list[dg.AssetCheckSpe
         CHECK_NAMES.table_equals_landing: (
             "Landing, ledger, row counts of the table and Dagster's materialized partitions agree. "
             "What differs is named; the reconcile job repairs it."
+        ),
+        CHECK_NAMES.every_file_is_matched: (
+            f"All that lies in folder `{feed.folder}/` is a file of this feed or of another one, "
+            "hidden or temporary."
         ),
     }
     if feed.due_after is not None:
@@ -93,6 +100,7 @@ class CheckedState:
         expected: The partition keys that should eventually have a file.
         differences: Where landing, ledger, table and Dagster differ, one sentence each.
         brake: Why partitions whose files are gone are not removed; may be empty.
+        others: The other feeds, which may have files in the feed's folder.
     """
 
     feed: Feed
@@ -101,6 +109,7 @@ class CheckedState:
     expected: Collection[str] = ()
     differences: Sequence[str] = ()
     brake: str = ""
+    others: Sequence[Feed] = ()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def evaluate(self, selected: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
@@ -119,15 +128,25 @@ class CheckedState:
                 case CHECK_NAMES.table_equals_landing:
                     yield _result(check, not self.differences, self._describe_differences())
                 case CHECK_NAMES.file_is_on_time:
-                    yield _warning(check, "late_or_missing", self.list_unpunctual())
+                    late = self.list_unpunctual()
+                    yield _warning(check, "late_or_missing_partitions", late)
                 case CHECK_NAMES.partition_is_of_usual_size:
-                    yield _warning(check, "short", list_short(self.feed, self.ledger))
+                    yield _warning(check, "short_partitions", list_short(self.feed, self.ledger))
+                case CHECK_NAMES.every_file_is_matched:
+                    yield self._list_unmatched(check)
                 case _:
                     yield self._list_refused(check)
 
     def list_unpunctual(self) -> dict[str, str]:
         """Return the recently due partitions whose file is late or missing, each with a reason."""
         return list_unpunctual(self.feed, self.ledger, self.listing, self.expected, self.now)
+
+    def _list_unmatched(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
+        found = list_unmatched(self.feed, self.listing.ignored, self.others)
+        is_failure = self.feed.unmatched is OnUnmatched.FAIL
+        severity = dg.AssetCheckSeverity.ERROR if is_failure else dg.AssetCheckSeverity.WARN
+        metadata = _name_reasons("unmatched_entries", {one.name: one.reason for one in found})
+        return _result(check, not found, metadata, severity)
 
     def _list_refused(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
         rules = [rule.name for rule in self.feed.row_rules]
@@ -137,7 +156,7 @@ class CheckedState:
             for row in self.ledger
             if rule in row.broken_rules and self._is_refused(row)
         }
-        return _result(check, not reasons, _name_reasons("refused", reasons))
+        return _result(check, not reasons, _name_reasons("refused_partitions", reasons))
 
     def _is_refused(self, row: LedgerRow) -> bool:
         return row.status == LoadStatus.REFUSED and row.source_file in self.listing.files
@@ -163,7 +182,7 @@ class CheckedState:
 
 def _name_reasons(what: str, reasons: Mapping[str, str]) -> dict[str, Any]:
     return {
-        f"{what}_partitions": dg.MetadataValue.int(len(reasons)),
+        what: dg.MetadataValue.int(len(reasons)),
         "reasons": dg.MetadataValue.json(dict(list(reasons.items())[:_MOST_REASONS])),
     }
 

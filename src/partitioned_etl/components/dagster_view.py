@@ -1,17 +1,23 @@
 """Dagster's view: which partitions Dagster shows otherwise than the ledger knows them.
 
-Takes landing, ledger and Dagster's records of a feed's load asset; returns the differences. Next:
-the check `table_equals_landing` names them, and `reconcile.py` repairs them.
+Takes landing, ledger and Dagster's records of a feed's load asset; returns the differences, and
+tells Dagster what it does not know. Next: the check `table_equals_landing` names the differences;
+`reconcile.py` and `forget.py` tell Dagster what they changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import dagster as dg
 
 from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.checks import CheckedState, list_check_specs, to_evaluation
 from partitioned_etl.engine.plan import Action
 from partitioned_etl.engine.reconcile import Comparison
+
+RepairEvent: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation
+"""What Dagster is told of a feed whose table was changed by something else than a load."""
 
 
 @dataclass(frozen=True)
@@ -79,3 +85,38 @@ def compare_with_dagster(
         outdated=[key for key in strange if with_rows.get(key, True)],
         gone=strange,
     )
+
+
+def tell_dagster(
+    instance: dg.DagsterInstance,
+    assets: FeedAssets,
+    state: CheckedState,
+    changed: Collection[str],
+    *,
+    gone: Collection[str] = (),
+    why_removed: str,
+) -> Iterator[RepairEvent]:
+    """Tell Dagster what a feed's table holds now, of changed partitions and by all checks.
+
+    Args:
+        instance: The Dagster instance.
+        assets: The feed's assets.
+        state: The feed as it is now, with all partition keys that Dagster knows.
+        changed: Keys of the partitions that it must be told of.
+        gone: Keys whose dynamic names are deleted, unless another file still has the name.
+        why_removed: Why a changed partition has no rows any more.
+    """
+    ledger, partitions, known = state.ledger, assets.partitions, list(state.expected)
+    for key in sorted({*changed} & {*known}):
+        yield assets.events.reconciled(key, ledger, why_removed)
+    if partitions.dynamic:
+        refused = [entry.partition_key for entry in state.listing.refused]
+        left = [*ledger.by_key, *state.listing.by_key, *refused]
+        names = {*partitions.list_names(gone)} - {*partitions.list_names(left)}
+        for name in sorted(names & {*partitions.list_names(known)}):
+            instance.delete_dynamic_partition(partitions.dynamic_name, name)
+    # A materialization makes Dagster show all checks of the asset as not evaluated.
+    for result in state.evaluate(
+        [spec.key for spec in list_check_specs(assets.feed, assets.load_key)]
+    ):
+        yield to_evaluation(result)

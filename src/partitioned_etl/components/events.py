@@ -206,15 +206,17 @@ class FeedEvents:
         """Report that a partition was loaded."""
         return dg.AssetMaterialization(self.load_key, partition=partition_key, metadata=metadata)
 
-    def reconciled(self, partition_key: str, ledger: Ledger) -> dg.AssetMaterialization:
-        """Report what the ledger knows of a partition, also that it has no rows any more."""
+    def reconciled(
+        self, partition_key: str, ledger: Ledger, why_removed: str
+    ) -> dg.AssetMaterialization:
+        """Report what the ledger knows of a partition, or why it has no rows any more."""
         rows = ledger.by_key.get(partition_key, [])
         name = _name_some([row.source_file for row in rows if row.loaded_at])
         rejected_count = sum(row.rejected_count for row in rows)
         return dg.AssetMaterialization(
             self.load_key,
             partition=partition_key,
-            description="Reconciled with the ledger." if rows else "Removed: its file is gone.",
+            description="Reconciled with the ledger." if rows else f"Removed: {why_removed}.",
             metadata={
                 **self._count(ledger.count_rows(partition_key), rejected_count, name),
                 **self._describe_files(rows),

@@ -25,9 +25,10 @@ from dagster.components.core.decl import (
 from dagster.components.core.defs_module import ComponentPath
 from pydantic import ValidationError
 
-from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.components.assets import FeedAssets, find_feeds, introduce_feeds
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionedEtlError
+from partitioned_etl.engine.overlap import folder_of, list_common_files
 
 CHECK_NAME = "definition_can_be_built"
 _IS_VALIDATION = "DAGSTER_IS_DEFS_VALIDATION_CLI"
@@ -51,7 +52,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Location:
-    """A code location.
+    """A code location, whose feeds know of each other.
 
     Attributes:
         definitions: Everything in it that can be loaded.
@@ -60,6 +61,9 @@ class Location:
 
     definitions: dg.Definitions
     mistakes: Sequence[Mistake] = ()
+
+    def __post_init__(self) -> None:
+        introduce_feeds(find_feeds(self.definitions))
 
 
 Complete: TypeAlias = Callable[[dg.Definitions, Sequence[Mistake]], dg.Definitions]
@@ -182,9 +186,10 @@ class _ClashError(FeedDefinitionError):
 
 
 def _refuse_clashes(loaded: Mapping[str, dg.Definitions], complete: Complete) -> None:
-    """Make sure that no two feeds share a table, a folder, an asset, a job, a sensor or a schedule.
+    """Make sure that no two feeds share a table, an asset, a job, a sensor, a schedule or files.
 
-    None of the two is loaded, because either could damage the table of the other.
+    Of files it is sure only where a sample of one feed's names is a file of the other, too. None of
+    the two is loaded, because either could damage the table of the other.
 
     Args:
         loaded: Definitions by the name of their file or folder.
@@ -202,13 +207,48 @@ def _refuse_clashes(loaded: Mapping[str, dg.Definitions], complete: Complete) ->
         for claim, of_claim in owners.items()
         if len(of_claim) > 1
     }
-    if clashes:
-        sentences = [
-            f"{' and '.join(dict.fromkeys(owner for _, owner in both))} share the {kind} {value}"
-            for (kind, value), both in clashes.items()
-        ]
-        names = {name for both in clashes.values() for name, _ in both}
+    sentences = [
+        f"{' and '.join(dict.fromkeys(owner for _, owner in both))} share the {kind} {value}"
+        for (kind, value), both in clashes.items()
+    ]
+    names = {name for both in clashes.values() for name, _ in both}
+    for one, other, path in _find_common_files(loaded):
+        sentences.append(f"feed {one[1].feed.name} and feed {other[1].feed.name} both take {path}")
+        names |= {one[0], other[0]}
+    if sentences:
         raise _ClashError("; ".join(sentences), names)
+
+
+_Loaded: TypeAlias = tuple[str, FeedAssets]
+"""The name of a file or folder of definitions, and a feed in it."""
+
+
+def _find_common_files(
+    loaded: Mapping[str, dg.Definitions],
+) -> Iterator[tuple[_Loaded, _Loaded, str]]:
+    """Yield pairs of feeds that certainly take the same file, and its path.
+
+    Their folders meet, so they are near each other in the order of folders.
+    """
+    feeds = [(name, assets) for name, found in loaded.items() for assets in find_feeds(found)]
+    feeds.sort(key=lambda one: folder_of(one[1].feed))
+    for number, (name, assets) in enumerate(feeds):
+        for other_name, other in feeds[number + 1 :]:
+            if not folder_of(other.feed).startswith(folder_of(assets.feed)):
+                break
+            if path := _find_common_file(assets, other) or _find_common_file(other, assets):
+                yield (name, assets), (other_name, other), path
+
+
+def _find_common_file(assets: FeedAssets, other: FeedAssets) -> str:
+    """Return the path of a file of a feed that another one takes, too; empty if none is certain."""
+    if assets.feed.claims["folder and pattern"] == other.feed.claims["folder and pattern"]:
+        return ""  # Two feeds never share these.
+    windows, of_other = assets.partitions.list_windows(), other.partitions.list_windows()
+    for path, key, other_key in list_common_files(assets.feed, windows.list_examples(), other.feed):
+        if key in windows and other_key in of_other:
+            return path
+    return ""
 
 
 def _list_claims(

@@ -4,11 +4,12 @@ Takes a feed; returns its partitions definition, the keys that Dagster knows, an
 that fit no partition. `ranges.py` groups keys into runs. The shipped definitions are in `defs/`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from itertools import product
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -27,6 +28,8 @@ from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
 NAME_DIMENSION, DATE_DIMENSION = "name", "period"
 """Dimensions of a two-dimensional key. Dagster sorts them, so the name comes first."""
 _MOST_NAMED = 20
+_LIKELY_NAMES = ("x", "X", "1")
+"""Names of which a feed with names of its own is likely to take one."""
 
 
 def build_partitions_def(feed: Feed, *, dynamic_name: str = "") -> dg.PartitionsDefinition:
@@ -202,26 +205,73 @@ class FeedPartitions:
         Raises:
             LandedFileError: The landing cannot be listed.
         """
-        listing = landing.list_files(self.feed)
-        windows = [
+        listing, windows = landing.list_files(self.feed), self.list_windows()
+        if not any(windows.of_parts):
+            return listing
+        listing.has_partition = windows.__contains__
+        for file in [*listing.files.values(), *listing.superseded.values()]:
+            key = file.partition_key
+            if key not in windows:
+                listing.files.pop(file.name, None)
+                listing.superseded.pop(file.name, None)
+                listing.refused.append(PassedOver(file.name, windows.why_outside(key), key))
+        return listing
+
+    def list_windows(self) -> "PartitionWindows":
+        """Return which keys there are partitions of, now."""
+        dimensions = [
             (one, dict.fromkeys(one.get_partition_keys()))
             if not isinstance(one, dg.DynamicPartitionsDefinition)
             else None
             for one in self._dimensions
         ]
-        if not any(windows):
-            return listing
-        for file in [*listing.files.values(), *listing.superseded.values()]:
-            key = file.partition_key
-            parts = key.split(KEY_SEPARATOR) if len(windows) > 1 else [key]
-            for part, window in zip(parts, windows, strict=True):
-                if window and part not in window[1]:
-                    listing.files.pop(file.name, None)
-                    listing.superseded.pop(file.name, None)
-                    reason = _why_outside(self.feed, key, part, *window)
-                    listing.refused.append(PassedOver(file.name, reason, key))
-                    break
-        return listing
+        return PartitionWindows(self.feed, dimensions)
+
+
+Window: TypeAlias = tuple[dg.PartitionsDefinition, Mapping[str, None]]
+"""A dimension of a feed's partitions, and its keys."""
+
+
+@dataclass(frozen=True)
+class PartitionWindows:
+    """Which keys a feed has partitions of, at one moment.
+
+    Attributes:
+        feed: The feed.
+        of_parts: The window of each part of a key; None for names that are registered as they land.
+    """
+
+    feed: Feed
+    of_parts: Sequence[Window | None]
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether there is a partition of a key that the feed accepts."""
+        return self._find_outside(str(key)) is None
+
+    def why_outside(self, key: str) -> str:
+        """Return why there is no partition of a key; empty if there is one."""
+        outside = self._find_outside(key)
+        return _why_outside(self.feed, key, *outside) if outside else ""
+
+    def list_examples(self) -> list[str]:
+        """Return some keys: all listed names, or some that are likely; the first and last date."""
+        parts = [self._list_some(window) for window in self.of_parts]
+        return [KEY_SEPARATOR.join(names) for names in product(*parts)]
+
+    @staticmethod
+    def _list_some(window: Window | None) -> Sequence[str]:
+        if window is None:
+            return _LIKELY_NAMES
+        keys = list(window[1])
+        is_listed = isinstance(window[0], dg.StaticPartitionsDefinition)
+        return keys if is_listed else [*keys[:1], *keys[1:][-1:]]
+
+    def _find_outside(self, key: str) -> tuple[str, dg.PartitionsDefinition, Iterable[str]] | None:
+        parts = key.split(KEY_SEPARATOR) if len(self.of_parts) > 1 else [key]
+        for part, window in zip(parts, self.of_parts, strict=True):
+            if window and part not in window[1]:
+                return part, *window
+        return None
 
 
 def _why_outside(

@@ -17,22 +17,25 @@ from pydantic import Field
 
 from partitioned_etl.components.agenda import digest
 from partitioned_etl.components.assets import WAREHOUSE_POOL, FeedAssets
-from partitioned_etl.components.checks import CheckedState, list_check_specs, to_evaluation
-from partitioned_etl.components.dagster_view import DagsterView, compare_with_dagster
+from partitioned_etl.components.checks import CheckedState
+from partitioned_etl.components.dagster_view import (
+    RepairEvent,
+    compare_with_dagster,
+    tell_dagster,
+)
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import UNFINISHED
 from partitioned_etl.components.sensor import TICK_LOCK_WAIT_SECONDS, TICK_TOUCHED_BYTES
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import OnMissing
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Removal, find_removable, make_plan
-from partitioned_etl.engine.reconcile import Reconciled, reconcile_table
+from partitioned_etl.engine.reconcile import reconcile_table
 
 RECONCILE_JOB = "reconcile_job"
 RECONCILES_TAG = "partitioned_etl/reconciles"
 """Run tag with the name of the one feed that a run of the job reconciles."""
 RemoveCopies: TypeAlias = Callable[[Collection[str]], Sequence[Path]]
 """Removes what was made of partitions other than these keys, and returns what it removed."""
-ReconcileEvent: TypeAlias = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.Output[None]
 
 
 class ReconcileConfig(dg.Config):
@@ -61,7 +64,7 @@ def build_reconcile_job(
         config: ReconcileConfig,
         landing: LandingResource,
         warehouse: WarehouseResource,
-    ) -> Iterator[ReconcileEvent]:
+    ) -> Iterator[RepairEvent | dg.Output[None]]:
         unknown = {*config.feeds} - {assets.feed.name for assets in feeds}
         failures = [f"there is no feed {name!a}" for name in sorted(unknown)]
         for assets in feeds:
@@ -106,12 +109,12 @@ def _reconcile_feed(
     remove_copies: RemoveCopies | None,
     *,
     allow_most: bool,
-) -> Iterator[ReconcileEvent]:
+) -> Iterator[RepairEvent]:
     feed, partitions, instance = assets.feed, assets.partitions, context.instance
     landing, known = landing_resource.connect(), partitions.list_keys(instance)
     with warehouse.open() as opened:
         # Listed only now, because whoever had the warehouse open may have loaded a newer file.
-        listing = partitions.list_files(landing)
+        listing = assets.list_files(landing)
         done = reconcile_table(
             opened.table(feed),
             landing,
@@ -127,10 +130,6 @@ def _reconcile_feed(
                 context.log.info(f"removed {path.name}: its partition is gone")
     view = compare_with_dagster(instance, assets, known, done.left)
     again = [outcome.file.partition_key for outcome in done.outcomes if outcome.is_loaded]
-    for key in sorted({*view.untold, *again, *done.removed} & {*known}):
-        yield assets.events.reconciled(key, ledger)
-    for name in _list_names_to_delete(assets, done, view) & {*partitions.list_names(known)}:
-        instance.delete_dynamic_partition(partitions.dynamic_name, name)
     context.log.info(
         f"feed {feed.name}: loaded {len(again)} again, removed {len(done.removed)}, "
         f"reported {len(view.untold)}; {len(done.left.differences)} left"
@@ -141,22 +140,17 @@ def _reconcile_feed(
         if not outcome.is_loaded
     ]
     differences = [*map(str, done.left.differences), *refusals]
-    # A materialization makes Dagster show all checks of the asset as not evaluated.
-    checks = [spec.key for spec in list_check_specs(feed, assets.load_key)]
-    state = CheckedState(feed, ledger, listing, known, differences, done.left.brake)
-    for result in state.evaluate(checks):
-        yield to_evaluation(result)
-
-
-def _list_names_to_delete(assets: FeedAssets, done: Reconciled, view: DagsterView) -> set[str]:
-    """Return the dynamic names to delete, including those left by a run that was ended early."""
-    if not assets.partitions.dynamic or assets.feed.on_missing is OnMissing.KEEP:
-        return set()
-    plan, partitions = done.left.plan, assets.partitions
-    gone = {*done.removed, *view.gone}
-    left = {step.partition_key for step in plan.steps.values()}
-    left |= {entry.partition_key for entry in plan.refused}
-    return {*partitions.list_names(gone)} - {*partitions.list_names(left)}
+    yield from tell_dagster(
+        instance,
+        assets,
+        CheckedState(
+            feed, ledger, listing, known, differences, done.left.brake, assets.other_feeds
+        ),
+        {*view.untold, *again, *done.removed},
+        # Among them are those left by a run that was ended early.
+        gone={*done.removed, *view.gone} if feed.on_missing is OnMissing.REMOVE else (),
+        why_removed="its file is gone",
+    )
 
 
 def build_reconcile_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
@@ -221,7 +215,7 @@ def _find_removal(
     landing = landing_resource.connect()
     plan = make_plan(
         assets.feed,
-        assets.partitions.list_files(landing),
+        assets.list_files(landing),
         landing,
         warehouse.connect(),
         lock_wait_seconds=TICK_LOCK_WAIT_SECONDS,

@@ -90,7 +90,7 @@ class LandingResource(dg.ConfigurableResource):
         assets, landing = FeedAssets.of(context.assets_def), self.connect()
         if not context.selected_asset_keys:
             # The web UI executes checks by themselves, also without a partition.
-            return FoundFiles(landing, assets.partitions.list_files(landing))
+            return FoundFiles(landing, assets.list_files(landing))
         has_keys = context.has_partition_key or context.has_partition_key_range
         keys = context.partition_keys if has_keys else []
         if not keys:
@@ -121,7 +121,7 @@ def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str
     settle_seconds = landing.settle_seconds
     deadline = time.monotonic() + 5 + 2 * settle_seconds
     while True:
-        listing = landing.list_files(assets.feed)
+        listing = assets.refuse_shared(landing.list_files(assets.feed))
         found = (file for key in keys for file in listing.by_key.get(key, ()))
         is_settled = all(file.is_settled(settle_seconds) for file in found)
         if is_settled or time.monotonic() > deadline:
@@ -281,14 +281,16 @@ class _Step:
         if CHECK_NAMES.table_equals_landing in selected:
             landing = self._found.landing
             now = compare_table(
-                table, assets.partitions.list_files(landing), settle_seconds=landing.settle_seconds
+                table, assets.list_files(landing), settle_seconds=landing.settle_seconds
             )
             # What this run loaded, it is about to report.
             told = [key for key in known if key not in self._previews]
             view = compare_with_dagster(instance, assets, told, now)
             differences = [*map(str, now.differences), *view.sentences]
             brake = now.brake
-        self._state = CheckedState(assets.feed, ledger, listing, known, differences, brake)
+        self._state = CheckedState(
+            assets.feed, ledger, listing, known, differences, brake, assets.other_feeds
+        )
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

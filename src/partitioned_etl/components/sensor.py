@@ -34,6 +34,7 @@ TICK_SETTLE_SECONDS = 3.0
 TICK_TOUCHED_BYTES = 1 << 30
 """The most bytes that a tick reads to detect files that were only touched: about a second."""
 _MAX_NAMES_LOGGED = 50
+_WHY_STALE = "the feed cannot name it any more; its rows are kept until someone forgets them"
 
 
 @dataclass
@@ -231,7 +232,8 @@ def _log_what_is_passed_over(
     unmatched: Sequence[PassedOver],
     cursor: LandingCursor,
 ) -> None:
-    said = digest([plan.ignored, plan.refused])
+    stale = [PassedOver(row.source_file, _WHY_STALE) for row in plan.stale]
+    said = digest([plan.ignored, plan.refused, stale])
     if said == cursor.said:
         return
     cursor.said = said
@@ -241,6 +243,7 @@ def _log_what_is_passed_over(
     for what, entries, log in (
         ("ignored", others, context.log.info),
         ("unmatched", unmatched, context.log.warning),
+        ("stale", stale, context.log.warning),
         ("refused", plan.refused, context.log.error),
     ):
         for entry in entries[:_MAX_NAMES_LOGGED]:

@@ -9,6 +9,7 @@ from partitioned_etl.components.archive import find_copies
 from partitioned_etl.components.assets import find_feeds
 from partitioned_etl.components.calendar import build_calendar
 from partitioned_etl.components.downstream import find_downstream
+from partitioned_etl.components.forget import build_forget_job
 from partitioned_etl.components.isolation import Mistake, show_mistakes
 from partitioned_etl.components.reconcile import (
     build_reconcile_job,
@@ -29,6 +30,7 @@ def watch(found: dg.Definitions, mistakes: Sequence[Mistake]) -> dg.Definitions:
     feeds = find_feeds(found)
     copies = {one.assets.feed.name: one.remove_others for one in find_copies(found)}
     reconcile_job = build_reconcile_job(feeds, copies)
+    forget_job = build_forget_job(feeds, copies)
     sensors = [
         build_removal_sensor(feeds, reconcile_job, interval_seconds=read_tick_interval()),
         build_late_file_sensor(feeds),
@@ -36,7 +38,7 @@ def watch(found: dg.Definitions, mistakes: Sequence[Mistake]) -> dg.Definitions:
     if Settings().alert_urls:
         sensors.append(build_failure_sensor(feeds, find_downstream(found)))
     watching = dg.Definitions(
-        jobs=[reconcile_job],
+        jobs=[reconcile_job, forget_job],
         schedules=[build_reconcile_schedule(reconcile_job)],
         sensors=sensors,
     )

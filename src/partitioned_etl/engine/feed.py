@@ -51,7 +51,7 @@ class OnMissing(StrEnum):
 
 
 class OnUnmatched(StrEnum):
-    """What `sync` makes of what lies in a feed's folder, and is a file of no feed."""
+    """What `sync` and a check make of what lies in a feed's folder, and is a file of no feed."""
 
     WARN = "warn"
     """It names it."""
@@ -146,8 +146,9 @@ class Feed(Contract, frozen=True):
     unmatched: Annotated[
         OnUnmatched,
         Field(
-            description="What `sync` makes of an entry of the folder that is a file of no feed, "
-            "such as one with another ending: `warn` names it, `fail` is also a failure."
+            description="What `sync` and check `every_file_is_matched` make of an entry of the "
+            "folder that is a file of no feed, such as one with another ending: `warn` names it, "
+            "`fail` is also a failure."
         ),
     ] = OnUnmatched.WARN
     done_suffix: Annotated[

@@ -277,6 +277,23 @@ class FileNamePattern:
         """Return whether a folder's name, with those that it is in, matches the pattern's start."""
         return self._folder_regexes[name.count("/")].fullmatch(name) is not None
 
+    def name_of(self, key: str) -> str:
+        """Return a name that stands for a key: without a suffix, part 1, and with no version."""
+        name, _, date_key = key.rpartition(KEY_SEPARATOR)
+        moment = None
+        if self._date_formats:
+            date_key = date_key if self.is_two_dimensional else key
+            moment = datetime.strptime(date_key, _KEY_DATE_FORMATS[self.partitioning])
+
+        def fill(placeholder: re.Match[str]) -> str:
+            if placeholder["date"] and moment:
+                return moment.strftime(placeholder["date"])
+            samples = {"any": "", "version": "", "part": "1"}
+            named = name if self.is_two_dimensional else key
+            return samples.get(placeholder["name"], named)
+
+        return _PLACEHOLDER.sub(fill, self.text)
+
     def match(self, file_name: str) -> re.Match[str] | None:
         """Match a file name, with the folders that it is in; None if it does not match."""
         return self._regex.fullmatch(file_name)

@@ -23,6 +23,7 @@ from partitioned_etl.engine.landing.landing import (
     group_by_key,
     hash_content,
 )
+from partitioned_etl.engine.stale import is_stale
 from partitioned_etl.engine.table_changes import TableChanges
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
@@ -52,6 +53,8 @@ class Action(StrEnum):
     """Its partition has files that cannot be loaded, such as two of them; its rows are kept."""
     MISSING = "missing"
     """The ledger's file no longer exists; the feed's policy decides what happens to its rows."""
+    STALE = "stale"
+    """The feed cannot name the ledger's file any more; its rows are kept until a person decides."""
 
 
 class Step(NamedTuple):
@@ -106,6 +109,8 @@ class Step(NamedTuple):
                 return "the file is gone"
             kept = "the file is gone; rows are kept"
             return f"{kept}: {removal.brake}" if removal.brake else kept
+        if self.action is Action.STALE and self.ledger_row:
+            return f"the feed cannot name it any more: forget {self.ledger_row.feed} --stale"
         if self.action is Action.UNUSABLE:
             return "its file cannot be used; rows are kept"
         if self.action is Action.REFUSED and self.ledger_row:
@@ -134,6 +139,14 @@ class Plan:
     ignored: list[PassedOver] = field(default_factory=list)
     refused: list[PassedOver] = field(default_factory=list)
     changes: TableChanges = field(default_factory=TableChanges)
+
+    @property
+    def stale(self) -> list[LedgerRow]:
+        """What the ledger holds of files that the feed cannot name any more."""
+        steps = self.steps.values()
+        return [
+            step.ledger_row for step in steps if step.ledger_row and step.action is Action.STALE
+        ]
 
     def keys(self, *actions: Action) -> list[str]:
         """Return the partition keys of the files whose step is one of these actions, each once."""
@@ -215,8 +228,10 @@ def compare(
         # Another file of the slot takes the place of one that is gone.
         if name in plan.steps or row.is_superseded or slots.landed_name(key, name):
             continue
-        # So does one that has rows, if this one has none.
-        if row.loaded_at or not any(other.loaded_at for other in slots.rows_of(key, name)):
+        if is_stale(feed, row, listing.has_partition):
+            plan.steps[name] = Step(key, Action.STALE, None, row)
+        # One that has rows takes it, too, if this one has none.
+        elif row.loaded_at or not any(other.loaded_at for other in slots.rows_of(key, name)):
             action = Action.UNUSABLE if key in unusable else Action.MISSING
             plan.steps[name] = Step(key, action, None, row)
     return plan
@@ -484,7 +499,12 @@ def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Remov
     }
     if feed.on_missing is OnMissing.KEEP or not gone:
         return Removal()
-    slots = [(feed.slot_of(row.partition_key, row.source_file), row) for row in plan.ledger]
+    stale = {row.source_file for row in plan.stale}
+    slots = [
+        (feed.slot_of(row.partition_key, row.source_file), row)
+        for row in plan.ledger
+        if row.source_file not in stale
+    ]
     known = len({slot for slot, _ in slots})
     if 2 * len(gone) > known and not allow_most:
         return Removal(

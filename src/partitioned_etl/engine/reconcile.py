@@ -14,6 +14,7 @@ from partitioned_etl.engine.landing.landing import LandedFile, Landing, Listing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome
 from partitioned_etl.engine.plan import Action, Plan, Removal, compare, find_removable
+from partitioned_etl.engine.stale import describe_stale
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
@@ -29,6 +30,7 @@ class DifferenceKind(StrEnum):
     SUM = "loaded and rejected rows do not add up to the rows of the file"
     UNKNOWN = "the table holds rows that the ledger does not know"
     GONE = "the file is gone, and the feed's policy is to remove its rows"
+    STALE = "the table holds rows of files that the feed cannot name any more"
     UNUSABLE = "a landed file cannot be loaded"
 
 
@@ -37,7 +39,8 @@ class Difference:
     """One partition that is not as it should be.
 
     Attributes:
-        partition_key: The partition; empty for a file whose name does not map to one.
+        partition_key: The partition; empty for a file whose name does not map to one, and for
+            several.
         kind: What is wrong with it.
         detail: The numbers, or the file and the reason; may be empty.
     """
@@ -101,6 +104,7 @@ def compare_table(table: FeedTable, listing: Listing, *, settle_seconds: float =
     plan = compare(feed, listing, ledger, settle_seconds=settle_seconds)
     removal = find_removable(feed, plan)
     gone = plan.keys(Action.MISSING) if removal != Removal() else []
+    stale = [row.source_file for row in plan.stale]
     differences = [
         *(Difference(key, DifferenceKind.NOT_LOADED) for key in plan.keys(*_WANTED)),
         *_compare_counts(
@@ -109,6 +113,11 @@ def compare_table(table: FeedTable, listing: Listing, *, settle_seconds: float =
             table.count_rejected_rows(),
         ),
         *(Difference(key, DifferenceKind.GONE) for key in gone),
+        *(
+            [Difference("", DifferenceKind.STALE, describe_stale(feed.name, stale))]
+            if stale
+            else []
+        ),
         *(
             Difference(
                 entry.partition_key, DifferenceKind.UNUSABLE, f"{entry.name}: {entry.reason}"

@@ -58,8 +58,8 @@ class SyncReport:
         loaded: Files that were loaded by this call.
         removed: Partitions that were removed by this call because their files are gone.
         refused: Files that are refused, by this call or by an earlier one, or cannot be read.
-        unchanged: Files that were loaded before, and kept partitions whose file is gone or
-            unusable.
+        unchanged: Files that were loaded before, and kept partitions whose file is gone,
+            unusable or stale.
         ignored: Entries that are not landed files, files that are still being written, and those
             of a lower version than another.
     """
@@ -163,7 +163,7 @@ def _complete_report(
                     report.unchanged.append(record)
             case Action.MISSING if name in removal:
                 report.removed.append(record)
-            case Action.MISSING | Action.UNUSABLE:
+            case Action.MISSING | Action.UNUSABLE | Action.STALE:
                 report.unchanged.append(record)
             case Action.SUPERSEDED:
                 report.ignored.append(record)

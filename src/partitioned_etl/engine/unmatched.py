@@ -5,10 +5,10 @@ hidden or temporary is none of them, nor is what another feed finds in the same 
 """
 
 from collections.abc import Iterable, Sequence
-from posixpath import join, normpath
 
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import PassedOver
+from partitioned_etl.engine.overlap import folder_of, may_share_files
 
 
 def list_unmatched(
@@ -24,24 +24,17 @@ def list_unmatched(
     entries = [entry for entry in ignored if entry.is_unmatched]
     if not entries:  # then the feeds need not be found
         return []
-    own = _folder_of(feed)
+    own = folder_of(feed)
     others = [
-        (folder, other)
+        (folder_of(other), other)
         for other in feeds
-        if other.name != feed.name
-        for folder in [_folder_of(other)]
-        if folder.startswith(own) or own.startswith(folder)
+        if other.name != feed.name and may_share_files(feed, other)
     ]
     return [
         entry
         for entry in entries
         if not any(_is_of(other, folder, own + entry.name) for folder, other in others)
     ]
-
-
-def _folder_of(feed: Feed) -> str:
-    """Return a feed's folder with a slash behind it; empty for the landing directory itself."""
-    return normpath(join(feed.folder, "x")).removesuffix("x")
 
 
 def _is_of(feed: Feed, folder: str, path: str) -> bool:

@@ -6,7 +6,7 @@ listing with the ledger. `local.py` is a folder; another kind of place is anothe
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -182,12 +182,14 @@ class Listing:
             keys have one in `files`, or in `refused`.
         ignored: Entries that do not concern this feed: hidden, temporary, not a file.
         refused: Entries that are named like a landed file but cannot be loaded.
+        has_partition: Whether the feed has a partition of a key; by default of all that it accepts.
     """
 
     files: dict[str, LandedFile] = field(default_factory=dict)
     superseded: dict[str, LandedFile] = field(default_factory=dict)
     ignored: list[PassedOver] = field(default_factory=list)
     refused: list[PassedOver] = field(default_factory=list)
+    has_partition: Callable[[str], bool] = field(default=lambda _: True, compare=False)
 
     @cached_property
     def by_key(self) -> dict[str, list[LandedFile]]:

@@ -80,6 +80,10 @@ _scratch_in_use = set[Path]()
 _NO_FILES: Mapping[str, LandedFile] = MappingProxyType({})
 _IN_LIST = "IN (SELECT unnest(CAST(? AS VARCHAR[])))"
 _IN_KEYS = f"{PARTITION_KEY_COLUMN} {_IN_LIST}"
+_OF_FILES = (
+    f"{_IN_KEYS} AND ({PARTITION_KEY_COLUMN}, coalesce({SOURCE_FILE_COLUMN}, '')) IN "
+    "(SELECT unnest(CAST(? AS VARCHAR[])), unnest(CAST(? AS VARCHAR[])))"
+)
 
 
 @dataclass(frozen=True)
@@ -325,6 +329,50 @@ class DuckDBTable:
             keys = list(dict.fromkeys(key for name, key, _ in there if name in gone))
             forget_files(self.duck, self.feed.name, names)
             self.delete(Replaced(keys, [name for name, _, _ in there if name not in gone]))
+
+    def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
+        """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
+        keys, names = [key for key, _ in files], [name for _, name in files]
+        ensure_ledger(self.duck)
+        ensure_rejected_rows(self.duck)
+        self.duck.execute(f"DELETE FROM {self._name} WHERE {_OF_FILES}", [keys, keys, names])
+        for table in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
+            self.duck.execute(
+                f"DELETE FROM {table} WHERE feed = ? AND {_OF_FILES}",
+                [self.feed.name, keys, keys, names],
+            )
+
+    def forget_feed(self) -> None:
+        """Remove all ledger rows and rejected rows of the feed, inside a transaction."""
+        ensure_ledger(self.duck)
+        ensure_rejected_rows(self.duck)
+        forget_feed(self.duck, self.feed.name)
+        forget_rejected_rows(self.duck, self.feed.name)
+
+    def drop(self) -> None:
+        """Drop the table, if it exists, inside a transaction."""
+        self.duck.execute(f"DROP TABLE IF EXISTS {self._name}")
+
+    def require_columns(self) -> None:
+        """Make sure that the table, if it exists, is one of a feed.
+
+        Raises:
+            WarehouseError: It lacks a column that every load adds.
+        """
+        columns = find_columns(self.duck, self.feed.table)
+        if columns and not {PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN} <= {*columns}:
+            raise WarehouseError(
+                f"table {self.feed.table} is of no feed: it lacks the columns "
+                f"{PARTITION_KEY_COLUMN} and {SOURCE_FILE_COLUMN}"
+            )
+
+    def count_files(self) -> int:
+        """Return how many files the ledger knows of the feed, also if its table is gone."""
+        if not find_columns(self.duck, LEDGER_TABLE):
+            return 0
+        sql = f"SELECT count(*) FROM {LEDGER_TABLE} WHERE feed = ?"
+        ((count,),) = self.duck.execute(sql, [self.feed.name]).fetchall()
+        return count
 
     def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
         """Return how many rows the table holds, by partition key and file name."""

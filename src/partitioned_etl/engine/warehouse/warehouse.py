@@ -166,6 +166,34 @@ class FeedTable(Protocol):
         """Remove files: their rows, rejected rows and ledger rows, all at once."""
         ...
 
+    def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
+        """Remove rows, rejected rows and ledger rows of files, inside a transaction.
+
+        Args:
+            files: The files, each by its partition key and its name.
+        """
+        ...
+
+    def forget_feed(self) -> None:
+        """Remove all ledger rows and rejected rows of the feed, inside a transaction."""
+        ...
+
+    def drop(self) -> None:
+        """Drop the table, if it exists, inside a transaction."""
+        ...
+
+    def require_columns(self) -> None:
+        """Make sure that the table, if it exists, is one of a feed.
+
+        Raises:
+            WarehouseError: It lacks a column that every load adds.
+        """
+        ...
+
+    def count_files(self) -> int:
+        """Return how many files the ledger knows of the feed, also if its table is gone."""
+        ...
+
     def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
         """Return how many rows the table holds.
 
