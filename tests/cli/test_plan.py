@@ -263,6 +263,25 @@ def test_what_a_declaration_changes_is_told_before_it_happens_and_as_it_does(
     assert [change["change"] for change in told["changes"]] == [gone]
 
 
+def test_a_file_that_another_declaration_loaded_is_told_with_what_it_lacks(
+    landing_dir: Path, database: Path, call: Call
+) -> None:
+    columns = dict(CUSTOMER_PRICES.columns)
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
+    (landing_dir / "customers" / "a.csv").write_text(price_rows(1))
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
+    del columns["spread"]
+    (landing_dir / "customers" / "b.csv").write_text(price_rows(2))
+    ignoring = {"type": "csv", "extra_columns": "ignore"}
+    older = change_feed(CUSTOMER_PRICES, columns=columns, format=ignoring)
+    sync_feed(older, landing_dir, database, settle_seconds=0)
+    told = read_plan(call("plan", "--feed", "customer_prices", "--json"))
+    assert told == {
+        "a.csv": ("identical", "nothing", ""),
+        "b.csv": ("changed", "load", "another declaration loaded it without spread"),
+    }
+
+
 def test_what_no_load_does_is_refused_told_and_done_by_migrate(
     landing_dir: Path, database: Path, call: Call, query: Query
 ) -> None:
