@@ -276,8 +276,25 @@ def test_what_a_declaration_changes_is_told_before_it_happens_and_as_it_does(
     found = query("SELECT partition_key, note, spread FROM raw_customer_prices ORDER BY ALL")
     assert [row[:2] for row in found] == [("a", "x"), ("b", None)]
     assert found[0][2] is None
-    told = json.loads(call("plan", "--feed", "customer_prices", "--json").stdout)
-    assert [change["change"] for change in told["changes"]] == [gone]
+
+
+def test_a_file_that_another_declaration_loaded_is_told_with_what_it_lacks(
+    landing_dir: Path, database: Path, call: Call
+) -> None:
+    columns = dict(CUSTOMER_PRICES.columns)
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
+    (landing_dir / "customers" / "a.csv").write_text(price_rows(1))
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
+    del columns["spread"]
+    (landing_dir / "customers" / "b.csv").write_text(price_rows(2))
+    ignoring = {"type": "csv", "extra_columns": "ignore"}
+    older = change_feed(CUSTOMER_PRICES, columns=columns, format=ignoring)
+    sync_feed(older, landing_dir, database, settle_seconds=0)
+    told = read_plan(call("plan", "--feed", "customer_prices", "--json"))
+    assert told == {
+        "a.csv": ("identical", "nothing", ""),
+        "b.csv": ("changed", "load", "another declaration loaded it without spread"),
+    }
 
 
 def test_what_no_load_does_is_refused_told_and_done_by_migrate(
@@ -309,7 +326,7 @@ def test_what_no_load_does_is_refused_told_and_done_by_migrate(
     assert query("SELECT typeof(amount) FROM raw_customer_prices") == [("VARCHAR",)]
     done = json.loads(call("migrate", "customer_prices", "--apply", "--json").stdout)
     assert (done["applied"], done["reloaded"], done["stuck"]) == (True, ["a"], [])
-    assert call("sync", "--feed", "customer_prices").exit_code == 0
+    sync_feed(CUSTOMER_PRICES, landing_dir, database, settle_seconds=0)
     assert query("SELECT partition_key, typeof(amount) FROM raw_customer_prices ORDER BY ALL") == [
         ("a", "DOUBLE"),
         ("b", "DOUBLE"),

@@ -149,7 +149,8 @@ def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]
         if file.partition_key in of_runs:
             is_untold = file.partition_key in agenda.unreported
             untold = "a run loaded it and ended before it reported so to Dagster"
-            nexts[file.name] = ("load", untold if is_untold else "")
+            again = _why_again(agenda.plan.steps[file.name])
+            nexts[file.name] = ("load", untold if is_untold else again)
     if agenda.plan.changes.is_refused:
         nexts |= dict.fromkeys(nexts, ("refuse", "the table has other columns, as said above"))
     nexts |= {file.name: ("wait", "a run is loading it") for file in choice.in_flight}
@@ -159,6 +160,14 @@ def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]
         for file in choice.given_up
     }
     return nexts
+
+
+def _why_again(step: Step) -> str:
+    """Return why a file is loaded that is as it was; empty if it is not."""
+    row, file = step.ledger_row, step.file
+    if row and file and row.left_out and row.is_about(file):
+        return f"another declaration loaded it without {', '.join(row.left_out)}"
+    return ""
 
 
 def _describe(step: Step, removal: Removal) -> tuple[str, str]:

@@ -6,7 +6,7 @@ and what is left to a person in `migrate.py`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from partitioned_etl.engine.sql import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
 
 COMMAND = "partitioned-etl migrate"
 """The command that does what a load does not."""
+_ADDED_BY_LOAD = (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN)
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 _BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _EXACT_DOUBLE = 1 << 53
@@ -127,23 +128,27 @@ def compare_columns(
         present: The table's columns likewise, and those that a load adds.
         has_rows: Whether the table has any.
     """
-    added_by_load = (PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN)
     names = {name.casefold(): name for name in present}
-    missing = [name for name in added_by_load if present.get(names.get(name, "")) != "VARCHAR"]
+    missing = [name for name in _ADDED_BY_LOAD if present.get(names.get(name, "")) != "VARCHAR"]
     changes: list[ColumnChange] = []
     for name, type_name in declared.items():
-        there = names.pop(name.casefold(), None)
+        there = names.get(name.casefold())
         if there is None:
             changes.append(ColumnChange(ChangeKind.ADDED, name, type_name))
         elif (former := present[there]) != type_name:
             kind = ChangeKind.WIDENED if has_every_value(type_name, former) else ChangeKind.RETYPED
             changes.append(ColumnChange(kind, there, type_name, former))
     changes += [
-        ColumnChange(ChangeKind.GONE, there, former_type=present[there])
-        for name, there in names.items()
-        if name not in added_by_load
+        ColumnChange(ChangeKind.GONE, name, former_type=present[name])
+        for name in list_gone(declared, present)
     ]
     return TableChanges(tuple(changes), bool(changes) and not has_rows, tuple(missing))
+
+
+def list_gone(declared: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return the columns of a feed's table that the feed does not declare."""
+    known = {*map(str.casefold, declared), *_ADDED_BY_LOAD}
+    return [name for name in present if name.casefold() not in known]
 
 
 def has_every_value(type_name: str, former: str) -> bool:

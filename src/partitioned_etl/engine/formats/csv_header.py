@@ -77,9 +77,10 @@ def list_present(csv: "CsvFormat", contract: "Contract", text: Iterable[bytes]) 
     records = read_csv_records(
         csv, lines.keep(text), width=None, line_of=lines.line_of, line_end=None
     )
-    first = next((record for record in records if not record.problem), None)
-    present = list(contract.columns)
-    width = len(first.fields()) - csv.trailing_delimiter if first else len(present)
+    first, present = next(records, None), list(contract.columns)
+    if first is None or first.problem:
+        return present
+    width = len(first.fields()) - csv.trailing_delimiter
     while len(present) > width and present[-1] in contract.optional_columns:
         present.pop()
     return present

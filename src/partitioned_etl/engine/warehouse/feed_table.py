@@ -34,6 +34,7 @@ from partitioned_etl.engine.table_changes import (
     ColumnChange,
     TableChanges,
     compare_columns,
+    list_gone,
 )
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
@@ -300,7 +301,7 @@ class DuckDBTable:
 
     def list_left_out(self) -> tuple[str, ...]:
         """Return the table's columns that the feed does not declare."""
-        return tuple(self.find_changes().gone)
+        return tuple(list_gone(self.feed.columns, find_columns(self.duck, self.feed.table)))
 
     def delete(self, replaced: Replaced) -> None:
         """Delete the rows of partitions, and their rejected rows, except those of other files."""
