@@ -26,7 +26,7 @@ def test_one_file_goes_the_whole_way(
     landed.write_text(order_rows("2018-02", "placed", "returned", "placed"))
 
     listing = LocalLanding(landing_dir, settle_seconds=0).list_files(MONTHLY_ORDERS)
-    file = listing.files["2018-02-01"]
+    [file] = listing.by_key["2018-02-01"]
     assert file.path == landed
     assert compare(MONTHLY_ORDERS, listing, Ledger()).keys(Action.NEW) == ["2018-02-01"]
     survey = MONTHLY_ORDERS.format.survey(MONTHLY_ORDERS, file)

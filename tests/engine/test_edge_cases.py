@@ -189,7 +189,7 @@ def test_columns_may_have_the_names_that_statements_use(bench: Workbench) -> Non
 @pytest.mark.parametrize(
     "declared",
     [
-        {"pattern": "{date:%Y-%m-%d}-{part}.csv"},
+        {"pattern": "{date:%Y-%m-%d}-{time}.csv"},
         {"partitioning": "weekly"},
         {"key_pattern": "["},
     ],
@@ -288,7 +288,7 @@ def test_no_more_problems_are_told_than_the_limit(bench: Workbench) -> None:
 def test_files_are_listed_in_the_order_of_their_keys(bench: Workbench) -> None:
     for name in ("a.csv", "B.csv", "c.csv"):
         bench.land(NOTES, name, HEADER)
-    assert list(bench.landing.list_files(NOTES).files) == ["B", "a", "c"]
+    assert list(bench.landing.list_files(NOTES).files) == ["B.csv", "a.csv", "c.csv"]
 
 
 def test_a_home_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
