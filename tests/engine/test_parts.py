@@ -196,7 +196,7 @@ def test_a_part_may_have_versions(bench: Workbench) -> None:
     assert loaded(bench) == {"2024-01-01_a-2.csv": [2], "2024-01-01_b-1.csv": [3]}
 
 
-def test_rows_that_nobody_knows_go_when_a_part_is_loaded(bench: Workbench) -> None:
+def test_rows_that_nobody_knows_go_when_all_parts_are_loaded(bench: Workbench) -> None:
     for part in (1, 2):
         land(bench, f"2024-01-01/part-{part}.csv", part)
     bench.sync(EVENTS)
@@ -205,6 +205,8 @@ def test_rows_that_nobody_knows_go_when_a_part_is_loaded(bench: Workbench) -> No
         table.duck.execute("INSERT INTO events VALUES (9, '2024-01-01', NULL)")
     land(bench, "2024-01-01/part-1.csv", 10)
     bench.sync(EVENTS)
+    assert len(loaded(bench)) == 4
+    bench.load(EVENTS)
     assert loaded(bench) == {"2024-01-01/part-1.csv": [10], "2024-01-01/part-2.csv": [2]}
 
 

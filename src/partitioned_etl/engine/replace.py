@@ -201,7 +201,10 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
                 _insert_while_surveying(table, first, rows)
             else:
                 table.insert(rows)
-    counted = table.count_rows([candidate.file.partition_key for candidate in candidates])
+    keys = [candidate.file.partition_key for candidate in candidates]
+    has_parts = table.feed.file_names.has_parts
+    names = [candidate.file.name for candidate in candidates] if has_parts else ()
+    counted = table.count_rows(keys, names)
     for one in candidates:
         count = counted.get((one.file.partition_key, one.file.name), 0)
         if count != one.row_count:

@@ -255,21 +255,22 @@ class DuckDBTable:
         there = find_files(self.duck, feed.name, names, keys)
         upsert_rows(self.duck, rows)
         winners = {feed.slot_of(row.partition_key, row.source_file): row for row in rows}
-        loaded, gone, kept = {*names}, list[str](), list[str]()
+        loaded, gone, has_others = {*names}, list[str](), False
         superseded: dict[str, str] = {}
         for name, key, landed_ns in there:
             winner = winners.get(feed.slot_of(key, name))
             if name in loaded:
                 keys.append(key)
             elif winner is None:
-                kept.append(name)
+                has_others = True
             elif self._is_higher(winner, name, landed_ns):
                 superseded[name] = winner.source_file
             else:
                 gone.append(name)
         forget_files(self.duck, feed.name, gone)
         mark_superseded(self.duck, feed.name, superseded)
-        return Replaced(list(dict.fromkeys(keys)), kept)
+        replaced = [*names, *gone, *superseded] if has_others else []
+        return Replaced(list(dict.fromkeys(keys)), replaced)
 
     def _is_higher(self, winner: LedgerRow, name: str, landed_ns: int) -> bool:
         """Return whether a file is of a higher version than another was."""
@@ -304,11 +305,11 @@ class DuckDBTable:
         return tuple(list_gone(self.feed.columns, find_columns(self.duck, self.feed.table)))
 
     def delete(self, replaced: Replaced) -> None:
-        """Delete the rows of partitions, and their rejected rows, except those of other files."""
+        """Delete the rows of partitions, or of files in them, and their rejected rows."""
         where, bound = _IN_KEYS, [list(replaced.keys)]
-        if replaced.kept:
-            where = f"{where} AND NOT coalesce({SOURCE_FILE_COLUMN}, '') {_IN_LIST}"
-            bound.append(list(replaced.kept))
+        if replaced.names:
+            where = f"{where} AND {SOURCE_FILE_COLUMN} {_IN_LIST}"
+            bound.append(list(replaced.names))
         self.duck.execute(f"DELETE FROM {self._name} WHERE {where}", bound)
         delete_rejected_rows(self.duck, self.feed.name, where, bound)
 
@@ -329,7 +330,8 @@ class DuckDBTable:
             gone, there = {*names}, find_files(self.duck, self.feed.name, names)
             keys = list(dict.fromkeys(key for name, key, _ in there if name in gone))
             forget_files(self.duck, self.feed.name, names)
-            self.delete(Replaced(keys, [name for name, _, _ in there if name not in gone]))
+            has_others = any(name not in gone for name, _, _ in there)
+            self.delete(Replaced(keys, names if has_others else ()))
 
     def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
@@ -375,10 +377,15 @@ class DuckDBTable:
         ((count,),) = self.duck.execute(sql, [self.feed.name]).fetchall()
         return count
 
-    def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
+    def count_rows(
+        self, keys: Sequence[str] | None = None, names: Sequence[str] = ()
+    ) -> dict[tuple[str, str], int]:
         """Return how many rows the table holds, by partition key and file name."""
         if keys is None:
             return self._count(self._name, "", [])
+        if names:
+            where = f"WHERE {_IN_KEYS} AND {SOURCE_FILE_COLUMN} {_IN_LIST} "
+            return self._count(self._name, where, [list(keys), list(names)])
         return self._count(self._name, f"WHERE {_IN_KEYS} ", [list(keys)])
 
     def sum_column(self, file: LandedFile, column: str) -> "int | Decimal":

@@ -101,12 +101,13 @@ class Replaced(NamedTuple):
     """What files that are loaded take the place of.
 
     Attributes:
-        keys: The partitions whose rows are deleted, whatever the ledger knows of them.
-        kept: The files of these partitions whose rows stay: other parts.
+        keys: The partitions whose rows are deleted.
+        names: Which files' rows these are; none where no other file's rows stay, and so all are
+            deleted, whatever the ledger knows of them.
     """
 
     keys: Sequence[str]
-    kept: Sequence[str] = ()
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

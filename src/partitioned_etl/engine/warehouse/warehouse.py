@@ -144,7 +144,7 @@ class FeedTable(Protocol):
         ...
 
     def delete(self, replaced: Replaced) -> None:
-        """Delete the rows of partitions, and their rejected rows, except those of other files."""
+        """Delete the rows of partitions, or of files in them, and their rejected rows."""
         ...
 
     def insert(self, rows: Query) -> None:
@@ -194,11 +194,14 @@ class FeedTable(Protocol):
         """Return how many files the ledger knows of the feed, also if its table is gone."""
         ...
 
-    def count_rows(self, keys: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
+    def count_rows(
+        self, keys: Sequence[str] | None = None, names: Sequence[str] = ()
+    ) -> dict[tuple[str, str], int]:
         """Return how many rows the table holds.
 
         Args:
             keys: The partition keys that are counted; None for all, in one pass over the table.
+            names: The files in them that are counted; none for all.
 
         Returns:
             The number of rows by partition key and file name.
