@@ -61,7 +61,7 @@ NAMES = [
     *("2024-01.csv", "2024-02.csv", "2024-01-01.txt", "notes.csv", "2024-13.csv"),
 ]
 
-kinds = st.sampled_from(["put", "put", "replace", "touch", "delete"])
+kinds = st.sampled_from(["delete", "put", "replace", "touch", "delete"])
 works = st.sampled_from(["sync", "sync", "sync", "forget", *failpoints.ALL])
 some_names = st.lists(st.sampled_from(NAMES), min_size=4, max_size=12)
 patterns = st.sampled_from(list(PATTERNS))

@@ -74,7 +74,7 @@ def print_report(
         name, plan = result.feed.name, result.plan
         for step in plan.steps.values():
             key, row, status = step.partition_key, step.ledger_row, _status(step)
-            row_count = plan.ledger.count_rows(key)
+            row_count = plan.count_rows(result.feed, step)
             loaded_at = row.loaded_at if row else None
             rows.append((name, key, step.name, row_count, status, loaded_at))
             if step.action is Action.REFUSED and row:

@@ -175,6 +175,21 @@ class Plan:
         """
         return self.changes.describe(feed_name, len(self.ledger.loaded_keys))
 
+    def count_rows(self, feed: Feed, step: Step) -> int:
+        """Return how many rows the table holds of what the file of a step stands for.
+
+        Args:
+            feed: The feed.
+            step: One of the plan's steps.
+        """
+        if step.action is Action.SUPERSEDED:
+            return 0
+        return (
+            step.row_count
+            if feed.file_names.has_parts
+            else self.ledger.count_rows(step.partition_key)
+        )
+
     def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
         """Return the landed files to load.
 

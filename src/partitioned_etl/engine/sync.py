@@ -40,7 +40,7 @@ class SyncRecord(NamedTuple):
     Attributes:
         partition_key: The partition, if the file name gives one.
         source_file: The file's name.
-        rows: Rows that the table holds for the partition.
+        rows: Rows that the table holds for the partition, or for the part of it.
         reason: Why the file was refused or ignored, or any other remark; may be empty.
     """
 
@@ -131,7 +131,7 @@ def sync_feed(
                 continue
         if not plan.is_settling or time.monotonic() > deadline:
             removal = _remove_gone(feed, landing, warehouse, plan)
-            return _complete_report(report, plan, outcomes, removal)
+            return _complete_report(feed, report, plan, outcomes, removal)
         if not choice.wanted:
             time.sleep(min(settle_seconds, 0.2))
 
@@ -151,11 +151,15 @@ def _remove_gone(feed: Feed, landing: Landing, warehouse: Warehouse, plan: Plan)
 
 
 def _complete_report(
-    report: SyncReport, plan: Plan, outcomes: Mapping[str, Outcome], removal: Removal
+    feed: Feed,
+    report: SyncReport,
+    plan: Plan,
+    outcomes: Mapping[str, Outcome],
+    removal: Removal,
 ) -> SyncReport:
     loaded = {record.source_file for record in report.loaded}
     for name, step in plan.steps.items():
-        key, rows = step.partition_key, plan.ledger.count_rows(step.partition_key)
+        key, rows = step.partition_key, plan.count_rows(feed, step)
         record = SyncRecord(key, name, rows, step.explain(removal))
         match step.action:
             case Action.IDENTICAL:
