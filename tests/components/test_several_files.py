@@ -202,6 +202,18 @@ def test_a_corrected_version_takes_the_place_of_the_one_before(
     assert versions.row_counts() == {"2024-01-01": [2, 1, 1]}
 
 
+def test_a_version_that_was_never_loaded_is_named_with_the_one_that_was(
+    versions: Location, drop: Drop
+) -> None:
+    drop("orders/2024-01-01.csv", 1)
+    drop("orders/2024-01-01_v2.csv", 2)
+    versions.settle()
+    assert files_of(versions, "2024-01-01") == [
+        ("2024-01-01.csv", "superseded", 0, "superseded by 2024-01-01_v2.csv"),
+        ("2024-01-01_v2.csv", "loaded", 1, ""),
+    ]
+
+
 def test_a_load_of_a_version_that_is_killed_leaves_the_old_or_the_new_state(
     versions: Location, drop: Drop, query: Query
 ) -> None:

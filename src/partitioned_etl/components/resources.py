@@ -29,7 +29,7 @@ from partitioned_etl.engine.landing.landing import (
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
-from partitioned_etl.engine.plan import choose_parts, compare
+from partitioned_etl.engine.plan import choose_parts, compare, list_newly_superseded
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.ledger import Ledger
@@ -260,6 +260,9 @@ class _Step:
         run_id = self._context.run.run_id
         outcomes = load_files(table, found.landing, files, run_id=run_id)
         self._load_seconds = time.monotonic() - started
+        if feed.file_names.has_versions:
+            plan = compare(feed, found.listing, table.read_ledger())
+            table.record_superseded(list(list_newly_superseded(feed, plan)))
         loaded = [one for one in outcomes if one.is_loaded]
         rows = table.read_first_rows([one.file for one in loaded], PREVIEW_ROWS) if loaded else {}
         self._previews = {key: self._assets.events.preview(of_key) for key, of_key in rows.items()}

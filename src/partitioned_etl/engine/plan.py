@@ -367,7 +367,7 @@ def make_plan(
     plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
     plan.changes = changes
     touched = find_touched(plan, feed, max_bytes=touched_bytes)
-    superseded = list(_list_newly_superseded(feed, plan)) if ledger else []
+    superseded = list(list_newly_superseded(feed, plan)) if ledger else []
     if (touched or superseded) and not read_only:
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]
@@ -377,10 +377,14 @@ def make_plan(
     return plan
 
 
-def _list_newly_superseded(feed: Feed, plan: Plan) -> Iterator[LedgerRow]:
+def list_newly_superseded(feed: Feed, plan: Plan) -> Iterator[LedgerRow]:
     """Yield ledger rows of superseded files that have none, or another; not of those with rows.
 
     These are superseded when the file of the higher version is loaded.
+
+    Args:
+        feed: The feed.
+        plan: Its plan.
     """
     for step in plan.steps.values():
         file, row = step.file, step.ledger_row
