@@ -353,3 +353,51 @@ def test_columns_that_are_changed_are_the_old_ones_or_the_new_ones(
         (70000, "a", None),
     ]
     bench.assert_level(WITH_DAY)
+
+
+SEVERAL_FILES = """
+from partitioned_etl.engine import failpoints
+from promises.test_kills import VERSIONED_PARTS
+
+failpoints.listener = lambda name: pause("there") if name == "{moment}" else None
+bench.sync(VERSIONED_PARTS)
+"""
+VERSIONED_PARTS = change_feed(NOTES, pattern="{key}_{part}-{version}.csv", key_pattern="[a-z]")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        failpoints.AFTER_LEDGER,
+        pytest.param(failpoints.AFTER_DELETE, marks=pytest.mark.long),
+        failpoints.BEFORE_COMMIT,
+        failpoints.AFTER_COMMIT,
+    ],
+)
+def test_a_part_and_a_version_are_there_whole_or_not_at_all(
+    bench: Workbench, start_child: StartChild, moment: str
+) -> None:
+    feed = VERSIONED_PARTS
+    bench.land(feed, "a_1-1.csv", "id,note\n1,x\n")
+    bench.land(feed, "a_2-1.csv", "id,note\n2,x\n")
+    bench.sync(feed)
+    old = [(1, "loaded", "a_1-1.csv"), (2, "loaded", "a_2-1.csv")]
+    bench.land(feed, "a_1-2.csv", "id,note\n10,x\n")
+    bench.land(feed, "a_3-1.csv", "id,note\n3,x\n")
+    child = start_child(SEVERAL_FILES.format(moment=moment))
+    child.wait_for("there")
+    child.kill()
+    new = [
+        (2, "loaded", "a_2-1.csv"),
+        (3, "loaded", "a_3-1.csv"),
+        (10, "loaded", "a_1-2.csv"),
+        (None, "superseded", "a_1-1.csv"),
+    ]
+    state = (
+        "SELECT id, status, l.source_file FROM file_loads AS l "
+        "LEFT JOIN raw_notes AS t USING (source_file) ORDER BY ALL"
+    )
+    assert bench.query(state) == (new if moment == failpoints.AFTER_COMMIT else old)
+    bench.sync(feed)
+    assert bench.query(state) == new
+    bench.assert_level(feed)
