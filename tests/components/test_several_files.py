@@ -133,6 +133,20 @@ def test_a_refused_part_is_named_with_what_stayed(
     assert parts.check() == (True, [])
 
 
+def test_every_refused_part_of_a_partition_is_named(parts: Location, drop: Drop) -> None:
+    for part in range(3):
+        drop(f"events/acme/part-{part}.csv", part if part == 1 else "x")
+    [request] = parts.tick()
+    result = parts.execute(request)
+    [check] = [
+        one
+        for one in result.get_asset_check_evaluations()
+        if one.check_name == CHECK_NAMES.matches_contract
+    ]
+    wrong = "acme/part-{}.csv: line 2, column number: not a BIGINT"
+    assert check.metadata["reasons"].value == {"acme": f"{wrong.format(0)}; {wrong.format(2)}"}
+
+
 def test_a_part_that_goes_leaves_its_partition_and_the_last_takes_it_along(
     parts: Location, drop: Drop, query: Query
 ) -> None:

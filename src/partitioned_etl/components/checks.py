@@ -151,11 +151,12 @@ class CheckedState:
     def _list_refused(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
         rules = [rule.name for rule in self.feed.row_rules]
         rule = check.name if check.name in rules else CONTRACT
-        reasons = {
-            row.partition_key: row.error or ""
-            for row in self.ledger
-            if rule in row.broken_rules and self._is_refused(row)
-        }
+        reasons: dict[str, str] = {}
+        for row in self.ledger:
+            if rule in row.broken_rules and self._is_refused(row):
+                of_others = reasons.get(row.partition_key)
+                told = [*([of_others] if of_others else []), row.error or ""]
+                reasons[row.partition_key] = "; ".join(told)
         return _result(check, not reasons, _name_reasons("refused_partitions", reasons))
 
     def _is_refused(self, row: LedgerRow) -> bool:
