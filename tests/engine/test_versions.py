@@ -200,3 +200,19 @@ def test_the_plan_names_what_is_superseded(bench: Workbench) -> None:
 def test_an_order_of_versions_needs_versions() -> None:
     with pytest.raises(FeedDefinitionError, match="version_order: only a pattern"):
         change_feed(BY_LANDING, pattern="{date:%Y%m%d}.csv")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_were_parts_are_one_file_once_the_feed_says_so(
+    bench: Workbench, is_there: bool
+) -> None:
+    parts = change_feed(ORDERS, pattern="orders_{date:%Y%m%d}_{part}.csv")
+    first = land(bench, "orders_20240201_1.csv", 1, feed=parts)
+    land(bench, "orders_20240201_2.csv", 2, feed=parts)
+    bench.sync(parts)
+    if not is_there:
+        first.unlink()
+    bench.sync(ORDERS)
+    assert loaded(bench) == {"orders_20240201_2.csv": [2]}
+    assert bench.sync(ORDERS).loaded == []
+    bench.assert_level(ORDERS)

@@ -240,8 +240,16 @@ def compare(
     unusable = {entry.partition_key for entry in listing.refused}
     for row in ledger:
         key, name = row.partition_key, row.source_file
-        # Another file of the slot takes the place of one that is gone.
-        if name in plan.steps or row.is_superseded or slots.landed_name(key, name):
+        if row.is_superseded or name in listing.files:
+            continue
+        # Another file of the slot takes the place of one that is superseded or gone.
+        if winner := slots.landed_name(key, name):
+            step = plan.steps[winner]
+            # Before the feed's declaration changed, both were loaded.
+            if row.loaded_at and step.action is Action.IDENTICAL:
+                plan.steps[winner] = step._replace(action=Action.CHANGED)
+            continue
+        if name in plan.steps:
             continue
         if is_stale(feed, row, listing.has_partition):
             plan.steps[name] = Step(key, Action.STALE, None, row)
@@ -313,6 +321,8 @@ def find_touched(plan: Plan, feed: Feed, *, max_bytes: int) -> list[Step]:
         # The verdict depends on the name, too, which says whether the file is compressed.
         is_same = row and (row.source_file, row.partition_key) == (file.name, file.partition_key)
         if row is None or not is_same or row.size_bytes != file.size_bytes:
+            continue
+        if row.version == file.version:  # it is to be loaded for another reason
             continue
         if not _is_valid(row, feed) or file.size_bytes > max_bytes:
             continue

@@ -7,7 +7,7 @@ that nothing tells apart are refused, all of them.
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.file_names import KEY_SEPARATOR
@@ -16,7 +16,9 @@ from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOv
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
-_BY_KEY = attrgetter("partition_key", "name")
+_BY_KEY_AND_NAME = itemgetter(
+    LandedFile._fields.index("partition_key"), LandedFile._fields.index("name")
+)
 
 
 def choose_files_of_slots(
@@ -46,7 +48,7 @@ def choose_files_of_slots(
         for file in found
         if file.name in reasons
     ]
-    usable = sorted((file for file in found if file.name not in reasons), key=_BY_KEY)
+    usable = sorted((file for file in found if file.name not in reasons), key=_BY_KEY_AND_NAME)
     listing.superseded = {file.name: file for file in usable if file.name in left}
     return [file for file in usable if file.name not in left]
 
@@ -54,11 +56,13 @@ def choose_files_of_slots(
 def _list_shared_slots(feed: "Feed", found: Sequence[LandedFile]) -> list[list[LandedFile]]:
     """Return the files of each slot that has several."""
     # Most slots have one file, and need no list.
-    first: dict[tuple[str, str], LandedFile] = {}
-    shared: dict[tuple[str, str], list[LandedFile]] = {}
+    first: dict[object, LandedFile] = {}
+    shared: dict[object, list[LandedFile]] = {}
+    names = feed.file_names
     for file in found:
-        key, part = feed.slot_of(file.partition_key, file.name)
-        slot = _to_one_spelling(key), _to_one_spelling(part)
+        slot: object = _to_one_spelling(file.partition_key)
+        if names.has_parts:
+            slot = slot, _to_one_spelling(names.part_of(file.name))
         other = first.setdefault(slot, file)
         if other is not file:
             shared.setdefault(slot, [other]).append(file)
