@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from partitioned_etl.engine.landing.landing import LandedFile
-from partitioned_etl.engine.replace import ledger_row
+from partitioned_etl.engine.warehouse.ledger import ledger_row
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 

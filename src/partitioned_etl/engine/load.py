@@ -32,10 +32,9 @@ from partitioned_etl.engine.replace import (
     FilesChangedError,
     LooseTextError,
     Stage,
-    ledger_row,
     replace_rows,
 )
-from partitioned_etl.engine.warehouse.ledger import LoadStatus
+from partitioned_etl.engine.warehouse.ledger import LoadStatus, ledger_row
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 logger = getLogger(__name__)

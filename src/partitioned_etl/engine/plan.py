@@ -25,7 +25,7 @@ from partitioned_etl.engine.landing.landing import (
 )
 from partitioned_etl.engine.stale import is_stale
 from partitioned_etl.engine.table_changes import TableChanges
-from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
+from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus, ledger_row
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
 MAX_ATTEMPTS = 3
@@ -401,16 +401,8 @@ def list_newly_superseded(feed: Feed, plan: Plan) -> Iterator[LedgerRow]:
         if step.action is not Action.SUPERSEDED or file is None or (row and row.loaded_at):
             continue
         if not (row and row.is_superseded and row.version == file.version):
-            yield LedgerRow(
-                feed=feed.name,
-                source_file=file.name,
-                partition_key=file.partition_key,
-                version=file.version,
-                size_bytes=file.size_bytes,
-                landed_ns=file.landed_ns,
-                status=LoadStatus.SUPERSEDED,
-                error=step.explain(Removal()),
-            )
+            reason = step.explain(Removal())
+            yield ledger_row(feed, file, status=LoadStatus.SUPERSEDED, error=reason)
 
 
 def choose_parts(plan: Plan, files: Sequence[LandedFile]) -> list[LandedFile]:

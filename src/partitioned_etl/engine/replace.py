@@ -30,7 +30,7 @@ from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.row_by_row import insert_good_rows
 from partitioned_etl.engine.sandbox import read_share
 from partitioned_etl.engine.sql import Query
-from partitioned_etl.engine.warehouse.ledger import LedgerRow
+from partitioned_etl.engine.warehouse.ledger import LedgerRow, ledger_row
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 LARGE_BYTES = 64 << 20
@@ -263,20 +263,6 @@ def _in_statements(candidates: Sequence[Candidate]) -> Iterator[list[Candidate]]
         group_bytes += size_bytes
     if group:
         yield group
-
-
-def ledger_row(feed: Feed, file: LandedFile, **validated: Any) -> LedgerRow:
-    """Return the ledger row of a file that was validated against the feed's current contract."""
-    return LedgerRow(
-        feed=feed.name,
-        source_file=file.name,
-        partition_key=file.partition_key,
-        version=file.version,
-        size_bytes=file.size_bytes,
-        landed_ns=file.landed_ns,
-        contract=feed.contract_fingerprint,
-        **validated,
-    )
 
 
 def _loaded_row(feed: Feed, candidate: Candidate, told: Mapping[str, Any]) -> LedgerRow:

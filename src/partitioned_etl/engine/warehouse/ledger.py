@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -21,6 +21,8 @@ from partitioned_etl.engine.sql import LEDGER_TABLE
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from partitioned_etl.engine.feed import Feed
 
 
 class LoadStatus(StrEnum):
@@ -95,6 +97,26 @@ class LedgerRow(NamedTuple):
         """Whether loaded and rejected rows add up to the rows of the version that was loaded."""
         total = self.row_count + self.rejected_count
         return self.file_row_count is None or self.file_row_count == total
+
+
+def ledger_row(feed: "Feed", file: LandedFile, **told: Any) -> LedgerRow:
+    """Return the ledger row of a landed file, under the feed's current contract.
+
+    Args:
+        feed: The feed.
+        file: The file.
+        told: What else is to be recorded.
+    """
+    return LedgerRow(
+        feed=feed.name,
+        source_file=file.name,
+        partition_key=file.partition_key,
+        version=file.version,
+        size_bytes=file.size_bytes,
+        landed_ns=file.landed_ns,
+        contract=feed.contract_fingerprint,
+        **told,
+    )
 
 
 class Replaced(NamedTuple):
