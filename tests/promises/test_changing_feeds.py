@@ -180,7 +180,8 @@ class ChangingFeedMachine(RuleBasedStateMachine):
             for name in chosen:
                 self.land(name, has_extra=has_extra)
             return
-        name = sorted(self.files)[pick % len(self.files)]
+        some = sorted(self.stand()) or sorted(self.files)
+        name = some[pick % len(some)]
         if kind == "replace":
             self.land(name, is_bad=is_bad)
         elif kind == "touch":
