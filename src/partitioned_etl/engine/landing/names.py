@@ -78,8 +78,9 @@ def complete_listing(
         The listing, each part in the order of keys or names.
     """
     chosen = choose_files_of_slots(feed, found, listing)
-    for file in _find_what_lacks(feed, chosen, listing, markers):
-        listing.files[file.name] = file
+    if feed.part_count or feed.done_suffix or feed.done_names:
+        chosen = list(_find_what_lacks(feed, chosen, listing, markers))
+    listing.files = {file.name: file for file in chosen}
     listing.ignored.sort(key=lambda passed_over: passed_over.name)
     listing.refused.sort(key=lambda passed_over: passed_over.name)
     return listing
@@ -89,9 +90,6 @@ def _find_what_lacks(
     feed: "Feed", files: Sequence[LandedFile], listing: Listing, markers: Collection[str]
 ) -> Iterator[LandedFile]:
     """Yield files with what they lack; those of a partition with too many parts are refused."""
-    if not (feed.part_count or feed.done_suffix or feed.done_names):
-        yield from files
-        return
     done_keys = set(_list_done_keys(feed, markers))
     for key, of_key in group_by_key(files).items():
         if feed.part_count and len(of_key) > feed.part_count:

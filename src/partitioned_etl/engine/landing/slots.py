@@ -43,14 +43,18 @@ def choose_files_of_slots(
         if len(alike) > 1:
             reason = f"several files stand for one {what}: {', '.join(alike)}"
             reasons |= dict.fromkeys(alike, reason)
-    listing.refused += [
-        PassedOver(file.name, reasons[file.name], file.partition_key)
-        for file in found
-        if file.name in reasons
-    ]
-    usable = sorted((file for file in found if file.name not in reasons), key=_BY_KEY_AND_NAME)
-    listing.superseded = {file.name: file for file in usable if file.name in left}
-    return [file for file in usable if file.name not in left]
+    usable = sorted(found, key=_BY_KEY_AND_NAME)
+    # Mostly, nothing is left out, and there are many files.
+    if reasons or left:
+        listing.refused += [
+            PassedOver(file.name, reasons[file.name], file.partition_key)
+            for file in usable
+            if file.name in reasons
+        ]
+        usable = [file for file in usable if file.name not in reasons]
+        listing.superseded = {file.name: file for file in usable if file.name in left}
+        usable = [file for file in usable if file.name not in left]
+    return usable
 
 
 def _list_shared_slots(feed: "Feed", found: Sequence[LandedFile]) -> list[list[LandedFile]]:
