@@ -35,7 +35,7 @@ def migrate_feed(name: str, *, is_applied: bool, as_json: bool) -> int:
         return 1
     [assets] = chosen.feeds
     feed, landing = assets.feed, chosen.landing
-    listing = assets.partitions.list_files(landing)
+    listing = assets.list_files(landing)
     with chosen.warehouse.open_read_only() as opened:
         migration = find_migration(opened.table(feed), listing)
     is_applied = is_applied and bool(migration.changes.columns) and not migration.refusal
