@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.forget import forget_files, list_held_files
-from partitioned_etl.engine.plan import Action, Plan, make_plan
+from partitioned_etl.engine.plan import Action, Plan
 from partitioned_etl.engine.reconcile import DifferenceKind, compare_table
 from partitioned_etl.engine.unmatched import list_unmatched
 from support.scale import IS_SEEDED, examples
@@ -246,8 +246,7 @@ class ChangingFeedMachine(RuleBasedStateMachine):
         self.look(expected, refused)
 
     def plan(self) -> Plan:
-        listing, landing = self.bench.landing.list_files(self.feed), self.bench.landing
-        return make_plan(self.feed, listing, landing, self.bench.warehouse)
+        return self.bench.plan(self.feed)
 
     def loads(self) -> dict[str, object]:
         """Return when each file was loaded whose rows the table has."""

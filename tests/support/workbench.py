@@ -24,6 +24,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome
+from partitioned_etl.engine.plan import Plan, make_plan
 from partitioned_etl.engine.sql import quote_identifier
 from partitioned_etl.engine.sync import SyncReport, sync_feed
 from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile, OpenDuckDB
@@ -176,6 +177,11 @@ class Workbench:
         return sync_feed(
             feed, self.landing_dir, self._database, settle_seconds=0, lock_wait_seconds=0
         )
+
+    def plan(self, feed: Feed) -> Plan:
+        """Plan what a sync would do."""
+        warehouse = DuckDBFile(self._database, lock_wait_seconds=0)
+        return make_plan(feed, self.landing.list_files(feed), self.landing, warehouse)
 
     @contextmanager
     def open(self, lock_wait_seconds: float = 0) -> Iterator[OpenDuckDB]:
