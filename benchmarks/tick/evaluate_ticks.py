@@ -1,8 +1,9 @@
 """Ticks of a landing sensor, evaluated one after the other as in a code server.
 
-Takes the sensor's cursor; prints, as JSON, the seconds of each tick, the last cursor, how many runs
-the last tick requested, and the most memory that the process had. It imports nothing else, because
-that would count as the sensor's memory.
+Takes the sensor's cursor and, unless the shipped feed of 100,000 customers is meant, the pattern of
+a feed; prints, as JSON, the seconds of each tick, the last cursor, how many runs the last tick
+requested, and the most memory that the process had. It imports nothing else, because that would
+count as the sensor's memory.
 """
 
 import json
@@ -11,17 +12,16 @@ import time
 
 import dagster as dg
 
-from partitioned_etl.definitions import defs
-from partitioned_etl.defs.customer_prices import customers_landing_sensor
 from partitioned_etl.defs.resources import resources
 from peak_memory import read_peak_bytes
 
 TICKS = 5
 
 
-def evaluate_ticks(cursor: str | None) -> None:
-    """Evaluate ticks, and print what they took."""
-    repository = defs.get_repository_def()
+def evaluate_ticks(definitions: dg.Definitions, sensor_name: str, cursor: str | None) -> None:
+    """Evaluate ticks of a sensor, and print what they took."""
+    repository = definitions.get_repository_def()
+    sensor = repository.get_sensor_def(sensor_name)
     seconds, latest, requested = [], cursor, 0
     with dg.DagsterInstance.get() as instance:
         instance_ref = instance.get_ref()
@@ -34,7 +34,7 @@ def evaluate_ticks(cursor: str | None) -> None:
                 repository_def=repository,
                 resources=resources,
             ) as context:
-                ticked = customers_landing_sensor.evaluate_tick(context)
+                ticked = sensor.evaluate_tick(context)
             seconds.append(time.perf_counter() - started)
             latest = ticked.cursor or latest
             requested = len(ticked.run_requests or [])
@@ -44,4 +44,13 @@ def evaluate_ticks(cursor: str | None) -> None:
 
 
 if __name__ == "__main__":
-    evaluate_ticks(sys.argv[1] or None)
+    if len(sys.argv) > 2:
+        from many_parts import build_feed
+        from support.define import define_feed, define_location
+
+        defined = define_feed(build_feed(sys.argv[2]))
+        evaluate_ticks(define_location(defined), defined.sensor.name, sys.argv[1] or None)
+    else:
+        from partitioned_etl.definitions import defs
+
+        evaluate_ticks(defs, "customers_landing_sensor", sys.argv[1] or None)
