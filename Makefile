@@ -48,7 +48,7 @@ $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-long test-duckdb15 check docs bench compare screenshots clean lock
+.PHONY: help run dev test test-long test-duckdb15 test-scale check docs bench compare screenshots clean lock
 
 help: ## Print this page
 	@echo 'Targets (make TARGET):'
@@ -72,13 +72,16 @@ dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops
 	@$(dagster) dev -h 127.0.0.1 $(ARGS)
 
 test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
-	@.venv/bin/python $(pytest) -n $(workers) -m "not long" $(ARGS)
+	@.venv/bin/python $(pytest) -n $(workers) -m "not long and not scale" $(ARGS)
 
 test-long: .venv/.installed ## Run what takes long: browser, daemons, wheel, and SCALE=20 times as many cases
-	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -n $(waiting) -m "scaled or long" $(ARGS)
+	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -n $(waiting) -m "(scaled or long) and not scale" $(ARGS)
 
 test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
-	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -n $(workers) -m "not long" $(ARGS)
+	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -n $(workers) -m "not long and not scale" $(ARGS)
+
+test-scale: .venv/.scale-installed ## Run what needs object storage and PostgreSQL, which it starts itself
+	@.venv/bin/python $(pytest) -n $(workers) -m scale $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet
@@ -104,7 +107,8 @@ screenshots: .venv/.installed ## Retake the screenshots in docs/images; needs Ch
 lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock
 	@.venv-lock/bin/python $(pip) uv==$(UV_VERSION)
-	@$(compile) pyproject.toml --group dev --output-file requirements.lock $(ARGS)
+	@$(compile) pyproject.toml --all-extras --group dev --output-file requirements.lock $(ARGS)
+	@$(compile) --group scale --output-file tests/scale/scale.lock $(ARGS)
 	@$(compile) benchmarks/against/dlt.requirements --output-file benchmarks/against/dlt.lock $(ARGS)
 	@rm -rf .venv-lock
 
@@ -127,6 +131,11 @@ clean: ## Remove environments, caches, storage, database and generated files; la
 	@.venv/bin/python $(pip) --require-hashes --requirement $<
 	@.venv/bin/python $(pip) --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $@
+
+# What the tests of object storage and of many machines start, which nothing else needs.
+.venv/.scale-installed: tests/scale/scale.lock .venv/.installed
+	@.venv/bin/python $(pip) --require-hashes --requirement $<
+	@touch $@
 
 # A folder with only the older DuckDB, which takes precedence over the one in .venv.
 .duckdb-1.5/duckdb: .venv/.installed
