@@ -184,11 +184,10 @@ class Plan:
         """
         if step.action is Action.SUPERSEDED:
             return 0
-        return (
-            step.row_count
-            if feed.file_names.has_parts
-            else self.ledger.count_rows(step.partition_key)
-        )
+        # A loaded file's rows are all that its partition, or part of one, has.
+        if step.action is Action.IDENTICAL or feed.file_names.has_parts:
+            return step.row_count
+        return self.ledger.count_rows(step.partition_key)
 
     def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
         """Return the landed files to load.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing
 from partitioned_etl.engine.landing.local import DEFAULT_SETTLE_SECONDS
@@ -150,6 +151,7 @@ def _remove_gone(feed: Feed, landing: Landing, warehouse: Warehouse, plan: Plan)
     return removal
 
 
+@no_garbage_collection()
 def _complete_report(
     feed: Feed,
     report: SyncReport,
@@ -159,12 +161,13 @@ def _complete_report(
 ) -> SyncReport:
     loaded = {record.source_file for record in report.loaded}
     for name, step in plan.steps.items():
+        if name in loaded and step.action is Action.IDENTICAL:
+            continue
         key, rows = step.partition_key, plan.count_rows(feed, step)
         record = SyncRecord(key, name, rows, step.explain(removal))
         match step.action:
             case Action.IDENTICAL:
-                if name not in loaded:
-                    report.unchanged.append(record)
+                report.unchanged.append(record)
             case Action.MISSING if name in removal:
                 report.removed.append(record)
             case Action.MISSING | Action.UNUSABLE | Action.STALE:
