@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.components.checks import CHECK_NAMES
+from partitioned_etl.components.ranges import RANGE_END_TAG, RANGE_START_TAG
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.feed import Feed
 from support.define import define_feed, define_location
@@ -241,3 +242,49 @@ def test_a_load_of_a_version_that_is_killed_leaves_the_old_or_the_new_state(
         assert query("SELECT source_file, status FROM file_loads") == [("2024-01-01.csv", "loaded")]
     versions.settle()
     assert query("SELECT number FROM orders") == [(2,)]
+
+
+def backfill(location: Location, first: str, last: str) -> dg.ExecuteInProcessResult:
+    """Load a range of partitions, as a backfill does."""
+    tags = {RANGE_START_TAG: first, RANGE_END_TAG: last}
+    return location.execute(dg.RunRequest(tags=tags))
+
+
+def test_a_backfill_loads_all_parts_of_its_partitions(
+    parts: Location, drop: Drop, query: Query
+) -> None:
+    for key in ("acme", "globex", "initech"):
+        for part in range(3):
+            drop(f"events/{key}/part-{part}.csv", part)
+    parts.instance.add_dynamic_partitions("events", ["acme", "globex", "initech"])
+    assert backfill(parts, "acme", "globex").success
+    assert parts.row_counts() == {"acme": [3], "globex": [3]}
+    drop("events/acme/part-1.csv", 10, 11)
+    drop("events/globex/part-2.csv", "none")
+    assert not backfill(parts, "acme", "initech").success
+    assert query("SELECT partition_key, number FROM events ORDER BY ALL") == [
+        ("acme", 0),
+        ("acme", 2),
+        ("acme", 10),
+        ("acme", 11),
+        *((key, number) for key in ("globex", "initech") for number in range(3)),
+    ]
+    assert files_of(parts, "initech") == [
+        (f"initech/part-{part}.csv", "loaded", 1, "") for part in range(3)
+    ]
+    assert parts.status("globex") == "FAILED"
+
+
+def test_a_backfill_loads_the_highest_version_of_each_partition(
+    versions: Location, drop: Drop, query: Query
+) -> None:
+    for version, number in {"": 1, "_v9": 2, "_v10": 3}.items():
+        drop(f"orders/2024-01-01{version}.csv", number)
+    drop("orders/2024-01-02.csv", 4)
+    assert backfill(versions, "2024-01-01", "2024-01-02").success
+    expected = [(3, "2024-01-01_v10.csv"), (4, "2024-01-02.csv")]
+    assert query("SELECT number, source_file FROM orders ORDER BY ALL") == expected
+    assert versions.check() == (True, [])
+    assert versions.settle() == []
+    assert backfill(versions, "2024-01-01", "2024-01-02").success
+    assert query("SELECT number, source_file FROM orders ORDER BY ALL") == expected
