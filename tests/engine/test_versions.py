@@ -216,3 +216,18 @@ def test_what_were_parts_are_one_file_once_the_feed_says_so(
     assert loaded(bench) == {"orders_20240201_2.csv": [2]}
     assert bench.sync(ORDERS).loaded == []
     bench.assert_level(ORDERS)
+
+
+@pytest.mark.parametrize("is_touched", [True, False])
+def test_the_plan_says_at_once_what_must_take_the_place_of_a_part(
+    bench: Workbench, is_touched: bool
+) -> None:
+    parts = change_feed(ORDERS, pattern="orders_{date:%Y%m%d}_{part}.csv")
+    for part in (1, 2):
+        land(bench, f"orders_20240201_{part}.csv", part, feed=parts)
+    bench.sync(parts)
+    if is_touched:
+        land(bench, "orders_20240201_2.csv", 2)
+    assert bench.plan(ORDERS).steps["orders_20240201_2.csv"].action is Action.CHANGED
+    assert [record.rows for record in bench.sync(ORDERS).loaded] == [1]
+    assert loaded(bench) == {"orders_20240201_2.csv": [2]}

@@ -88,6 +88,13 @@ class Step(NamedTuple):
         return self.ledger_row.row_count if self.ledger_row else 0
 
     @property
+    def is_of_loaded_file(self) -> bool:
+        """Whether it is about a landed file that was loaded, in this version or another."""
+        is_loadable = self.action in (Action.IDENTICAL, Action.CHANGED)
+        row = self.ledger_row if is_loadable else None
+        return bool(row and row.source_file == self.name and row.status == LoadStatus.LOADED)
+
+    @property
     def is_touched(self) -> bool:
         """Whether the file has the ledger's content under another version."""
         is_known = self.action in (Action.IDENTICAL, Action.REFUSED)
@@ -244,9 +251,10 @@ def compare(
         # Another file of the slot takes the place of one that is superseded or gone.
         if winner := slots.landed_name(key, name):
             step = plan.steps[winner]
-            # Before the feed's declaration changed, both were loaded.
-            if row.loaded_at and step.action is Action.IDENTICAL:
-                plan.steps[winner] = step._replace(action=Action.CHANGED)
+            # Before the feed's declaration changed, both were loaded. So the winner is loaded again
+            # to take the other's place, also if it was only touched.
+            if row.loaded_at and step.is_of_loaded_file:
+                plan.steps[winner] = step._replace(action=Action.CHANGED, ledger_row=row)
             continue
         if name in plan.steps:
             continue
