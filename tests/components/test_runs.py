@@ -1,6 +1,7 @@
 """Runs whose worker is gone are failed; those whose worker lives are left alone."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -129,3 +130,39 @@ def test_another_feeds_run_is_left_to_its_sensor(instance: dg.DagsterInstance) -
     run = start_run(instance, finished_process_id())
     assert fail_runs_without_worker(instance, feed_name=DAILY.feed.name) == []
     assert fail_runs_without_worker(instance, feed_name=CUSTOMERS.feed.name) == [run.run_id]
+
+
+def test_a_command_of_another_machine_is_left_alone(instance: dg.DagsterInstance) -> None:
+    started = dg.DagsterRunStatus.STARTED
+    elsewhere = f"{finished_process_id()}@{socket.gethostname()}.elsewhere"
+    make_run(instance, started, **{PROCESS_TAG: elsewhere})
+    here = make_run(
+        instance, started, **{PROCESS_TAG: f"{finished_process_id()}@{socket.gethostname()}"}
+    )
+    assert fail_runs_without_worker(instance) == [here.run_id]
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_command_leaves_a_code_server_alone_that_may_be_elsewhere(
+    is_shared: bool, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagster._core.events import EngineEventData
+    from dagster._core.remote_origin import (
+        RegisteredCodeLocationOrigin,
+        RemoteJobOrigin,
+        RemoteRepositoryOrigin,
+    )
+
+    server = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("etl"), "__repository__")
+    run = instance.create_run_for_job(
+        defs.resolve_job_def("customer_prices_job"),
+        status=dg.DagsterRunStatus.STARTED,
+        remote_job_origin=RemoteJobOrigin(server, "customer_prices_job"),
+    )
+    worker = EngineEventData.in_process(finished_process_id())
+    instance.report_engine_event("started", run, worker)
+    if is_shared:
+        monkeypatch.setattr(orphans, "_is_shared", lambda _: True)
+    assert fail_runs_without_worker(instance) == ([] if is_shared else [run.run_id])
+    in_sensor = fail_runs_without_worker(instance, location_name="etl")
+    assert in_sensor == ([run.run_id] if is_shared else [])

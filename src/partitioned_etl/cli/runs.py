@@ -3,14 +3,13 @@
 Takes the instance and a job's name; returns the run's result. The web UI shows the run like others.
 """
 
-import os
 from collections.abc import Mapping
 from uuid import uuid4
 
 import dagster as dg
 
 from partitioned_etl.cli.interrupts import watch_interrupts
-from partitioned_etl.components.orphans import PROCESS_TAG
+from partitioned_etl.components.orphans import PROCESS_TAG, name_this_process
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Runs report through their events; what a person needs to know, the command prints."""
@@ -44,7 +43,7 @@ def execute_job(
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=partition_key,
-                tags={**(tags or {}), PROCESS_TAG: str(os.getpid())},
+                tags={**(tags or {}), PROCESS_TAG: name_this_process()},
                 run_config={**(config.to_config_dict() if config else {}), **_QUIET},
                 raise_on_error=False,
                 run_id=run_id,

@@ -5,6 +5,8 @@ its partitions and its pool slot until the maximum run time. It applies only wit
 run launcher, whose workers are processes on this machine; any other looks after its own.
 """
 
+import os
+import socket
 import time
 from logging import Logger, getLogger
 
@@ -15,13 +17,18 @@ from partitioned_etl.components.runs import UNFINISHED
 
 logger = getLogger(__name__)
 
-PROCESS_TAG = "partitioned_etl/process_id"
-"""Run tag with the id of the process that created the run and executes it itself."""
+PROCESS_TAG = "partitioned_etl/process"
+"""Run tag with the process that created the run and executes it itself: its id, `@`, its host."""
 # A queued run needs neither a worker nor the process that queued it.
 _NEEDS_PROCESS = [status for status in UNFINISHED if status is not dg.DagsterRunStatus.QUEUED]
 _CLOCK_TOLERANCE_SECONDS = 5.0
 _LAUNCH_SECONDS = 300.0
 """How long a run may take from creation to being queued, with all its partitions."""
+
+
+def name_this_process() -> str:
+    """Return the value of the process tag for this process."""
+    return f"{os.getpid()}@{socket.gethostname()}"
 
 
 def fail_runs_without_worker(
@@ -37,7 +44,9 @@ def fail_runs_without_worker(
     because their creator was killed in between; Dagster ignores these. The worker's process id
     comes from the run's own event log or tag; a process started after that was written merely
     reuses the id. Should the verdict ever be wrong, because the clock was set forward during a live
-    run, the load is done twice, one after the other.
+    run, the load is done twice, one after the other. Runs whose worker may be on another machine
+    are left alone: those of a command there and, for a command, those of a code server whose
+    instance is in a database.
 
     Args:
         instance: The Dagster instance.
@@ -51,10 +60,12 @@ def fail_runs_without_worker(
     """
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return []
-    failed = []
+    failed, leaves_servers = [], not location_name and _is_shared(instance)
     for record in instance.get_run_records(dg.RunsFilter(statuses=_NEEDS_PROCESS)):
         run = record.dagster_run
         origin = run.remote_job_origin
+        if leaves_servers if origin else _is_elsewhere(run):
+            continue
         if origin and location_name and origin.location_name != location_name:
             continue
         if feed_name and run.tags.get(FEED_TAG, feed_name) != feed_name:
@@ -109,10 +120,22 @@ def _find_worker(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[in
         if "pid" in metadata:
             return int(str(metadata["pid"].value)), entry.timestamp
     # A run re-executed from another run's page inherits its tags, but has an origin.
-    process_id = "" if run.remote_job_origin else run.tags.get(PROCESS_TAG, "")
+    tag = "" if run.remote_job_origin else run.tags.get(PROCESS_TAG, "")
+    process_id, _, _ = tag.partition("@")
     if process_id.isdecimal():
         return int(process_id), record.create_timestamp.timestamp()
     return None
+
+
+def _is_elsewhere(run: dg.DagsterRun) -> bool:
+    """Return whether a command on another machine executes a run."""
+    _, _, host = run.tags.get(PROCESS_TAG, "").partition("@")
+    return host not in ("", socket.gethostname())
+
+
+def _is_shared(instance: dg.DagsterInstance) -> bool:
+    """Return whether other machines may use an instance: its storage is not in local files."""
+    return "sqlite" not in str(instance.info_dict()["run_storage"]).lower()
 
 
 def _is_alive(process_id: int, written_at: float) -> bool:
