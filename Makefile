@@ -108,6 +108,8 @@ lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 	@"$(python)" -m venv .venv-lock
 	@.venv-lock/bin/python $(pip) uv==$(UV_VERSION)
 	@$(compile) pyproject.toml --all-extras --group dev --output-file requirements.lock $(ARGS)
+	@$(compile) pyproject.toml --all-extras --group image \
+		--constraint requirements.lock --output-file deploy/image.lock $(ARGS)
 	@$(compile) --group scale --output-file tests/scale/scale.lock $(ARGS)
 	@$(compile) benchmarks/against/dlt.requirements --output-file benchmarks/against/dlt.lock $(ARGS)
 	@rm -rf .venv-lock
