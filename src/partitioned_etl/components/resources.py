@@ -153,7 +153,7 @@ class WarehouseResource(DuckDBResource):
         """Return the warehouse, which is not opened yet."""
         settings, wait, limit = Settings(), self.lock_wait_seconds, self.memory_limit
         return connect_warehouse(
-            Path(self.database) if self.database else settings.duckdb_database,
+            self.database or settings.database,
             settings.lock_wait_seconds if wait is None else wait,
             settings.duckdb_memory_limit if limit is None else limit,
         )
