@@ -6,6 +6,7 @@ modules of this name.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -62,13 +63,17 @@ def read_address(address: str) -> dict[str, str]:
     Raises:
         WarehouseError: libpq cannot read it. The reason is not told, as it may hold the password.
     """
-    try:
-        return {name: str(value) for name, value in conninfo_to_dict(address).items()}
-    except psycopg.Error:
-        raise WarehouseError(
-            "the warehouse's address is none that libpq can read; in user, password and database, "
-            "these characters are escaped: / is %2F, @ is %40, : is %3A, % is %25"
-        ) from None
+    place, *others = re.split("[/?]", address.partition("://")[2])
+    # libpq would take a part of such a password for host, port or database, and so show it.
+    is_cut = any("@" in other for other in others) or place.count("@") > 1
+    with suppress(psycopg.Error):
+        told = {name: str(value) for name, value in conninfo_to_dict(address).items()}
+        if not is_cut and re.fullmatch(r"[\d,]*", told.get("port", ""), re.ASCII):
+            return told
+    raise WarehouseError(
+        "the warehouse's address is none that libpq can read; in user, password and database, "
+        "these characters are escaped: / is %2F, @ is %40, : is %3A, ? is %3F, % is %25"
+    )
 
 
 def hide_credentials(address: str) -> str:

@@ -49,6 +49,15 @@ def has_one_writer(database: Path | str) -> bool:
     return not (isinstance(database, str) and database.startswith(_POSTGRES))
 
 
+def name_kind(database: Path | str) -> str:
+    """Return which kind of warehouse a database is, in one word.
+
+    Args:
+        database: A path or an address, as `connect_warehouse` takes it.
+    """
+    return "duckdb" if has_one_writer(database) else "postgres"
+
+
 def is_address(text: str) -> bool:
     """Return whether a text is the address of a warehouse of a known kind."""
     return text.startswith((_DUCKDB, *_POSTGRES))
