@@ -6,13 +6,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from partitioned_etl.engine.formats.footer import Footer
 
 from partitioned_etl.engine.archive import write_archive
 from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.errors import NoWarehouseError, QueryError, WarehouseError
 from partitioned_etl.engine.feed import OnMissing
 from partitioned_etl.engine.forget import drop_feed, forget_files, list_held_files
+from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.migrate import apply_migration, find_migration
 from partitioned_etl.engine.reconcile import DifferenceKind, compare_table, reconcile_table
 from support.workbench import NOTES, PRICES, Workbench, change_feed, land_numbers
@@ -128,7 +128,7 @@ def test_a_total_in_the_footer_is_held_against_the_rows(bench: Workbench) -> Non
     feed = change_feed(
         NOTES,
         columns={"id": "BIGINT", "amount": "DECIMAL(9,2)"},
-        format={"type": "csv", "footer": Footer(pattern="sum,{amount}")},
+        format=CsvFormat(footer=r"sum,(?P<amount>.*)"),
     )
     bench.land(feed, "a.csv", "id,amount\n1,1.50\n2,2.25\nsum,3.75\n")
     bench.land(feed, "b.csv", "id,amount\n1,1.50\n2,2.25\nsum,3.76\n")
@@ -253,7 +253,7 @@ def test_a_copy_of_a_partition_has_its_rows(bench: Workbench, tmp_path: Path) ->
     with duckdb.connect() as duck:
         duck.execute("SET TimeZone = 'UTC'")
         found = duck.execute(
-            "SELECT id, note, CAST(at AS VARCHAR), partition_key, source_file "
+            'SELECT id, note, CAST("at" AS VARCHAR), partition_key, source_file '
             "FROM read_parquet(?) ORDER BY id DESC",
             [str(copy.path)],
         ).fetchall()
@@ -267,8 +267,8 @@ def test_a_copy_of_a_partition_has_its_rows(bench: Workbench, tmp_path: Path) ->
     ("sql", "reason"),
     [
         ("DELETE FROM raw_notes", "query only reads, and DELETE"),
-        ("SELECT 1; DELETE FROM raw_notes", ""),
-        ("/* a */ WITH gone AS (DELETE FROM raw_notes RETURNING *) SELECT * FROM gone", ""),
+        ("SELECT 1; DELETE FROM raw_notes", "one statement|multiple commands"),
+        ("/* a */ WITH gone AS (DELETE FROM raw_notes RETURNING *) SELECT * FROM gone", "read"),
         ("COPY raw_notes TO '/tmp/partitioned_etl_never'", "query only reads, and COPY"),
         ("SELECT nothing FROM raw_notes", "nothing"),
         ("", "no statement|one statement at a time"),
