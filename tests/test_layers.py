@@ -25,8 +25,6 @@ EXCEPTIONS = {
     # Python's one call takes a path; the default settings of both are its own.
     "engine/sync.py": {"landing.local", "warehouse.duckdb_file"},
     "engine/settings.py": {"landing.local", "warehouse.duckdb_file"},
-    # A roll-up of the shipped feeds is SQL on the DuckDB file itself.
-    "defs/monthly_orders.py": {"warehouse.feed_table"},
 }
 HEAVY = {"apprise", "matplotlib", "numpy", "pandas", "psutil", "rich", "tabulate"}
 """Imported by the function that needs it, and by no module that a run worker loads."""

@@ -44,6 +44,7 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
     assert Settings().model_dump() == {
         "landing_dir": project / "data/source",
         "duckdb_database": project / "data/staging/partitioned_etl.duckdb",
+        "warehouse": "",
         "archive_dir": project / "data/archive",
         "reports_dir": project / "data/reports",
         "daily_start_date": date(2018, 1, 21),
@@ -85,6 +86,7 @@ def test_every_setting_can_be_set(project: Path) -> None:
     given = {
         "LANDING_DIR": "in",
         "DUCKDB_DATABASE": "/db/x.duckdb",
+        "WAREHOUSE": "postgresql://etl@db.example/prices",
         "ARCHIVE_DIR": "copies",
         "REPORTS_DIR": "/pages",
         "DAILY_START_DATE": "2020-02-03",
@@ -103,6 +105,7 @@ def test_every_setting_can_be_set(project: Path) -> None:
     assert read(given).model_dump() == {
         "landing_dir": project / "in",
         "duckdb_database": Path("/db/x.duckdb"),
+        "warehouse": "postgresql://etl@db.example/prices",
         "archive_dir": project / "copies",
         "reports_dir": Path("/pages"),
         "daily_start_date": date(2020, 2, 3),
@@ -242,3 +245,21 @@ def test_the_example_file_names_every_setting_with_its_default() -> None:
     example = Path(__file__).parents[2] / ".env.example"
     text = example.read_text(encoding="utf-8")
     assert re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE) == list(DEFAULTS.items())
+
+
+def test_the_database_is_the_warehouse_that_is_set_or_the_duckdb_file(project: Path) -> None:
+    assert read({"DUCKDB_DATABASE": "a.duckdb"}).database == project / "a.duckdb"
+    assert read({"WAREHOUSE": "duckdb:b.duckdb"}).database == project / "b.duckdb"
+    assert read({"WAREHOUSE": "duckdb:/db/b.duckdb"}).database == Path("/db/b.duckdb")
+    address = "postgresql://etl@db.example/prices"
+    assert read({"WAREHOUSE": address, "DUCKDB_DATABASE": "a.duckdb"}).database == address
+
+
+def test_a_wrong_warehouse_is_refused_without_its_password(project: Path) -> None:
+    with pytest.raises(SettingError) as failed:
+        read({"WAREHOUSE": "mysql://etl:secret@db.example/prices"})
+    assert str(failed.value) == "setting WAREHOUSE: must begin with postgresql:// or duckdb:"
+
+
+def test_a_password_is_not_shown_with_the_settings(project: Path) -> None:
+    assert "secret" not in repr(read({"WAREHOUSE": "postgresql://etl:secret@db.example/prices"}))

@@ -17,6 +17,7 @@ from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.plan import Action, Plan, Removal, Step
 from partitioned_etl.engine.settings import Settings, project_dir
 from partitioned_etl.engine.stale import describe_stale
+from partitioned_etl.engine.warehouse.registry import connect_warehouse
 
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
 _NOT_LOADED = "not loaded"
@@ -124,7 +125,7 @@ def _print_tables(
     elif is_idle:
         click.echo("Nothing to load: every landed file was loaded or refused before.")
     else:
-        click.echo(f"Loaded {loaded} file(s) into {_from_project(settings.duckdb_database)}.")
+        click.echo(f"Loaded {loaded} file(s) into {_name_database(settings)}.")
 
 
 def _status(step: Step) -> str:
@@ -137,6 +138,13 @@ def _status(step: Step) -> str:
     if step.action is Action.SUPERSEDED:
         return str(step.action)
     return _INCOMPLETE if step.file and step.file.lacks else _NOT_LOADED
+
+
+def _name_database(settings: Settings) -> str:
+    database = settings.database
+    if isinstance(database, Path):
+        return str(_from_project(database))
+    return connect_warehouse(database).name
 
 
 def _from_project(path: Path) -> Path:

@@ -15,7 +15,6 @@ from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.engine.plan import Action, make_plan
-from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.stale import describe_stale
 
 _MOST_NAMED = 20
@@ -82,7 +81,8 @@ def show_status(names: Sequence[str], *, as_json: bool) -> int:
         FeedDefinitionError: There is no such feed.
         WarehouseError: The warehouse cannot be opened.
     """
-    database, chosen = Settings().duckdb_database, choose_feeds(names)
+    chosen = choose_feeds(names)
+    database = chosen.warehouse.name
     statuses, code = look_at_each(chosen.feeds, lambda assets: _find_status(chosen, assets))
     has_database = chosen.warehouse.exists()
     chosen.report_mistakes()
@@ -90,9 +90,7 @@ def show_status(names: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         feeds = [asdict(status) for status in statuses]
         broken = [asdict(mistake) for mistake in chosen.mistakes]
-        print_json(
-            {"database": str(database), "exists": has_database, "feeds": feeds, "broken": broken}
-        )
+        print_json({"database": database, "exists": has_database, "feeds": feeds, "broken": broken})
         return code
     rows = [
         (

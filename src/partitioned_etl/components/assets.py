@@ -28,11 +28,22 @@ from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
 from partitioned_etl.engine.overlap import folder_of, key_of_path, may_share_files
+from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.warehouse.registry import has_one_writer, name_kind
 
 WAREHOUSE_POOL = "duckdb"
-"""Dagster pool of every step that opens the warehouse; `dagster.yaml` limits it to one."""
+"""Dagster pool of every step that opens a DuckDB file; `dagster.yaml` limits it to one."""
 AssetJob: TypeAlias = Any
 """What `dg.define_asset_job` returns; Dagster has no public name for it."""
+
+
+def find_warehouse_pool() -> str | None:
+    """Return the pool of the steps that open the warehouse.
+
+    None if they need not take turns, because many processes can write to the warehouse at once.
+    """
+    return WAREHOUSE_POOL if has_one_writer(Settings().database) else None
+
 
 _DECLARATION = "partitioned_etl/feed"
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -189,7 +200,7 @@ def feed_assets(
             partitions_def=partitions.definition,
             backfill_policy=dg.BackfillPolicy.single_run(),
             can_subset=True,
-            pool=WAREHOUSE_POOL,
+            pool=find_warehouse_pool(),
         )(body)
 
     return decorate
@@ -222,7 +233,7 @@ def _list_specs(assets: FeedAssets) -> list[dg.AssetSpec]:
             "landed file, replaced as a whole in one transaction, with `partition_key` and "
             "`source_file`. A file that breaks its contract is refused and changes no row."
         ),
-        kinds={"duckdb", "table"},
+        kinds={name_kind(Settings().database), "table"},
         metadata={
             **load_asset_metadata(feed, assets.import_key),
             _DECLARATION: _Declaration(assets),

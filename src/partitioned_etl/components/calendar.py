@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from partitioned_etl.components.assets import WAREHOUSE_POOL, AssetJob, FeedAssets
+from partitioned_etl.components.assets import AssetJob, FeedAssets, find_warehouse_pool
 from partitioned_etl.components.calendar_page import data_uri, draw_calendar, write_page
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import UNFINISHED
@@ -37,7 +37,7 @@ def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
     @dg.asset(
         name=ARRIVALS_ASSET,
         deps=load_keys,
-        pool=WAREHOUSE_POOL,
+        pool=find_warehouse_pool(),
         kinds={"matplotlib", "html"},
         group_name=ARRIVALS_ASSET,
         description=(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 from pydantic import Field
 
-from partitioned_etl.components.assets import WAREHOUSE_POOL, FeedAssets
+from partitioned_etl.components.assets import FeedAssets, find_warehouse_pool
 from partitioned_etl.components.checks import CheckedState
 from partitioned_etl.components.dagster_view import (
     RepairEvent,
@@ -58,7 +58,7 @@ def build_forget_job(
     """
     remove_copies = copies or {}
 
-    @dg.op(pool=WAREHOUSE_POOL)
+    @dg.op(pool=find_warehouse_pool())
     def forget(
         context: dg.OpExecutionContext,
         config: ForgetConfig,

@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import Field
 
 from partitioned_etl.components.agenda import digest
-from partitioned_etl.components.assets import WAREHOUSE_POOL, FeedAssets
+from partitioned_etl.components.assets import FeedAssets, find_warehouse_pool
 from partitioned_etl.components.checks import CheckedState
 from partitioned_etl.components.dagster_view import (
     RepairEvent,
@@ -58,7 +58,7 @@ def build_reconcile_job(
     """
     remove_copies = copies or {}
 
-    @dg.op(pool=WAREHOUSE_POOL)
+    @dg.op(pool=find_warehouse_pool())
     def reconcile(
         context: dg.OpExecutionContext,
         config: ReconcileConfig,

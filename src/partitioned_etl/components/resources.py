@@ -19,7 +19,7 @@ from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
 from partitioned_etl.components.dagster_view import compare_with_dagster
 from partitioned_etl.components.events import FEED_TAG, PREVIEW_ROWS, FeedEvent
-from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError
+from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError, WarehouseError
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Landing,
@@ -33,8 +33,13 @@ from partitioned_etl.engine.plan import choose_parts, compare, list_newly_supers
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.ledger import Ledger
-from partitioned_etl.engine.warehouse.registry import connect_warehouse
-from partitioned_etl.engine.warehouse.warehouse import FeedTable, OpenWarehouse, Warehouse
+from partitioned_etl.engine.warehouse.registry import connect_warehouse, has_one_writer
+from partitioned_etl.engine.warehouse.warehouse import (
+    Execute,
+    FeedTable,
+    OpenWarehouse,
+    Warehouse,
+)
 
 
 @dataclass(frozen=True)
@@ -130,14 +135,16 @@ def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str
 
 
 class WarehouseResource(DuckDBResource):
-    """The DuckDB database: one writer at a time, sandboxed to the landing directory.
+    """The warehouse: by default a DuckDB file, with one writer at a time.
 
     Unlike its base class, it waits only a bounded time for another process that has the database
     open, and closes the connection even if the work in it fails.
     """
 
     database: str = Field(
-        default="", description="Path of the database; by default the setting DUCKDB_DATABASE."
+        default="",
+        description="Path of the database, or address of the warehouse; by default the setting "
+        "WAREHOUSE, else DUCKDB_DATABASE. The web UI shows it: leave a password to PGPASSWORD.",
     )
     lock_wait_seconds: float | None = Field(
         default=None,
@@ -153,10 +160,14 @@ class WarehouseResource(DuckDBResource):
         """Return the warehouse, which is not opened yet."""
         settings, wait, limit = Settings(), self.lock_wait_seconds, self.memory_limit
         return connect_warehouse(
-            Path(self.database) if self.database else settings.duckdb_database,
+            self._database,
             settings.lock_wait_seconds if wait is None else wait,
             settings.duckdb_memory_limit if limit is None else limit,
         )
+
+    @property
+    def _database(self) -> Path | str:
+        return self.database or Settings().database
 
     @contextmanager
     def open(self) -> Iterator[OpenWarehouse]:
@@ -169,12 +180,33 @@ class WarehouseResource(DuckDBResource):
             yield opened
 
     @contextmanager
-    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the database for statements of one's own, such as those of a downstream asset.
+    def transaction(self, table: str) -> Iterator[Execute]:
+        """Open the warehouse for statements of one's own, such as those of a downstream asset.
+
+        All of them are done or, after any exception, none. They are in the SQL of the warehouse,
+        with `$1`, `$2`, … for the values that they bind.
+
+        Args:
+            table: The table that they change; transactions on the same one take turns.
 
         Raises:
             WarehouseLockedError: Another process held it for longer than the wait.
         """
+        with self.open() as opened, opened.transaction(table) as execute:
+            yield execute
+
+    @contextmanager
+    def get_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a DuckDB file for statements of one's own.
+
+        Raises:
+            WarehouseLockedError: Another process held it for longer than the wait.
+            WarehouseError: The warehouse is no DuckDB file.
+        """
+        if not has_one_writer(self._database):
+            raise WarehouseError(
+                f"{self.connect().name} has no DuckDB connection: use warehouse.transaction"
+            )
         with self.open() as opened:
             yield opened.duck
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from partitioned_etl.components.assets import WAREHOUSE_POOL, feed_assets, feed_job
+from partitioned_etl.components.assets import feed_assets, feed_job, find_warehouse_pool
 from partitioned_etl.components.downstream import downstream_job, downstream_sensor
 from partitioned_etl.components.events import FeedEvent
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
@@ -13,7 +13,6 @@ from partitioned_etl.components.sensor import landing_sensor
 from partitioned_etl.defs.partitions import monthly_partitions
 from partitioned_etl.engine.contract import Column, RowRule
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.warehouse.feed_table import has_table, transaction
 
 MONTHLY_ORDERS = Feed(
     name="monthly_orders",
@@ -77,7 +76,7 @@ monthly_landing_sensor = landing_sensor(
     deps=["stg_orders"],
     partitions_def=monthly_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    pool=WAREHOUSE_POOL,
+    pool=find_warehouse_pool(),
     kinds={"duckdb", "table"},
     group_name=MONTHLY_ORDERS.name,
     tags={"feed": MONTHLY_ORDERS.name},
@@ -104,24 +103,27 @@ def monthly_orders(context: dg.AssetExecutionContext, warehouse: WarehouseResour
     """Number of orders per month and status, counted again whenever a month's file was loaded."""
     months = {key: key[:7] for key in context.partition_keys}
     inserted: list[tuple[str]] = []
-    with warehouse.get_connection() as connection, transaction(connection):
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS monthly_orders "
-            "(partition_date VARCHAR, status VARCHAR, order_num BIGINT)"
-        )
-        connection.execute(
-            "DELETE FROM monthly_orders WHERE partition_date IN (SELECT unnest(?::VARCHAR[]))",
-            [list(months.values())],
-        )
+    with warehouse.open() as opened:
         # The first load makes the table.
-        if has_table(connection, MONTHLY_ORDERS.table):
-            inserted = connection.execute(
-                "INSERT INTO monthly_orders "
-                "SELECT partition_key[:7], status, count(*) FROM stg_orders "
-                "WHERE partition_key IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL ORDER BY ALL "
-                "RETURNING partition_date",
-                [list(months)],
-            ).fetchall()
+        is_loaded = opened.table(MONTHLY_ORDERS).exists()
+        with opened.transaction("monthly_orders") as execute:
+            execute(
+                "CREATE TABLE IF NOT EXISTS monthly_orders "
+                "(partition_date VARCHAR, status VARCHAR, order_num BIGINT)",
+                [],
+            )
+            execute(
+                "DELETE FROM monthly_orders WHERE partition_date = ANY($1)",
+                [list(months.values())],
+            )
+            if is_loaded:
+                inserted = execute(
+                    "INSERT INTO monthly_orders "
+                    "SELECT left(partition_key, 7), status, count(*) FROM stg_orders "
+                    "WHERE partition_key = ANY($1) GROUP BY 1, 2 ORDER BY 1, 2 "
+                    "RETURNING partition_date",
+                    [list(months)],
+                )
     counted = Counter(month for (month,) in inserted)
     for key, month in months.items():
         row_count = dg.MetadataValue.int(counted[month])

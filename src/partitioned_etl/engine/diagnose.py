@@ -111,7 +111,9 @@ def _find_at_fault(table: FeedTable, candidates: Sequence[Candidate]) -> list[Ca
     for group in alike.values():
         contract, header = group[0].contract, group[0].survey.header
         sources = [one.source for one in group]
-        suspects = {file.name for file in find_suspects(table.duck, contract, sources, header)}
+        limits = {name: limit.condition for name, limit in table.limits.items()}
+        found = find_suspects(table.duck, contract, sources, header, limits)
+        suspects = {file.name for file in found}
         suspected = [one for one in group if one.file.name in suspects]
         if len(suspected) == len(group):
             suspected = [one for one in suspected if _fails_alone(table, one)]
@@ -127,7 +129,7 @@ def _find_failing(table: FeedTable, candidates: Sequence[Candidate]) -> Candidat
     """Find the first candidate that cannot be loaded after those before it; nothing is kept."""
     candidate = None
     try:
-        with table.transaction():
+        with table.transaction([one.file for one in candidates]):
             table.delete(Replaced([one.file.partition_key for one in candidates]))
             for candidate in candidates:
                 insert_rows(table, [candidate], Progress(table.feed.name, [candidate.file]))

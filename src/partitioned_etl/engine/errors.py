@@ -47,3 +47,11 @@ class NoWarehouseError(WarehouseError):
 
 class WarehouseLockedError(WarehouseError):
     """Another process held the warehouse for longer than the lock wait."""
+
+
+class WarehouseConflictError(WarehouseError):
+    """A transaction gave way to another one: it changed nothing, and may be run again."""
+
+
+class QueryError(WarehouseError):
+    """A query is none, asks for more than to read, or is refused by the warehouse."""

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.conflicts import run_until_done
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Listing
 from partitioned_etl.engine.plan import compare
@@ -69,10 +70,14 @@ def forget_files(table: FeedTable, files: Sequence[HeldFile]) -> None:
     """
     if not files:
         return
-    with table.transaction():
-        failpoints.reach(failpoints.AFTER_BEGIN)
-        table.remove_files([(file.partition_key, file.source_file) for file in files])
-        failpoints.reach(failpoints.BEFORE_COMMIT)
+
+    def forget() -> None:
+        with table.transaction():
+            failpoints.reach(failpoints.AFTER_BEGIN)
+            table.remove_files([(file.partition_key, file.source_file) for file in files])
+            failpoints.reach(failpoints.BEFORE_COMMIT)
+
+    run_until_done(forget)
     failpoints.reach(failpoints.AFTER_COMMIT)
 
 
@@ -88,12 +93,16 @@ def drop_feed(table: FeedTable, *, keeps_table: bool = False) -> None:
     """
     if not keeps_table:
         table.require_columns()
-    with table.transaction():
-        failpoints.reach(failpoints.AFTER_BEGIN)
-        table.forget_feed()
-        if not keeps_table:
-            table.drop()
-        failpoints.reach(failpoints.BEFORE_COMMIT)
+
+    def drop() -> None:
+        with table.transaction():
+            failpoints.reach(failpoints.AFTER_BEGIN)
+            table.forget_feed()
+            if not keeps_table:
+                table.drop()
+            failpoints.reach(failpoints.BEFORE_COMMIT)
+
+    run_until_done(drop)
     failpoints.reach(failpoints.AFTER_COMMIT)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from partitioned_etl.engine.conflicts import run_until_done
 from partitioned_etl.engine.diagnose import (
     diagnose_failure,
     outcomes_of_changed,
@@ -112,7 +113,7 @@ class _Load:
             if not self._pending:
                 break
             try:
-                replace_rows(self._table, self._pending, self._run_id)
+                run_until_done(lambda: replace_rows(self._table, self._pending, self._run_id))
             except LooseTextError:
                 continue
             except ControlTotalError as error:
@@ -168,10 +169,11 @@ class _Load:
     def record_refusals(self) -> None:
         """Record in the ledger which files are refused, and why."""
         refused = [one for one in self.outcomes.values() if one.status is OutcomeStatus.REFUSED]
-        if not refused:
-            return
+        if refused:
+            run_until_done(lambda: self._record(refused))
 
-        with self._table.transaction():
+    def _record(self, refused: Sequence[Outcome]) -> None:
+        with self._table.transaction([outcome.file for outcome in refused]):
             before = self._table.read_ledger().rows
             rows = []
             for outcome in refused:

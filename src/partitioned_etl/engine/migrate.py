@@ -9,6 +9,7 @@ loads again from its landed file. What a load does by itself belongs in
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from partitioned_etl.engine.conflicts import run_until_done
 from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.landing.landing import Listing
 from partitioned_etl.engine.table_changes import ChangeKind, TableChanges
@@ -38,7 +39,7 @@ class Migration:
     @property
     def refusal(self) -> str:
         """Why it is not done; empty if it can be."""
-        if self.changes.missing:
+        if self.changes.missing or self.changes.unheld:
             return "; ".join(self.changes.describe(""))
         if not self.stuck:
             return ""
@@ -50,7 +51,7 @@ class Migration:
     def describe(self) -> list[str]:
         """Return one sentence for each change, and for what follows from all of them."""
         changes = self.changes
-        if changes.missing or changes.is_made_anew:
+        if changes.missing or changes.unheld or changes.is_made_anew:
             return changes.describe("")
         told = list(self._describe_columns())
         if self.reloaded:
@@ -89,7 +90,7 @@ def find_migration(table: FeedTable, listing: Listing) -> Migration:
         listing: The feed's files, as listed just now.
     """
     changes = table.find_changes()
-    if changes.missing or changes.is_made_anew:
+    if changes.missing or changes.unheld or changes.is_made_anew:
         return Migration(changes)
     lost = {name: sum(table.count_values(name).values()) for name in changes.gone}
     misfits = {
@@ -132,6 +133,10 @@ def apply_migration(table: FeedTable, listing: Listing) -> Migration:
         WarehouseError: Something would be lost that no landed file holds, or something depends on
             the table as it is; nothing was changed.
     """
+    return run_until_done(lambda: _migrate(table, listing))
+
+
+def _migrate(table: FeedTable, listing: Listing) -> Migration:
     with table.transaction():
         migration = find_migration(table, listing)
         if migration.refusal:

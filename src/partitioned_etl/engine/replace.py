@@ -142,10 +142,11 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
         ControlTotalError: Its rows do not add up to what its footer says.
         LandedFileError: A file is gone, or changed since it was listed.
         duckdb.Error: A file is at fault, another load came first, or the database failed.
+        WarehouseConflictError: It gave way to another load, and may be run again.
     """
     files = [candidate.file for candidate in candidates]
     progress = Progress(table.feed.name, files)
-    with table.transaction():
+    with table.transaction(files):
         failpoints.reach(failpoints.AFTER_BEGIN)
         told = {
             "loaded_at": table.next_load_time(),

@@ -166,7 +166,8 @@ def _validate_batch(
     has_records = bool(batch.well_formed)
     others = [LINE] if has_records else [LINE, TEXT]
     rows = add_missing_columns(batch.rows, table.feed, header)
-    validated = validate_rows(table.feed, add_key_and_name(rows, file), others)
+    limits = {name: limit.condition for name, limit in table.limits.items()}
+    validated = validate_rows(table.feed, add_key_and_name(rows, file), others, limits)
     found = table.duck.execute(
         f"SELECT {LINE}, {'NULL' if has_records else TEXT}, {VALID}, {KEPT} "
         f"FROM {validated.sql} WHERE {IS_BAD_SQL}",
@@ -192,9 +193,7 @@ def _list_problems(
 ) -> list[Problem]:
     feed, place, cells = table.feed, batch.place, batch.cells
     invalid = [
-        Problem(
-            line, name, f"not {describe_type(feed, name)}", place=place, cell=cells.get(name, "")
-        )
+        Problem(line, name, _what_it_is_not(table, name), place=place, cell=cells.get(name, ""))
         for name, is_valid in zip(feed.columns, valid, strict=True)
         if not is_valid
     ]
@@ -206,3 +205,9 @@ def _list_problems(
         if not is_kept
     ]
     return invalid or broken
+
+
+def _what_it_is_not(table: FeedTable, column: str) -> str:
+    limit = table.limits.get(column)
+    within = f" {limit.described}" if limit else ""
+    return f"not {describe_type(table.feed, column)}{within}"

@@ -20,11 +20,18 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from partitioned_etl.engine.errors import SettingError
+from partitioned_etl.engine.warehouse.registry import has_one_writer, is_address
 
 
 def _to_memory_size(text: str) -> str:
     if text and not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", text, re.ASCII):
         raise ValueError(f"must be a size such as 1GB or 512MiB: {text}")
+    return text
+
+
+def _to_warehouse_address(text: str) -> str:
+    if text and not is_address(text):
+        raise ValueError("must begin with postgresql:// or duckdb:")
     return text
 
 
@@ -63,6 +70,15 @@ class Settings(BaseSettings):
     duckdb_database: Annotated[
         ProjectPath, Field(description="DuckDB database that holds the tables and the ledger.")
     ] = Path("data/staging/partitioned_etl.duckdb")
+    warehouse: Annotated[
+        str,
+        AfterValidator(_to_warehouse_address),
+        Field(
+            description="Address of the warehouse: `postgresql://user@host/database`, of which "
+            "`docs/postgresql.md` tells more, or `duckdb:PATH`. Empty: `DUCKDB_DATABASE`.",
+            repr=False,
+        ),
+    ] = ""
     archive_dir: Annotated[
         ProjectPath, Field(description="Folder for the compressed copies of partitions.")
     ] = Path("data/archive")
@@ -148,6 +164,13 @@ class Settings(BaseSettings):
             raise SettingError(f"setting {name}: {reason}") from None
         except (OSError, UnicodeError) as error:
             raise SettingError(f"{env_file} cannot be read: {error}") from None
+
+    @property
+    def database(self) -> Path | str:
+        """The warehouse, as `connect_warehouse` takes it: a path, or an address."""
+        if self.warehouse and has_one_writer(self.warehouse):
+            return _from_project(Path(self.warehouse.removeprefix("duckdb:")))
+        return self.warehouse or self.duckdb_database
 
     @field_validator("*", mode="before")
     @classmethod

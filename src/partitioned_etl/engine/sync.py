@@ -82,7 +82,7 @@ class SyncReport:
 def sync_feed(
     feed: Feed,
     landing_dir: Path,
-    database: Path,
+    database: Path | str,
     *,
     settle_seconds: float = DEFAULT_SETTLE_SECONDS,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
@@ -97,7 +97,8 @@ def sync_feed(
     Args:
         feed: The feed.
         landing_dir: The landing directory, above the feed's folder.
-        database: Path of the DuckDB database; it is created if it does not exist.
+        database: Path of the DuckDB database, which is created if it does not exist; or the address
+            of a warehouse, as the setting WAREHOUSE takes it.
         settle_seconds: How long a file must be unchanged before it is loaded.
         lock_wait_seconds: How long to wait for another process that has the database open.
         memory_limit: DuckDB's `memory_limit`; empty for its default.
@@ -110,7 +111,7 @@ def sync_feed(
         WarehouseError: The database cannot be used.
     """
     landing = connect_landing(Path(landing_dir), settle_seconds)
-    warehouse = connect_warehouse(Path(database), lock_wait_seconds, memory_limit)
+    warehouse = connect_warehouse(database, lock_wait_seconds, memory_limit)
     report, outcomes = SyncReport(), dict[str, Outcome]()
     attempts: dict[tuple[str, str], int] = defaultdict(int)
     deadline = time.monotonic() + 5 + 10 * settle_seconds

@@ -59,11 +59,13 @@ class TableChanges:
         columns: What becomes of each column that differs.
         is_made_anew: Whether the table has no rows, and is simply made as the feed declares it.
         missing: Columns of every feed's table that this one lacks: no load has made it.
+        unheld: Why the warehouse cannot hold the table, one sentence each.
     """
 
     columns: Sequence[ColumnChange] = ()
     is_made_anew: bool = False
     missing: Sequence[str] = ()
+    unheld: Sequence[str] = ()
 
     def of(self, *kinds: ChangeKind) -> list[ColumnChange]:
         """Return the changes of some kinds."""
@@ -78,7 +80,7 @@ class TableChanges:
     def is_refused(self) -> bool:
         """Whether nothing is loaded until a person has decided."""
         retyped = self.of(ChangeKind.RETYPED)
-        return bool(self.missing or (retyped and not self.is_made_anew))
+        return bool(self.missing or self.unheld or (retyped and not self.is_made_anew))
 
     @property
     def is_altered(self) -> bool:
@@ -93,6 +95,8 @@ class TableChanges:
             feed_name: The feed, for the command that a person may run.
             loaded: How many partitions the table has; None if that is of no interest.
         """
+        if self.unheld:
+            return [f"refused: {reason}" for reason in self.unheld]
         if self.missing:
             lacks = ", ".join(self.missing)
             return [f"refused: no load has made the table, which lacks {lacks}: rename or drop it"]
@@ -161,7 +165,7 @@ def has_every_value(type_name: str, former: str) -> bool:
         type_name: The type, as DuckDB spells it.
         former: The other one.
     """
-    narrow, wide = _number_range(former), _number_range(type_name)
+    narrow, wide = exact_number_range(former), exact_number_range(type_name)
     if narrow is None:
         return False
     if type_name == "DOUBLE":
@@ -176,10 +180,10 @@ def has_every_value(type_name: str, former: str) -> bool:
 
 def is_exact_number(type_name: str) -> bool:
     """Return whether a type, as DuckDB spells it, is one of whole numbers or decimals."""
-    return _number_range(type_name) is not None
+    return exact_number_range(type_name) is not None
 
 
-def _number_range(type_name: str) -> tuple[int, int, int] | None:
+def exact_number_range(type_name: str) -> tuple[int, int, int] | None:
     """Return the lowest and highest value of a type, without their point, and its digits behind it.
 
     None for a type that is not of exact numbers.

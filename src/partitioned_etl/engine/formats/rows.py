@@ -118,13 +118,19 @@ def list_columns(contract: "Contract") -> str:
     return ", ".join([*map(quote_identifier, contract.columns), *_KEY_AND_NAME])
 
 
-def validate_rows(contract: "Contract", rows: Query, others: Sequence[str] = ()) -> Query:
+def validate_rows(
+    contract: "Contract",
+    rows: Query,
+    others: Sequence[str] = (),
+    limits: Mapping[str, str] = MappingProxyType({}),
+) -> Query:
     """Return a relation of rows that shows which values are valid and which rules are kept.
 
     Args:
         contract: The contract.
         rows: A relation with the contract's columns as texts, key, file name, and any others.
         others: Those others, as SQL.
+        limits: By column, the condition for a value that is not valid for another reason.
 
     Returns:
         The relation with the columns converted where they are valid and NULL where not, `VALID` and
@@ -135,7 +141,8 @@ def validate_rows(contract: "Contract", rows: Query, others: Sequence[str] = ())
     for column in columns:
         name = quote_identifier(column.name)
         is_value = f"({column.text_name} IS NULL OR {name} IS NOT NULL)"
-        guard = f"coalesce({column.is_generous or 'false'}, false)"
+        guards = filter(None, (column.is_generous, limits.get(column.name, "")))
+        guard = f"coalesce({' OR '.join(guards) or 'false'}, false)"
         flags.append(f"({is_value} AND NOT {guard})")
         values.append(f"CASE WHEN NOT {guard} THEN {name} END AS {name}")
     validated = (
@@ -151,6 +158,7 @@ def find_suspects(
     contract: "Contract",
     sources: Sequence[Source],
     header: Sequence[str],
+    limits: Mapping[str, str] = MappingProxyType({}),
 ) -> Sequence[LandedFile]:
     """Narrow files down to those with a bad row; if DuckDB cannot read them, all are suspect.
 
@@ -159,9 +167,10 @@ def find_suspects(
         contract: The contract.
         sources: What is read for them, at least one; all are staged, or none.
         header: The contract's columns in the order that all these files have them in.
+        limits: By column, the condition for a value that is not valid for another reason.
     """
     files = [source.file for source in sources]
-    validated = validate_rows(contract, _read_rows_of(contract, sources, header))
+    validated = validate_rows(contract, _read_rows_of(contract, sources, header), limits=limits)
     try:
         bad = duck.execute(
             f"SELECT DISTINCT {SOURCE_FILE_COLUMN} FROM {validated.sql} WHERE {IS_BAD_SQL}",

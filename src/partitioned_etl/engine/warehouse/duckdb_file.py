@@ -3,13 +3,13 @@
 import random
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -19,7 +19,9 @@ from partitioned_etl.engine.errors import (
     WarehouseLockedError,
 )
 from partitioned_etl.engine.sandbox import enter_sandbox, shut_off
-from partitioned_etl.engine.warehouse.feed_table import DuckDBTable
+from partitioned_etl.engine.warehouse.duckdb_query import answer_query
+from partitioned_etl.engine.warehouse.feed_table import DuckDBTable, transaction
+from partitioned_etl.engine.warehouse.warehouse import Answer, Execute
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -65,6 +67,28 @@ class OpenDuckDB:
         """Return a feed's table, which need not exist yet."""
         return DuckDBTable(feed, self.duck, self.lock, self.scratch_dir)
 
+    @contextmanager
+    def transaction(self, _table: str, /) -> Iterator[Execute]:
+        """Run statements of one's own in one transaction, such as those of a downstream asset."""
+        with self.lock, transaction(self.duck):
+
+            def execute(sql: str, bound: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+                return self.duck.execute(sql, list(bound)).fetchall()
+
+            yield execute
+
+    def query(self, sql: str) -> Answer:
+        """Run one statement of a person's own, on a database that is open for reading.
+
+        Raises:
+            QueryError: It is refused, as it asks for more than to read, or is no statement.
+        """
+        return answer_query(self.duck, sql)
+
+    def interrupt(self) -> None:
+        """End the statement that another thread waits for."""
+        self.duck.interrupt()
+
 
 @dataclass(frozen=True)
 class DuckDBFile:
@@ -89,6 +113,11 @@ class DuckDBFile:
     def address(self) -> str:
         """The file's address."""
         return self.path.resolve().as_uri()
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self.path)
 
     def exists(self) -> bool:
         """Return whether the file exists."""

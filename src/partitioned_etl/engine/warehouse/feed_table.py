@@ -44,6 +44,7 @@ from partitioned_etl.engine.warehouse.ledger import (
     find_files,
     find_latest_load,
     find_same_content,
+    find_takeover,
     forget_feed,
     forget_files,
     is_ledger,
@@ -68,6 +69,7 @@ from partitioned_etl.engine.warehouse.table_columns import (
     read_types,
     spell_types,
 )
+from partitioned_etl.engine.warehouse.warehouse import Limit
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -106,6 +108,11 @@ class DuckDBTable:
     @property
     def _name(self) -> str:
         return quote_identifier(self.feed.table)
+
+    @property
+    def limits(self) -> Mapping[str, Limit]:
+        """Which values the table cannot hold: none, as the types are DuckDB's own."""
+        return {}
 
     def exists(self) -> bool:
         """Return whether the table exists; without it, the ledger's rows are void."""
@@ -217,7 +224,7 @@ class DuckDBTable:
                     self.scratch_dir.rmdir()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, _files: Sequence[LandedFile] | None = None, /) -> Iterator[None]:
         """Run statements in one transaction: all of them or, after any exception, none.
 
         Another thread of this process waits: two loads of a partition from different files would
@@ -244,9 +251,6 @@ class DuckDBTable:
     def record_loads(self, rows: Sequence[LedgerRow]) -> Replaced:
         """Write the ledger rows of files that are being loaded, inside their transaction.
 
-        A file takes the place of any other file of its slot, and of what it was itself under an
-        earlier declaration of the feed. One of a lower version is recorded as superseded.
-
         Returns:
             What the files take the place of.
         """
@@ -254,31 +258,10 @@ class DuckDBTable:
         names, keys = [row.source_file for row in rows], [row.partition_key for row in rows]
         there = find_files(self.duck, feed.name, names, keys)
         upsert_rows(self.duck, rows)
-        winners = {feed.slot_of(row.partition_key, row.source_file): row for row in rows}
-        loaded, gone, has_others = {*names}, list[str](), False
-        superseded: dict[str, str] = {}
-        for name, key, landed_ns in there:
-            winner = winners.get(feed.slot_of(key, name))
-            if name in loaded:
-                keys.append(key)
-            elif winner is None:
-                has_others = True
-            elif self._is_higher(winner, name, landed_ns):
-                superseded[name] = winner.source_file
-            else:
-                gone.append(name)
-        forget_files(self.duck, feed.name, gone)
-        mark_superseded(self.duck, feed.name, superseded)
-        replaced = [*names, *gone, *superseded] if has_others else []
-        return Replaced(list(dict.fromkeys(keys)), replaced)
-
-    def _is_higher(self, winner: LedgerRow, name: str, landed_ns: int) -> bool:
-        """Return whether a file is of a higher version than another was."""
-        feed = self.feed
-        if not (feed.file_names.has_versions and feed.file_names.match(name)):
-            return False
-        ranks = [feed.rank_of(winner.source_file, winner.landed_ns), feed.rank_of(name, landed_ns)]
-        return ranks[0] > ranks[1]
+        takeover = find_takeover(feed, rows, there)
+        forget_files(self.duck, feed.name, takeover.gone)
+        mark_superseded(self.duck, feed.name, takeover.superseded)
+        return takeover.replaced
 
     def record_refusals(self, rows: Sequence[LedgerRow]) -> None:
         """Write the ledger rows of files that are refused, inside a transaction."""

@@ -5,11 +5,12 @@ version took the place of, it says so. Next: `plan.py`
 compares it with the landed files. Feeds' rows do not belong here.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,6 +120,10 @@ def ledger_row(feed: "Feed", file: LandedFile, **told: Any) -> LedgerRow:
     )
 
 
+KnownFile = tuple[str, str, int]
+"""A file in the ledger: name, partition key and landing time in nanoseconds."""
+
+
 class Replaced(NamedTuple):
     """What files that are loaded take the place of.
 
@@ -130,6 +135,58 @@ class Replaced(NamedTuple):
 
     keys: Sequence[str]
     names: Sequence[str] = ()
+
+
+class Takeover(NamedTuple):
+    """What becomes of the files that the ledger knows when others are loaded.
+
+    Attributes:
+        replaced: What the loaded files take the place of.
+        gone: The names of files whose ledger rows go.
+        superseded: The file that takes the place, by the name of the one of a lower version.
+    """
+
+    replaced: Replaced
+    gone: Sequence[str]
+    superseded: Mapping[str, str]
+
+
+def find_takeover(feed: "Feed", rows: Sequence[LedgerRow], known: Iterable[KnownFile]) -> Takeover:
+    """Find out what files that are loaded take the place of.
+
+    A file takes the place of any other file of its slot, and of what it was itself under an earlier
+    declaration of the feed. One of a lower version is superseded.
+
+    Args:
+        feed: The feed.
+        rows: The ledger rows of the files that are loaded.
+        known: What the ledger knew before: these files, and all others of the partitions that they
+            are in or were in.
+    """
+    names, keys = [row.source_file for row in rows], [row.partition_key for row in rows]
+    winners = {feed.slot_of(row.partition_key, row.source_file): row for row in rows}
+    loaded, gone, has_others = {*names}, list[str](), False
+    superseded: dict[str, str] = {}
+    for name, key, landed_ns in known:
+        winner = winners.get(feed.slot_of(key, name))
+        if name in loaded:
+            keys.append(key)
+        elif winner is None:
+            has_others = True
+        elif _is_higher(feed, winner, name, landed_ns):
+            superseded[name] = winner.source_file
+        else:
+            gone.append(name)
+    replaced = [*names, *gone, *superseded] if has_others else []
+    return Takeover(Replaced(list(dict.fromkeys(keys)), replaced), gone, superseded)
+
+
+def _is_higher(feed: "Feed", winner: LedgerRow, name: str, landed_ns: int) -> bool:
+    """Return whether a file is of a higher version than another was."""
+    if not (feed.file_names.has_versions and feed.file_names.match(name)):
+        return False
+    ranks = [feed.rank_of(winner.source_file, winner.landed_ns), feed.rank_of(name, landed_ns)]
+    return ranks[0] > ranks[1]
 
 
 @dataclass(frozen=True)
@@ -174,7 +231,7 @@ class Ledger:
         return pd.DataFrame(list(self), columns=list(LedgerRow._fields))
 
 
-_COLUMNS = {
+COLUMNS = {
     "feed": "VARCHAR",
     "source_file": "VARCHAR",
     "partition_key": "VARCHAR",
@@ -222,7 +279,7 @@ _IN_LIST = "IN (SELECT unnest(CAST(? AS VARCHAR[])))"
 
 def ensure_ledger(duck: duckdb.DuckDBPyConnection) -> None:
     """Create the ledger's table, or convert that of version 0.1; inside a transaction."""
-    columns = ", ".join(f"{name} {type_name}" for name, type_name in _COLUMNS.items())
+    columns = ", ".join(f"{name} {type_name}" for name, type_name in COLUMNS.items())
     shape = f"({columns}, PRIMARY KEY (feed, source_file))"
     duck.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} {shape}")
     rows = duck.execute("SELECT name FROM pragma_table_info(?)", [LEDGER_TABLE]).fetchall()
@@ -231,7 +288,7 @@ def ensure_ledger(duck: duckdb.DuckDBPyConnection) -> None:
         return
     duck.execute(f"CREATE TABLE {LEDGER_TABLE}_by_file {shape}")
     duck.execute(
-        f"INSERT INTO {LEDGER_TABLE}_by_file SELECT {', '.join(_COLUMNS)} FROM {_BY_PARTITION}"
+        f"INSERT INTO {LEDGER_TABLE}_by_file SELECT {', '.join(COLUMNS)} FROM {_BY_PARTITION}"
     )
     duck.execute(f"DROP TABLE {LEDGER_TABLE}")
     duck.execute(f"ALTER TABLE {LEDGER_TABLE}_by_file RENAME TO {LEDGER_TABLE}")
@@ -244,15 +301,14 @@ def is_ledger(columns: Collection[str], *, is_complete: bool = False) -> bool:
         columns: The columns of a table.
         is_complete: Whether it must also have all that a load writes.
     """
-    return "version" in columns and (not is_complete or {*_COLUMNS}.issubset(columns))
+    return "version" in columns and (not is_complete or {*COLUMNS}.issubset(columns))
 
 
-@no_garbage_collection()
 def read_ledger(
     duck: duckdb.DuckDBPyConnection,
     feed_name: str,
     landed: Mapping[str, LandedFile],
-    columns: Collection[str] = tuple(_COLUMNS),
+    columns: Collection[str] = tuple(COLUMNS),
 ) -> Ledger:
     """Read the ledger rows of one feed.
 
@@ -265,25 +321,41 @@ def read_ledger(
     """
     table = LEDGER_TABLE if is_ledger(columns) else _BY_PARTITION
     known = {**_EXPRESSIONS, **({} if is_ledger(columns, is_complete=True) else _UNKNOWN)}
-    expressions = ", ".join(known.get(name, name) for name in _COLUMNS)
+    expressions = ", ".join(known.get(name, name) for name in COLUMNS)
     found = duck.execute(f"SELECT {expressions} FROM {table} WHERE feed = ?", [feed_name])
+    rows = chain.from_iterable(iter(lambda: found.fetchmany(_ROWS_PER_FETCH), []))
+    return collect_ledger(feed_name, landed, rows)
+
+
+@no_garbage_collection()
+def collect_ledger(
+    feed_name: str, landed: Mapping[str, LandedFile], rows: Iterable[tuple[Any, ...]]
+) -> Ledger:
+    """Return the ledger of a feed from its rows.
+
+    Args:
+        feed_name: The feed's name.
+        landed: The landed files by name; values shared by a row and its file are kept in memory
+            once.
+        rows: The rows in any order, with the values of `COLUMNS`: times in UTC and without a zone,
+            empty lists as None.
+    """
     read: list[LedgerRow] = []
     # Values shared by many rows are kept in memory once.
     texts: dict[str, str] = {}
     times: dict[datetime, datetime] = {}
     share = texts.setdefault
-    while rows := found.fetchmany(_ROWS_PER_FETCH):
-        for _, name, key, version, *rest, status, error, rules, contract, out, at, run_id in rows:
-            file, identity = landed.get(name), (name, key, version)
-            if file and (file.partition_key, file.version) == (key, version):
-                identity = (file.name, file.partition_key, file.version)
-            if at and at not in times:
-                times[at] = at.replace(tzinfo=UTC)
-            validated = (share(status, status), error, tuple(rules or ()))
-            under = (share(contract, contract), tuple(out or ()))
-            load = (times.get(at), share(run_id, run_id))
-            row = (feed_name, *identity, *rest, *validated, *under, *load)
-            read.append(LedgerRow._make(row))
+    for _, name, key, version, *rest, status, error, rules, contract, out, at, run_id in rows:
+        file, identity = landed.get(name), (name, key, version)
+        if file and (file.partition_key, file.version) == (key, version):
+            identity = (file.name, file.partition_key, file.version)
+        if at and at not in times:
+            times[at] = at.replace(tzinfo=UTC)
+        validated = (share(status, status), error, tuple(rules or ()))
+        under = (share(contract, contract), tuple(out or ()))
+        load = (times.get(at), share(run_id, run_id))
+        row = (feed_name, *identity, *rest, *validated, *under, *load)
+        read.append(LedgerRow._make(row))
     # Sorted here, because DuckDB would hold all of them a second time to sort them.
     read.sort(key=attrgetter("partition_key", "source_file"))
     return Ledger({row.source_file: row for row in read})
@@ -299,7 +371,7 @@ def find_latest_load(duck: duckdb.DuckDBPyConnection, feed_name: str) -> datetim
 
 def find_files(
     duck: duckdb.DuckDBPyConnection, feed_name: str, names: Sequence[str], keys: Sequence[str] = ()
-) -> list[tuple[str, str, int]]:
+) -> list[KnownFile]:
     """Find files of a feed in the ledger, by name and those of the same partitions and of others.
 
     Args:
@@ -376,10 +448,10 @@ def upsert_rows(duck: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> N
     """Write ledger rows, replacing those of the same feed and file; inside a transaction."""
     if not rows:
         return
-    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in _COLUMNS.values())
-    columns = [[getattr(row, name) for row in rows] for name in _COLUMNS]
+    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in COLUMNS.values())
+    columns = [[getattr(row, name) for row in rows] for name in COLUMNS]
     duck.execute(
-        f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(_COLUMNS)}) SELECT {unnested}", columns
+        f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}", columns
     )
 
 

@@ -2,20 +2,62 @@
 
 from pathlib import Path
 
+from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.warehouse.duckdb_file import DEFAULT_LOCK_WAIT_SECONDS, DuckDBFile
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
+_DUCKDB = "duckdb:"
+_POSTGRES = ("postgresql://", "postgres://")
+
 
 def connect_warehouse(
-    database: Path,
+    database: Path | str,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
     memory_limit: str = "",
 ) -> Warehouse:
     """Return the warehouse of a database, which is not opened yet.
 
     Args:
-        database: Path of the database.
-        lock_wait_seconds: How long to wait for others that have it open.
+        database: Path of a DuckDB file, or an address: `duckdb:PATH`, or `postgresql://…` as libpq
+            takes it.
+        lock_wait_seconds: How long to wait for others that have it open, or change the same.
         memory_limit: How much memory DuckDB may use, such as `1GB`; empty for its default.
+
+    Raises:
+        WarehouseError: The address cannot be read, or what it needs is not installed.
     """
-    return DuckDBFile(database, lock_wait_seconds, memory_limit)
+    if has_one_writer(database):
+        path = Path(str(database).removeprefix(_DUCKDB))
+        return DuckDBFile(path, lock_wait_seconds, memory_limit)
+    try:
+        from partitioned_etl.engine.warehouse.postgres import PostgresDatabase
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise WarehouseError(
+            "a warehouse in PostgreSQL needs psycopg: pip install 'partitioned-etl[postgres]'"
+        ) from None
+    return PostgresDatabase(str(database), lock_wait_seconds, memory_limit)
+
+
+def has_one_writer(database: Path | str) -> bool:
+    """Return whether one process at a time can have a database open.
+
+    Args:
+        database: A path or an address, as `connect_warehouse` takes it.
+    """
+    return not (isinstance(database, str) and database.startswith(_POSTGRES))
+
+
+def name_kind(database: Path | str) -> str:
+    """Return which kind of warehouse a database is, in one word.
+
+    Args:
+        database: A path or an address, as `connect_warehouse` takes it.
+    """
+    return "duckdb" if has_one_writer(database) else "postgres"
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is the address of a warehouse of a known kind."""
+    return text.startswith((_DUCKDB, *_POSTGRES))

@@ -12,7 +12,7 @@ import duckdb
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import REJECTED_ROWS_TABLE
 
-_COLUMNS = {
+COLUMNS = {
     "feed": "VARCHAR",
     "partition_key": "VARCHAR",
     "source_file": "VARCHAR",
@@ -41,7 +41,7 @@ class RejectedRow(NamedTuple):
 
 def ensure_rejected_rows(duck: duckdb.DuckDBPyConnection) -> None:
     """Create table `rejected_rows` if it does not exist."""
-    columns = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS.items())
+    columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
     duck.execute(f"CREATE TABLE IF NOT EXISTS {REJECTED_ROWS_TABLE} ({columns})")
 
 
@@ -56,9 +56,9 @@ def insert_rejected_rows(
         return
     same = (feed_name, file.partition_key, file.name)
     lists = [list(values) for values in zip(*((*same, *row) for row in rows), strict=True)]
-    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in _COLUMNS.values())
+    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in COLUMNS.values())
     duck.execute(
-        f"INSERT INTO {REJECTED_ROWS_TABLE} ({', '.join(_COLUMNS)}) SELECT {unnested}", lists
+        f"INSERT INTO {REJECTED_ROWS_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}", lists
     )
 
 

@@ -6,11 +6,11 @@ wholly or not at all, and once, is the warehouse's promise, kept by its engine's
 `duckdb_file.py` is a DuckDB file; another kind of warehouse is another module here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import duckdb
 
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
 
+class Limit(NamedTuple):
+    """Which values of a column a warehouse cannot hold, although the feed's type has them.
+
+    Attributes:
+        condition: SQL of DuckDB over the column's quoted name; NULL or false of what it can hold.
+        described: The others, in words that follow the type's: `without NUL characters`.
+    """
+
+    condition: str
+    described: str
+
+
 class FeedTable(Protocol):
     """A feed's table on an open warehouse, with the feed's part of ledger and rejected rows."""
 
@@ -39,6 +51,11 @@ class FeedTable(Protocol):
     @property
     def duck(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection that reads landed files, and nothing else outside the warehouse."""
+        ...
+
+    @property
+    def limits(self) -> Mapping[str, Limit]:
+        """Which values the table cannot hold, by column; a file that has one is refused."""
         ...
 
     def exists(self) -> bool:
@@ -89,11 +106,20 @@ class FeedTable(Protocol):
         """
         ...
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(
+        self, files: Sequence[LandedFile] | None = None, /
+    ) -> AbstractContextManager[None]:
         """Run statements in one transaction: all of them or, after any exception, none.
 
         No two transactions change the same partition at once: the second waits, and then sees what
         the first did.
+
+        Args:
+            files: The files that it loads or refuses; with these, loads of other partitions may go
+                on meanwhile, where the warehouse lets them. None for one that may change anything.
+
+        Raises:
+            WarehouseConflictError: It gave way to another one, and changed nothing.
         """
         ...
 
@@ -247,6 +273,22 @@ class FeedTable(Protocol):
         ...
 
 
+class Answer(NamedTuple):
+    """What a query gives.
+
+    Attributes:
+        names: The names of its columns.
+        rows: Its rows, which are read as they are asked for.
+    """
+
+    names: Sequence[str]
+    rows: Iterator[tuple[object, ...]]
+
+
+Execute = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+"""Runs a statement with the values of `$1`, `$2`, …, and returns its rows."""
+
+
 class OpenWarehouse(Protocol):
     """A warehouse that is open for one unit of work."""
 
@@ -259,13 +301,38 @@ class OpenWarehouse(Protocol):
         """Return a feed's table, which need not exist yet."""
         ...
 
+    def transaction(self, table: str, /) -> AbstractContextManager[Execute]:
+        """Run statements of one's own in one transaction, such as those of a downstream asset.
+
+        Args:
+            table: The table that they change; transactions on the same one take turns.
+        """
+        ...
+
+    def query(self, sql: str) -> Answer:
+        """Run one statement of a person's own, on a warehouse that is open for reading.
+
+        Raises:
+            QueryError: It is refused, as it asks for more than to read, or is no statement.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """End the statement that another thread waits for."""
+        ...
+
 
 class Warehouse(Protocol):
     """A place that holds the feeds' tables and their ledger."""
 
     @property
     def address(self) -> str:
-        """Where it is, for people; without credentials."""
+        """Where it is, as a URI; without credentials."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Where it is, as the settings have it; without credentials."""
         ...
 
     def exists(self) -> bool:

@@ -1,0 +1,356 @@
+"""Many writers at once, and loads that are killed: nothing is lost, doubled or half there."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.errors import WarehouseError, WarehouseLockedError
+from partitioned_etl.engine.load import load_files
+from support.postgres_bench import PostgresBench, PostgresChild
+from support.postgres_server import PostgresServer, require_postgres, run_postgres
+from support.scale import IS_SEEDED, examples
+from support.workbench import (
+    NOTES,
+    Child,
+    at_moment,
+    change_feed,
+    in_background,
+    land_numbers,
+    loaded_numbers,
+)
+
+pytestmark = [pytest.mark.scale, pytest.mark.slow]
+
+StartChild = Callable[[str], Child]
+PARTS = change_feed(NOTES, pattern="{key}_{part}.csv", key_pattern="[a-z]+")
+RENAMED = change_feed(NOTES, pattern="n_{key}.csv", key_pattern="[a-z]+")
+PLAIN = change_feed(NOTES, key_pattern="[a-z]+")
+
+
+@pytest.fixture(scope="module")
+def durable_server() -> Iterator[PostgresServer]:
+    """A server that writes as those of companies do, and may be killed."""
+    require_postgres()
+    with run_postgres(fsync="on") as server:
+        yield server
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, durable_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> PostgresBench:
+    url = durable_server.make_database()
+    monkeypatch.setenv("BENCH_URL", url)
+    return PostgresBench(tmp_path, url=url)
+
+
+@pytest.fixture
+def start_child(bench: PostgresBench) -> Iterator[StartChild]:
+    children: list[Child] = []
+
+    def start(code: str) -> Child:
+        children.append(PostgresChild(bench, code))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.close()
+
+
+def wait_until_alone(bench: PostgresBench) -> None:
+    """Wait until the server has noticed that a process was killed."""
+    while bench.query(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid()"
+    ):
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("moment", failpoints.ALL)
+def test_two_loads_of_the_same_new_key_leave_one_copy(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    land_numbers(bench, "a", 1, 2)
+    files = bench.list_files(NOTES)
+    with in_background(monkeypatch, moment, lambda: bench.load(NOTES, files)):
+        bench.load(NOTES, files)
+    assert loaded_numbers(bench) == {"a": [1, 2]}
+    bench.assert_level(NOTES)
+
+
+@pytest.mark.parametrize("moment", [failpoints.AFTER_BEGIN, failpoints.BEFORE_COMMIT])
+def test_two_first_loads_of_a_partition_by_different_names_leave_one(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    bench.land(PLAIN, "a.csv", "id,note\n1,x\n")
+    bench.land(RENAMED, "n_a.csv", "id,note\n2,x\n")
+    one, other = bench.list_files(PLAIN), bench.list_files(RENAMED)
+    assert [file.partition_key for file in (*one, *other)] == ["a", "a"]
+    with in_background(monkeypatch, moment, lambda: bench.load(RENAMED, other)):
+        bench.load(PLAIN, one)
+    assert bench.query("SELECT id, source_file FROM raw_notes") == [(2, "n_a.csv")]
+    bench.assert_level(RENAMED)
+
+
+def test_two_parts_of_a_new_partition_that_load_at_once_are_both_there(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.land(PARTS, "a_1.csv", "id,note\n1,x\n")
+    bench.land(PARTS, "a_2.csv", "id,note\n2,x\n")
+    first, second = bench.list_files(PARTS)
+    with in_background(monkeypatch, failpoints.AFTER_BEGIN, lambda: bench.load(PARTS, [second])):
+        bench.load(PARTS, [first])
+    assert sorted(bench.query("SELECT id FROM raw_notes")) == [(1,), (2,)]
+    bench.assert_level(PARTS)
+
+
+def test_another_key_loads_meanwhile_and_its_time_is_the_earlier_one(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_numbers(bench, "a", 1)
+    land_numbers(bench, "b", 2)
+    by_key = {file.partition_key: file for file in bench.list_files(NOTES)}
+    bench.load(NOTES, [])
+    # In this very thread: it would wait for ever if the one waited for the other.
+    at_moment(monkeypatch, failpoints.BEFORE_COMMIT, lambda: bench.load(NOTES, [by_key["b"]]))
+    bench.load(NOTES, [by_key["a"]])
+    assert loaded_numbers(bench) == {"a": [1], "b": [2]}
+    rows = bench.ledger(NOTES).rows
+    before, after = rows["b.csv"].loaded_at, rows["a.csv"].loaded_at
+    assert before
+    assert after
+    assert before < after
+
+
+def test_a_load_waits_only_so_long_for_another_of_its_key(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_numbers(bench, "a", 1)
+    files = bench.list_files(NOTES)
+    refused: list[Exception] = []
+
+    def load_at_once() -> None:
+        with bench.open_table(NOTES, lock_wait_seconds=0.1) as table:
+            try:
+                load_files(table, bench.landing, files)
+            except WarehouseLockedError as error:
+                refused.append(error)
+
+    at_moment(monkeypatch, failpoints.BEFORE_COMMIT, load_at_once)
+    bench.load(NOTES, files)
+    assert len(refused) == 1
+    assert loaded_numbers(bench) == {"a": [1]}
+
+
+def test_a_refusal_keeps_the_rows_that_another_load_put_there_meanwhile(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.land(NOTES, "a.csv", "id,note\nbad,x\n")
+    bad = bench.list_files(NOTES)
+    with bench.open_table(NOTES) as table:
+        read_ledger, turns = type(table).read_ledger, 0
+
+        def load_before_it_reads(self: object, *landed: object) -> object:
+            nonlocal turns
+            turns += 1
+            if turns == 1:
+                # Whoever refuses has the partition for itself by now: the load comes later.
+                land_numbers(bench, "a", 1, 2)
+                thread.start()
+            return read_ledger(self, *landed)  # type: ignore[arg-type]
+
+        def load() -> None:
+            bench.load(NOTES, bench.list_files(NOTES))
+
+        thread = threading.Thread(target=load)
+        monkeypatch.setattr(type(table), "read_ledger", load_before_it_reads)
+        load_files(table, bench.landing, bad)
+    thread.join()
+    assert loaded_numbers(bench) == {"a": [1, 2]}
+    bench.assert_level(NOTES)
+
+
+def test_a_load_that_gives_way_in_a_deadlock_is_run_again(bench: PostgresBench) -> None:
+    for key in ("a", "b"):
+        land_numbers(bench, key, 1)
+    bench.load(NOTES)
+    for key in ("a", "b"):
+        land_numbers(bench, key, 2)
+    with psycopg.connect(bench.url) as other:
+        other.execute("SET deadlock_timeout = '600s'")
+        other.execute("SELECT 1 FROM file_loads WHERE source_file = 'b.csv' FOR UPDATE")
+        loading = threading.Thread(target=bench.load, args=[NOTES])
+        loading.start()
+        while not bench.query("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            threading.Event().wait(0.02)
+        other.execute("UPDATE file_loads SET run_id = 'other' WHERE source_file = 'a.csv'")
+    loading.join()
+    assert loaded_numbers(bench) == {"a": [2], "b": [2]}
+    bench.assert_level(NOTES)
+
+
+LOAD_MANY = """
+from partitioned_etl.engine.load import load_files
+number, rounds = {number}, {rounds}
+bench = PostgresBench(bench.root / f"lander {{number}}", url=bench.url)
+bench.root.mkdir()
+pause("ready")
+for turn in range(rounds):
+    serial = number * 1000 + turn
+    for key in (f"own {{number}}", f"own {{number}} in {{turn}}", f"new {{turn}}", "old"):
+        rows = "".join(f"{{serial}},{{row}}\\n" for row in range(20 + number))
+        bench.land(NOTES, f"{{key}}.csv", "id,note\\n" + rows)
+    bench.load(NOTES)
+"""
+
+
+def test_processes_that_load_different_and_the_same_keys_lose_and_double_nothing(
+    bench: PostgresBench, start_child: StartChild
+) -> None:
+    rounds = examples(12)
+    children = [start_child(LOAD_MANY.format(number=number, rounds=rounds)) for number in (1, 2, 3)]
+    for child in children:
+        child.wait_for("ready")
+    for child in children:
+        child.go_on()
+    for child in children:
+        child.finish()
+    found = bench.query(
+        "SELECT partition_key, min(id), max(id), count(*), count(DISTINCT note) "
+        "FROM raw_notes GROUP BY 1"
+    )
+    for key, lowest, highest, count, distinct in found:
+        assert lowest == highest, key
+        assert count == distinct == 20 + lowest // 1000, key
+        if key.startswith("own"):
+            assert lowest // 1000 == int(key.split()[1])
+    news = {f"new {turn}" for turn in range(rounds)}
+    owns = {f"own {number}" for number in (1, 2, 3)}
+    own_turns = {f"{own} in {turn}" for own in owns for turn in range(rounds)}
+    assert {key for key, *_ in found} == {*news, *owns, *own_turns, "old"}
+    bench.assert_level(NOTES)
+    latest = dict(bench.query("SELECT source_file, loaded_at FROM file_loads"))
+    assert all(latest.values())
+
+
+LOAD_WITH_A_PAUSE = """
+failpoints.listener = lambda name: pause("there") if name == "{moment}" else None
+bench.load(NOTES)
+"""
+
+
+@pytest.mark.parametrize("moment", failpoints.ALL)
+def test_a_load_that_is_killed_leaves_the_old_rows_or_the_new_ones(
+    bench: PostgresBench, start_child: StartChild, moment: str
+) -> None:
+    land_numbers(bench, "a", 1)
+    bench.load(NOTES)
+    land_numbers(bench, "a", 2, 2)
+    land_numbers(bench, "b", 2)
+    child = start_child(LOAD_WITH_A_PAUSE.format(moment=moment))
+    child.wait_for("there")
+    child.kill()
+    wait_until_alone(bench)
+    old, new = {"a": [1]}, {"a": [2, 2], "b": [2]}
+    is_committed = moment == failpoints.AFTER_COMMIT
+    assert loaded_numbers(bench) == (new if is_committed else old)
+    bench.assert_level(NOTES)
+    assert len(bench.sync(NOTES).loaded) == (0 if is_committed else 2)
+    assert loaded_numbers(bench) == new
+    bench.assert_level(NOTES)
+
+
+LOAD_AGAIN_AND_AGAIN = """
+print("there", flush=True)
+while True:
+    bench.load(NOTES)
+"""
+
+
+def test_loads_that_are_killed_at_any_moment_leave_whole_partitions(
+    bench: PostgresBench, start_child: StartChild
+) -> None:
+    rng = random.Random("the same every time" if IS_SEEDED else None)
+    for turn in range(examples(8)):
+        for key in ("a", "b", "c"):
+            rows = "".join(f"{turn},{row}\n" for row in range(rng.randint(1, 20_000)))
+            bench.land(NOTES, f"{key}.csv", "id,note\n" + rows)
+        child = start_child(LOAD_AGAIN_AND_AGAIN)
+        child.wait_for("there")
+        threading.Event().wait(rng.random() * 0.8)
+        child.kill()
+        wait_until_alone(bench)
+        if "file_loads" in bench.tables():
+            bench.assert_level(NOTES)
+            for lowest, highest, count, distinct in bench.query(
+                "SELECT min(id), max(id), count(*), count(DISTINCT note) "
+                "FROM raw_notes GROUP BY partition_key"
+            ):
+                assert lowest == highest
+                assert count == distinct
+    bench.sync(NOTES)
+    assert {row[0] for row in bench.query("SELECT DISTINCT id FROM raw_notes")} == {turn}
+    bench.assert_level(NOTES)
+
+
+@pytest.mark.parametrize(
+    ("how", "moment"),
+    [
+        *(("backend", moment) for moment in failpoints.ALL),
+        ("server", failpoints.MID_INSERT),
+        ("server", failpoints.BEFORE_COMMIT),
+    ],
+)
+def test_a_connection_that_is_lost_undoes_the_load_and_the_next_one_goes_on(
+    bench: PostgresBench,
+    durable_server: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    how: str,
+) -> None:
+    land_numbers(bench, "a", 1)
+    bench.load(NOTES)
+    land_numbers(bench, "a", 2, 3)
+
+    def end_backends() -> None:
+        bench.query(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    at_moment(monkeypatch, moment, end_backends if how == "backend" else durable_server.restart)
+    with pytest.raises(WarehouseError, match="the connection was lost") as failed:
+        bench.load(NOTES)
+    assert durable_server.password not in str(failed.value)
+    is_committed = moment == failpoints.AFTER_COMMIT
+    assert loaded_numbers(bench) == {"a": [2, 3] if is_committed else [1]}
+    bench.assert_level(NOTES)
+    bench.sync(NOTES)
+    assert loaded_numbers(bench) == {"a": [2, 3]}
+    bench.assert_level(NOTES)
+
+
+def test_what_a_killed_load_wrote_aside_goes_with_the_next_one(
+    bench: PostgresBench, start_child: StartChild, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    monkeypatch.setenv("TMPDIR", str(aside))
+    monkeypatch.setattr("tempfile.tempdir", str(aside))
+    land_numbers(bench, "a", 1)
+    child = start_child(LOAD_WITH_A_PAUSE.format(moment=failpoints.BEFORE_COMMIT))
+    child.wait_for("there")
+    [root] = aside.iterdir()
+    [left] = root.iterdir()
+    with bench.open():
+        assert left.exists()
+        assert len([*root.iterdir()]) == 2
+    child.kill()
+    wait_until_alone(bench)
+    bench.sync(NOTES)
+    assert not [*root.iterdir()]
