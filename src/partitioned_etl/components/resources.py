@@ -239,8 +239,8 @@ class _Step:
     def survey(self) -> None:
         """Survey the files, and load nothing."""
         feed, outcomes = self._assets.feed, list[Outcome]()
-        with self._found.landing.stage(self._found.files):
-            for file in self._found.files:
+        with self._found.landing.stage(self._found.files) as files:
+            for file in files:
                 try:
                     contract = feed.contract_of(file.partition_key)
                     survey = feed.format.survey(contract, file)
