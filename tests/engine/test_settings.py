@@ -43,6 +43,7 @@ def write_env(project: Path, text: str) -> None:
 def test_without_any_setting_the_defaults_hold(project: Path) -> None:
     assert Settings().model_dump() == {
         "landing_dir": project / "data/source",
+        "staging_dir": project / "data/staging/objects",
         "duckdb_database": project / "data/staging/partitioned_etl.duckdb",
         "warehouse": "",
         "archive_dir": project / "data/archive",
@@ -85,6 +86,7 @@ def test_reading_settings_does_not_change_the_environment(
 def test_every_setting_can_be_set(project: Path) -> None:
     given = {
         "LANDING_DIR": "in",
+        "STAGING_DIR": "staged",
         "DUCKDB_DATABASE": "/db/x.duckdb",
         "WAREHOUSE": "postgresql://etl@db.example/prices",
         "ARCHIVE_DIR": "copies",
@@ -104,6 +106,7 @@ def test_every_setting_can_be_set(project: Path) -> None:
     assert list(given) == list(DEFAULTS)
     assert read(given).model_dump() == {
         "landing_dir": project / "in",
+        "staging_dir": project / "staged",
         "duckdb_database": Path("/db/x.duckdb"),
         "warehouse": "postgresql://etl@db.example/prices",
         "archive_dir": project / "copies",

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -146,6 +148,31 @@ def test_one_process_cannot_open_the_database_for_two_landing_directories(
         bench.warehouse.open(other),
     ):
         first.execute("SELECT 1")
+
+
+def test_a_thread_with_another_landing_directory_waits_for_the_first(bench: Workbench) -> None:
+    other = bench.root / "other"
+    other.mkdir()
+    land_numbers(bench, "a", 1)
+    bench.stays_open = False
+    warehouse, is_waiting = DuckDBFile(bench.database, lock_wait_seconds=60), Event()
+
+    def read_elsewhere() -> str:
+        is_waiting.set()
+        with warehouse.open(other) as opened:
+            ((folders,),) = opened.duck.execute(
+                "SELECT current_setting('allowed_directories')"
+            ).fetchall()
+        return str(folders)
+
+    with ThreadPoolExecutor(1) as pool:
+        with bench.open_table(NOTES) as table:
+            folders = pool.submit(read_elsewhere)
+            assert is_waiting.wait(60)
+            load_files(table, bench.landing, bench.list_files(NOTES))
+            assert not folders.done()
+        assert str(other) in folders.result(60)
+    assert loaded_numbers(bench) == {"a": [1]}
 
 
 LOAD_WHEN_TOLD = """

@@ -141,7 +141,7 @@ def _list_files(
 ) -> list[HeldFile]:
     if not chosen.warehouse.exists():
         return []
-    listing = assets.list_files(chosen.landing)
+    listing = assets.list_files(chosen.landing_of(assets.feed))
     with chosen.warehouse.open_read_only() as opened:
         return list_held_files(opened.table(assets.feed), listing, stale=stale, keys=keys)
 

@@ -131,9 +131,11 @@ def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
         "description": f"Files such as {show(sample.name)}.",
         "pattern": proposal.pattern,
     }
-    folder, landing_dir = sample.resolve().parent, Settings().landing_dir.resolve()
-    if folder.is_relative_to(landing_dir) and folder != landing_dir / proposal.name:
-        attributes["folder"] = str(folder.relative_to(landing_dir))
+    folder, landing_dir = sample.resolve().parent, Settings().landing_dir
+    if isinstance(landing_dir, Path):  # a sample on disk tells nothing of a folder in a bucket
+        landing_dir = landing_dir.resolve()
+        if folder.is_relative_to(landing_dir) and folder != landing_dir / proposal.name:
+            attributes["folder"] = str(folder.relative_to(landing_dir))
     if proposal.options:
         attributes["format"] = {"type": proposal.format, **proposal.options}
     elif proposal.format != "csv":

@@ -45,10 +45,9 @@ class ChosenFeeds:
     feeds: Sequence[FeedAssets]
     mistakes: Sequence[Mistake]
 
-    @property
-    def landing(self) -> Landing:
-        """The landing of the code location."""
-        return (self.definitions.resources or {})["landing"].connect()
+    def landing_of(self, feed: Feed) -> Landing:
+        """Return the landing of a feed."""
+        return (self.definitions.resources or {})["landing"].connect(feed)
 
     @property
     def warehouse(self) -> Warehouse:

@@ -34,7 +34,7 @@ def migrate_feed(name: str, *, is_applied: bool, as_json: bool) -> int:
     if not chosen.feeds:
         return 1
     [assets] = chosen.feeds
-    feed, landing = assets.feed, chosen.landing
+    feed, landing = assets.feed, chosen.landing_of(assets.feed)
     listing = assets.list_files(landing)
     with chosen.warehouse.open_read_only() as opened:
         migration = find_migration(opened.table(feed), listing)

@@ -111,7 +111,7 @@ def _plan(
     agenda = make_agenda(
         assets,
         instance,
-        chosen.landing,
+        chosen.landing_of(assets.feed),
         chosen.warehouse,
         lambda plan: cursor.remember(assets, plan),
         Limits(settings.max_files_per_run, read_only=True),

@@ -137,7 +137,7 @@ def describe_unmatched(feed_name: str, entries: Sequence[tuple[str, str]]) -> li
 
 
 def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
-    feed, landing = assets.feed, chosen.landing
+    feed, landing = assets.feed, chosen.landing_of(assets.feed)
     listing = assets.list_files(landing)
     plan = make_plan(feed, listing, landing, chosen.warehouse, read_only=True)
     loaded = [row for row in plan.ledger if row.loaded_at]

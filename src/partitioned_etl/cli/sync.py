@@ -127,7 +127,7 @@ class _FeedSync:
         agenda = make_agenda(
             self.assets,
             self.instance,
-            self.chosen.landing,
+            self.chosen.landing_of(self.assets.feed),
             self.chosen.warehouse,
             lambda _: self._attempts,
             Limits(self.settings.max_files_per_run),

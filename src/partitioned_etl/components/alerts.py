@@ -172,7 +172,8 @@ def _look(
     landing_resource: LandingResource,
     warehouse_resource: WarehouseResource,
 ) -> CheckedState:
-    landing, warehouse, ledger = landing_resource.connect(), warehouse_resource.connect(), Ledger()
+    landing, warehouse = landing_resource.connect(assets.feed), warehouse_resource.connect()
+    ledger = Ledger()
     listing = landing.list_files(assets.feed)
     if warehouse.exists():
         with warehouse.open_read_only(lock_wait_seconds=TICK_LOCK_WAIT_SECONDS) as opened:

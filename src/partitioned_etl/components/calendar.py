@@ -55,7 +55,7 @@ def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
                 feed, partitions = assets.feed, assets.partitions
                 known, found[feed.name] = partitions.list_keys(context.instance), []
                 try:
-                    listing = assets.list_files(landing.connect())
+                    listing = assets.list_files(landing.connect(feed))
                 except LandedFileError as error:
                     context.log.error(f"feed {feed.name}: {error}")
                     continue

@@ -52,6 +52,12 @@ def no_metadata(partition_key: str, source_file: str) -> Mapping[str, Any]:  # n
     return {}
 
 
+def _path_of(file: LandedFile) -> dict[str, dg.MetadataValue]:
+    """Return the path of a file that has one; what DuckDB reads of another is a copy."""
+    is_local = file.uri.startswith("file:")
+    return {"path": dg.MetadataValue.path(file.path)} if is_local else {}
+
+
 def import_asset_metadata(feed: Feed) -> dict[str, Any]:
     """Return what the import asset shows of the feed."""
     return {
@@ -135,7 +141,7 @@ class FeedEvents:
             self.import_key,
             partition=file.partition_key,
             metadata={
-                "path": dg.MetadataValue.path(file.path),
+                **_path_of(file),
                 "dagster/uri": dg.MetadataValue.text(file.uri),
                 "size_bytes": dg.MetadataValue.int(file.size_bytes),
                 "landed_at": dg.MetadataValue.timestamp(landed_at),

@@ -123,7 +123,7 @@ def _forget_of_feed(
     remove_copies: RemoveCopies | None,
 ) -> Iterator[RepairEvent | dg.Output[None]]:
     feed, instance = assets.feed, context.instance
-    landing, known = landing_resource.connect(), assets.partitions.list_keys(instance)
+    landing, known = landing_resource.connect(feed), assets.partitions.list_keys(instance)
     with warehouse.open() as opened:
         # Listed only now, because whoever had the warehouse open may have loaded a newer file.
         listing, table = assets.list_files(landing), opened.table(feed)

@@ -111,7 +111,7 @@ def _reconcile_feed(
     allow_most: bool,
 ) -> Iterator[RepairEvent]:
     feed, partitions, instance = assets.feed, assets.partitions, context.instance
-    landing, known = landing_resource.connect(), partitions.list_keys(instance)
+    landing, known = landing_resource.connect(feed), partitions.list_keys(instance)
     with warehouse.open() as opened:
         # Listed only now, because whoever had the warehouse open may have loaded a newer file.
         listing = assets.list_files(landing)
@@ -212,7 +212,7 @@ def build_removal_sensor(
 def _find_removal(
     assets: FeedAssets, landing_resource: LandingResource, warehouse: WarehouseResource
 ) -> Removal:
-    landing = landing_resource.connect()
+    landing = landing_resource.connect(assets.feed)
     plan = make_plan(
         assets.feed,
         assets.list_files(landing),

@@ -20,6 +20,7 @@ from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
 from partitioned_etl.components.dagster_view import compare_with_dagster
 from partitioned_etl.components.events import FEED_TAG, PREVIEW_ROWS, FeedEvent
 from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError, WarehouseError
+from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Landing,
@@ -31,7 +32,7 @@ from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.plan import choose_parts, compare, list_newly_superseded
 from partitioned_etl.engine.reconcile import compare_table
-from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.settings import Settings, to_landing_address
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.registry import connect_warehouse, has_one_writer
 from partitioned_etl.engine.warehouse.warehouse import (
@@ -65,19 +66,29 @@ class LandingResource(dg.ConfigurableResource):
     """The place where files land, with one folder per feed."""
 
     path: str | None = Field(
-        default=None, description="The landing directory; by default the setting LANDING_DIR."
+        default=None,
+        description="The landing directory, or a bucket's prefix; by default the setting "
+        "LANDING_DIR.",
     )
     settle_seconds: float | None = Field(
         default=None,
         description="Seconds that a file must have been left alone; by default SETTLE_SECONDS.",
     )
 
-    def connect(self) -> Landing:
-        """Return the landing."""
+    def connect(self, feed: Feed | None = None) -> Landing:
+        """Return the landing of a feed: its own, if it declares one, or that of all others.
+
+        Raises:
+            SettingError: Its address makes no sense.
+            LandedFileError: What it needs is not installed, or not set.
+        """
         settings, settle_seconds = Settings(), self.settle_seconds
+        if feed and feed.landing:
+            address = to_landing_address(feed.landing)
+        else:
+            address = self.path or settings.landing_dir
         return connect_landing(
-            Path(self.path) if self.path else settings.landing_dir,
-            settings.settle_seconds if settle_seconds is None else settle_seconds,
+            address, settings.settle_seconds if settle_seconds is None else settle_seconds
         )
 
     def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
@@ -92,7 +103,8 @@ class LandingResource(dg.ConfigurableResource):
             dagster.Failure: The run has no partitions.
             LandedFileError: The landing cannot be listed.
         """
-        assets, landing = FeedAssets.of(context.assets_def), self.connect()
+        assets = FeedAssets.of(context.assets_def)
+        landing = self.connect(assets.feed)
         if not context.selected_asset_keys:
             # The web UI executes checks by themselves, also without a partition.
             return FoundFiles(landing, assets.list_files(landing))
@@ -271,8 +283,8 @@ class _Step:
     def survey(self) -> None:
         """Survey the files, and load nothing."""
         feed, outcomes = self._assets.feed, list[Outcome]()
-        with self._found.landing.stage(self._found.files):
-            for file in self._found.files:
+        with self._found.landing.stage(self._found.files) as files:
+            for file in files:
                 try:
                     contract = feed.contract_of(file.partition_key)
                     survey = feed.format.survey(contract, file)

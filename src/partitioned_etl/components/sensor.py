@@ -155,7 +155,7 @@ def landing_sensor(
             agenda = make_agenda(
                 assets,
                 instance,
-                landing.connect(),
+                landing.connect(assets.feed),
                 warehouse.connect(),
                 lambda plan: cursor.remember(assets, plan),
                 limits,

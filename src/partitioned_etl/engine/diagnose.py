@@ -13,7 +13,7 @@ from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.formats.format import MAX_PROBLEMS, Problem
 from partitioned_etl.engine.formats.rows import FILE_FAULTS, find_suspects
-from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.landing.landing import LandedFile, list_changed
 from partitioned_etl.engine.outcomes import Outcome
 from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.replace import Candidate, FileAtFaultError, Stage, insert_rows
@@ -94,7 +94,7 @@ def outcomes_of_changed(files: Sequence[LandedFile]) -> list[Outcome]:
     Args:
         files: Files of which at least one changed.
     """
-    return [Outcome.changed(file) for file in [one for one in files if one.has_changed] or files]
+    return [Outcome.changed(file) for file in list_changed(files) or files]
 
 
 def _find_at_fault(table: FeedTable, candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -30,6 +30,7 @@ from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 from partitioned_etl.engine.formats.format import CONTRACT, explain_first
 from partitioned_etl.engine.formats.types import columns_sql, is_float_type
 from partitioned_etl.engine.formats.values import check_values
+from partitioned_etl.engine.landing_address import parse_address
 from partitioned_etl.engine.sql import (
     INTERNAL_PREFIX,
     LEDGER_TABLE,
@@ -101,6 +102,13 @@ class Feed(Contract, frozen=True):
     ] = ""
     folder: Annotated[
         str, Field(description="Folder of the files in the landing directory. Default: the name.")
+    ] = ""
+    landing: Annotated[
+        str,
+        Field(
+            description="Where the files land, if not where those of all feeds do: a folder or a "
+            "bucket's prefix, as in setting `LANDING_DIR`. Default: that setting."
+        ),
     ] = ""
     table: Annotated[
         str,
@@ -215,7 +223,7 @@ class Feed(Contract, frozen=True):
             object.__setattr__(self, attribute, value)
         for check in (
             *(self._check_pattern, self._check_partitions, self._check_columns),
-            *(self._check_rules, self._check_policies),
+            *(self._check_rules, self._check_policies, self._check_landing),
         ):
             check()
         return self
@@ -340,6 +348,12 @@ class Feed(Contract, frozen=True):
         is_own = self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE)
         _require(not is_own, "table", f"table {self.table} is one of this package's own")
 
+    def _check_landing(self) -> None:
+        try:
+            parse_address(self.landing)
+        except ValueError as error:
+            _require(False, "landing", f"landing {error}")
+
     def _check_places(self) -> None:
         """Refuse what says where in a file a column is, where the format has no use for it."""
         has_places = self.format.takes_places
@@ -460,8 +474,13 @@ class Feed(Contract, frozen=True):
         return {
             "name": self.name,
             "table": self.table.casefold(),
-            "folder and pattern": normpath(f"{self.folder}/{self.pattern}"),
+            "folder and pattern": self.path_from_landing(self.pattern),
         }
+
+    def path_from_landing(self, name: str) -> str:
+        """Return the path of a file from the landing directory on, or from a landing of its own."""
+        path = normpath(f"{self.folder}/{name}")
+        return f"{self.landing.rstrip('/')}/{path}" if self.landing else path
 
     def declares_any(self, columns: Iterable[str]) -> bool:
         """Return whether any of these is one of the feed's columns, ignoring case."""

@@ -22,7 +22,7 @@ from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.format import list_broken_rules
 from partitioned_etl.engine.formats.rows import FILE_FAULTS
-from partitioned_etl.engine.landing.landing import LandedFile, Landing
+from partitioned_etl.engine.landing.landing import LandedFile, Landing, list_changed
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.replace import (
@@ -68,9 +68,9 @@ def load_files(
         duckdb.Error: The database failed for a reason unrelated to the files, such as a full disk;
             nothing was changed.
     """
-    with landing.stage(files), table.scratch() as scratch:
+    with landing.stage(files) as staged, table.scratch() as scratch:
         load = _Load(table, run_id)
-        load.survey(files, scratch)
+        load.survey(staged, scratch)
         changes = table.prepare()
         if changes.is_altered:
             for change in changes.describe(table.feed.name):
@@ -128,7 +128,7 @@ class _Load:
         files = [candidate.file for candidate in self._pending]
         if isinstance(error, FilesChangedError):
             return [Outcome.changed(file) for file in error.files]
-        if isinstance(error, LandedFileError) or any(file.has_changed for file in files):
+        if isinstance(error, LandedFileError) or list_changed(files):
             return outcomes_of_changed(files)
         if not isinstance(error, (*FILE_FAULTS, FileAtFaultError)):
             raise error

@@ -7,15 +7,17 @@ refused where it is listed.
 """
 
 from collections.abc import Iterable
-from posixpath import join, normpath
 
 from partitioned_etl.engine.errors import PartitionKeyError
 from partitioned_etl.engine.feed import Feed
 
 
 def folder_of(feed: Feed) -> str:
-    """Return a feed's folder with a slash behind it; empty for the landing directory itself."""
-    return normpath(join(feed.folder, "x")).removesuffix("x")
+    """Return a feed's folder with a slash behind it; empty for the landing directory itself.
+
+    Where the feed has a landing of its own, that is in front.
+    """
+    return feed.path_from_landing("x").removesuffix("x")
 
 
 def may_share_files(feed: Feed, other: Feed) -> bool:

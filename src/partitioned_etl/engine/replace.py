@@ -25,7 +25,7 @@ from partitioned_etl.engine.formats.format import (
     describe_problems,
 )
 from partitioned_etl.engine.formats.rows import FILE_FAULTS, select_rows, total_sql
-from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.landing.landing import LandedFile, list_changed
 from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.row_by_row import insert_good_rows
 from partitioned_etl.engine.sandbox import read_share
@@ -165,7 +165,7 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
             failpoints.reach(failpoints.MID_INSERT)
             for candidate in group:
                 progress.done("loaded", candidate.file)
-        if changed := [file for file in files if file.has_changed]:
+        if changed := list_changed(files):
             raise FilesChangedError(changed)
         failpoints.reach(failpoints.BEFORE_COMMIT)
     failpoints.reach(failpoints.AFTER_COMMIT)

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from partitioned_etl.engine.errors import SettingError
+from partitioned_etl.engine.landing_address import parse_address
 from partitioned_etl.engine.warehouse.registry import has_one_writer, is_address
 
 
@@ -48,6 +49,16 @@ def _from_project(path: Path) -> Path:
         raise ValueError(str(error)) from None
 
 
+def to_landing_address(text: Path | str) -> Path | str:
+    """Return where a landing is: a path, from the project on if it is relative, or a URL.
+
+    Raises:
+        ValueError: It can be neither.
+    """
+    address = parse_address(text.strip()) if isinstance(text, str) else text
+    return address if isinstance(address, str) else _from_project(address)
+
+
 ProjectPath = Annotated[Path, AfterValidator(_from_project), Field(validate_default=True)]
 """A path; a relative one is relative to the project's folder."""
 Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(str(value)))]
@@ -65,8 +76,21 @@ class Settings(BaseSettings):
     )
 
     landing_dir: Annotated[
-        ProjectPath, Field(description="Landing directory, with one folder per feed.")
+        Path | str,
+        BeforeValidator(to_landing_address),
+        Field(
+            description="Landing directory, with one folder per feed; or a bucket's prefix, such "
+            "as `s3://bucket/prefix`, `gs://…` or `az://…`.",
+            validate_default=True,
+        ),
     ] = Path("data/source")
+    staging_dir: Annotated[
+        ProjectPath,
+        Field(
+            description="Folder for copies of a bucket's files while they are loaded; it needs "
+            "room for those of a run."
+        ),
+    ] = Path("data/staging/objects")
     duckdb_database: Annotated[
         ProjectPath, Field(description="DuckDB database that holds the tables and the ledger.")
     ] = Path("data/staging/partitioned_etl.duckdb")

@@ -27,6 +27,7 @@ from partitioned_etl.engine.plan import (
     find_removable,
     make_plan,
 )
+from partitioned_etl.engine.settings import to_landing_address
 from partitioned_etl.engine.warehouse.duckdb_file import DEFAULT_LOCK_WAIT_SECONDS
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
@@ -81,7 +82,7 @@ class SyncReport:
 
 def sync_feed(
     feed: Feed,
-    landing_dir: Path,
+    landing_dir: Path | str,
     database: Path | str,
     *,
     settle_seconds: float = DEFAULT_SETTLE_SECONDS,
@@ -96,7 +97,8 @@ def sync_feed(
 
     Args:
         feed: The feed.
-        landing_dir: The landing directory, above the feed's folder.
+        landing_dir: The landing directory, above the feed's folder, or a bucket's prefix; of no
+            use for a feed with a landing of its own.
         database: Path of the DuckDB database, which is created if it does not exist; or the address
             of a warehouse, as the setting WAREHOUSE takes it.
         settle_seconds: How long a file must be unchanged before it is loaded.
@@ -110,7 +112,8 @@ def sync_feed(
         LandedFileError: The folder cannot be listed.
         WarehouseError: The database cannot be used.
     """
-    landing = connect_landing(Path(landing_dir), settle_seconds)
+    address = to_landing_address(feed.landing) if feed.landing else landing_dir
+    landing = connect_landing(address, settle_seconds)
     warehouse = connect_warehouse(database, lock_wait_seconds, memory_limit)
     report, outcomes = SyncReport(), dict[str, Outcome]()
     attempts: dict[tuple[str, str], int] = defaultdict(int)

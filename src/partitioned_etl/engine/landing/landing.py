@@ -6,7 +6,7 @@ listing with the ledger. `local.py` is a folder; another kind of place is anothe
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,15 +35,23 @@ class Place(Protocol):
     """One feed's part of a landing, such as a folder; its files are named relative to it."""
 
     def path_of(self, name: str) -> Path:
-        """Return where DuckDB reads a file."""
+        """Return where DuckDB reads a file, once it is staged.
+
+        Raises:
+            LandedFileError: It is not, or could not be.
+        """
         ...
 
     def uri_of(self, name: str) -> str:
         """Return the address of a file, for people."""
         ...
 
-    def version_of(self, name: str) -> str:
-        """Return the version that a file has now; empty if it is gone or cannot be read."""
+    def find_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Find the files that are gone, cannot be looked at, or have another version now.
+
+        Args:
+            versions: The version of each file, by its name.
+        """
         ...
 
     def open(self, name: str, version: str) -> AbstractContextManager[BinaryIO]:
@@ -91,7 +99,7 @@ class LandedFile(NamedTuple):
     @property
     def has_changed(self) -> bool:
         """Whether it is no longer the version that was listed."""
-        return self.place.version_of(self.name) != self.version
+        return bool(list_changed([self]))
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """Open exactly the version that was listed.
@@ -128,6 +136,20 @@ class LandedFile(NamedTuple):
         if not self.is_settled(settle_seconds, now_ns):
             return "it is still being written"
         return ""
+
+
+def list_changed(files: Iterable[LandedFile]) -> list[LandedFile]:
+    """Return those files that are no longer the versions that were listed."""
+    by_place: dict[Place, dict[str, LandedFile]] = {}
+    for file in files:
+        by_place.setdefault(file.place, {})[file.name] = file
+    return [
+        file
+        for place, of_place in by_place.items()
+        for changed in [place.find_changed({file.name: file.version for file in of_place.values()})]
+        for file in of_place.values()
+        if file.name in changed
+    ]
 
 
 def changed_while_read(file: LandedFile) -> LandedFileError:
@@ -235,8 +257,13 @@ class Landing(Protocol):
         """
         ...
 
-    def stage(self, files: Sequence[LandedFile]) -> AbstractContextManager[None]:
-        """Bring files to where DuckDB reads them, for the time of one load."""
+    def stage(self, files: Sequence[LandedFile]) -> AbstractContextManager[Sequence[LandedFile]]:
+        """Bring files to where DuckDB reads them, for the time of one load.
+
+        Yields:
+            The files as they are to be read, in the order given. One that could not be brought
+            there says why when it is opened; the others are not concerned.
+        """
         ...
 
 

@@ -7,29 +7,25 @@ set, tells when a file landed.
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from partitioned_etl.engine.collection import no_garbage_collection
-from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError
+from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOver
 from partitioned_etl.engine.landing.names import (
-    complete_listing,
+    PATTERN_CHARACTERS,
+    Scan,
     is_hidden_or_temporary,
-    key_of_match,
-    to_printable,
-    why_ignored,
 )
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
 DEFAULT_SETTLE_SECONDS = 2.0
-_PATTERN_CHARACTERS = "*?[\\"
-"""Characters in a folder's name that DuckDB reads as a pattern, however they are escaped."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -57,8 +53,11 @@ class LocalFolder:
         """Return the address of a file."""
         return self.path_of(name).resolve().as_uri()
 
-    def version_of(self, name: str) -> str:
-        """Return the version that a file has now; empty if it is gone or cannot be read."""
+    def find_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Find the files that are gone, or have another version now."""
+        return {name for name, version in versions.items() if self._version_of(name) != version}
+
+    def _version_of(self, name: str) -> str:
         try:
             return version_in(os.lstat(f"{self.folder}/{name}"))
         except OSError:
@@ -105,9 +104,9 @@ class LocalLanding:
         """Return the path of a feed's folder."""
         return str(self.directory / feed.folder)
 
-    def stage(self, files: Sequence[LandedFile]) -> nullcontext[None]:  # noqa: ARG002
+    def stage(self, files: Sequence[LandedFile]) -> nullcontext[Sequence[LandedFile]]:
         """Do nothing: DuckDB reads the files where they lie."""
-        return nullcontext()
+        return nullcontext(files)
 
     @no_garbage_collection()
     def list_files(self, feed: "Feed") -> Listing:
@@ -132,38 +131,30 @@ class LocalLanding:
             raise LandedFileError(
                 f"feed {feed.name}: cannot list {place.folder}: {error}"
             ) from error
-        return complete_listing(feed, scan.listing, scan.found, scan.markers)
+        return scan.complete()
 
     def _check_folder(self, feed: "Feed", folder: Path) -> None:
         if not self.directory.is_dir():
             raise LandedFileError(f"the landing directory {self.directory} does not exist")
-        if any(character in str(folder.absolute()) for character in _PATTERN_CHARACTERS):
+        if any(character in str(folder.absolute()) for character in PATTERN_CHARACTERS):
             raise LandedFileError(
                 f"feed {feed.name}: DuckDB takes a character of {folder} for a pattern: one of "
-                + " ".join(_PATTERN_CHARACTERS)
+                + " ".join(PATTERN_CHARACTERS)
             )
         if not folder.resolve().is_relative_to(self.readable_dir):
             raise LandedFileError(f"feed {feed.name}: {folder} is linked out of {self.directory}")
 
 
-class _Scan:
-    """One look at a feed's folder.
-
-    Attributes:
-        listing: What was skipped.
-        found: The files whose names match the feed's pattern.
-        markers: The names of the marker files.
-    """
+class _Scan(Scan):
+    """One look at a feed's folder."""
 
     def __init__(self, feed: "Feed", place: LocalFolder) -> None:
-        self._feed, self._place = feed, place
-        self.listing = Listing()
-        self.found: list[LandedFile] = []
-        self.markers: set[str] = set()
+        super().__init__(feed, place)
+        self._folder = place.folder
 
     def read(self) -> None:
         """Look at every entry."""
-        self._read_folders("", self._feed.file_names.depth)
+        self._read_folders("", self.feed.file_names.depth)
 
     def _read_folders(self, folder: str, depth: int) -> None:
         """Look at the entries of a folder, in which files are so many folders down."""
@@ -178,23 +169,17 @@ class _Scan:
         names = []
         for entry in self._scan(folder):
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if self._feed.is_marker(name):
-                self.markers.add(name)
+            if self.take_marker(name):
                 continue
-            is_named = self._feed.file_names.matches_folder(name)
-            is_folder = entry.is_dir(follow_symlinks=False)
-            if not is_named or is_hidden_or_temporary(entry.name) or not is_folder:
+            if not entry.is_dir(follow_symlinks=False):
                 self._ignore(name, entry)
-            elif any(character in entry.name for character in _PATTERN_CHARACTERS):
-                reason = "DuckDB takes a character of the folder's name for a pattern: one of "
-                self._refuse(name, reason + " ".join(_PATTERN_CHARACTERS))
-            else:
+            elif self.take_folder(name):
                 names.append(name)
         return sorted(names)
 
     def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
         """Yield the entries of the feed's folder, or of one in it, never through a link."""
-        opened = os.open(self._place.folder, _DIRECTORY)
+        opened = os.open(self._folder, _DIRECTORY)
         try:
             for part in folder.split("/") if folder else ():
                 inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=opened)
@@ -210,11 +195,11 @@ class _Scan:
         prefix = f"{folder}/" if folder else ""
         for entry in self._scan(folder):
             name = prefix + entry.name
-            if self._feed.is_marker(name):
-                self.markers.add(name)
-            elif is_hidden_or_temporary(entry.name):
+            if self.take_marker(name):
+                continue
+            if is_hidden_or_temporary(entry.name):
                 self._ignore(name, entry)
-            elif match := self._feed.file_names.match(name):
+            elif match := self.feed.file_names.match(name):
                 self._add(match, entry)
             else:
                 self._ignore(name, entry)
@@ -227,28 +212,14 @@ class _Scan:
         if not stat.S_ISREG(status.st_mode):
             self._ignore(match.string, entry)
             return
-        try:
-            key = key_of_match(self._feed, match)
-        except PartitionKeyError as error:
-            self._refuse(match.string, str(error))
-            return
-        version, size_bytes, landed_ns = version_in(status), status.st_size, status.st_ctime_ns
-        self.found.append(
-            LandedFile(key, match.string, version, size_bytes, landed_ns, self._place)
-        )
+        self.add(match, version_in(status), status.st_size, status.st_ctime_ns)
 
     def _ignore(self, name: str, entry: os.DirEntry[str]) -> None:
-        reason = why_ignored(self._feed, entry.name)
-        is_unmatched = not is_hidden_or_temporary(entry.name)
-        if is_unmatched:
-            if entry.is_symlink():
-                reason = "symbolic link"
-            elif entry.is_dir(follow_symlinks=False):
-                reason = "folder"
-            elif not entry.is_file(follow_symlinks=False):
-                reason = "not a regular file"
-        passed_over = PassedOver(to_printable(name), reason, is_unmatched=is_unmatched)
-        self.listing.ignored.append(passed_over)
-
-    def _refuse(self, name: str, reason: str) -> None:
-        self.listing.refused.append(PassedOver(to_printable(name), reason))
+        what = ""
+        if entry.is_symlink():
+            what = "symbolic link"
+        elif entry.is_dir(follow_symlinks=False):
+            what = "folder"
+        elif not entry.is_file(follow_symlinks=False):
+            what = "not a regular file"
+        self.ignore(name, what)

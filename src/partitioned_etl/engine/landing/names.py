@@ -14,6 +14,7 @@ from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Listing,
     PassedOver,
+    Place,
     group_by_key,
 )
 from partitioned_etl.engine.landing.slots import choose_files_of_slots
@@ -21,6 +22,8 @@ from partitioned_etl.engine.landing.slots import choose_files_of_slots
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
+PATTERN_CHARACTERS = "*?[\\"
+"""Characters in a folder's name that DuckDB reads as a pattern, however they are escaped."""
 _TEMPORARY_SUFFIXES = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp")
 
 
@@ -58,6 +61,69 @@ def key_of_match(feed: "Feed", match: re.Match[str]) -> str:
 def to_printable(name: str) -> str:
     """Return a name as text that every stream can write."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Scan:
+    """One look at a feed's place, entry by entry: what is found in it, and what is skipped.
+
+    Attributes:
+        feed: The feed.
+        place: Its place.
+        listing: What was skipped.
+        found: The files whose names match the feed's pattern.
+        markers: The names of the marker files.
+    """
+
+    def __init__(self, feed: "Feed", place: Place) -> None:
+        self.feed, self.place = feed, place
+        self.listing = Listing()
+        self.found: list[LandedFile] = []
+        self.markers: set[str] = set()
+
+    def take_marker(self, name: str) -> bool:
+        """Take an entry for a marker, if it is named as one; return whether it is."""
+        is_marker = self.feed.is_marker(name)
+        if is_marker:
+            self.markers.add(name)
+        return is_marker
+
+    def take_folder(self, name: str) -> bool:
+        """Return whether a folder may hold files; any other is ignored, or refused for its name."""
+        last = name.rpartition("/")[2]
+        if not self.feed.file_names.matches_folder(name) or is_hidden_or_temporary(last):
+            self.ignore(name, "folder")
+            return False
+        if any(character in last for character in PATTERN_CHARACTERS):
+            reason = "DuckDB takes a character of the folder's name for a pattern: one of "
+            self.refuse(name, reason + " ".join(PATTERN_CHARACTERS))
+            return False
+        return True
+
+    def add(self, match: re.Match[str], version: str, size_bytes: int, landed_ns: int) -> None:
+        """Add a file whose name matches the feed's pattern, or refuse it for its name."""
+        name = match.string
+        try:
+            key = key_of_match(self.feed, match)
+        except PartitionKeyError as error:
+            self.refuse(name, str(error))
+            return
+        self.found.append(LandedFile(key, name, version, size_bytes, landed_ns, self.place))
+
+    def ignore(self, name: str, what: str = "") -> None:
+        """Ignore an entry, with what it is if it is no file."""
+        last = name.rpartition("/")[2]
+        is_unmatched = not is_hidden_or_temporary(last)
+        reason = (what if is_unmatched else "") or why_ignored(self.feed, last)
+        passed_over = PassedOver(to_printable(name), reason, is_unmatched=is_unmatched)
+        self.listing.ignored.append(passed_over)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Refuse an entry that is named like a file of the feed."""
+        self.listing.refused.append(PassedOver(to_printable(name), reason))
+
+    def complete(self) -> Listing:
+        """Return what was found and skipped; see `complete_listing`."""
+        return complete_listing(self.feed, self.listing, self.found, self.markers)
 
 
 def complete_listing(

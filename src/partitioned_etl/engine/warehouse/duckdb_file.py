@@ -21,6 +21,7 @@ from partitioned_etl.engine.errors import (
 from partitioned_etl.engine.sandbox import enter_sandbox, shut_off
 from partitioned_etl.engine.warehouse.duckdb_query import answer_query
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable, transaction
+from partitioned_etl.engine.warehouse.open_folders import OpenFolders
 from partitioned_etl.engine.warehouse.warehouse import Answer, Execute
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ DEFAULT_LOCK_WAIT_SECONDS = 60.0
 
 _LOCKS: defaultdict[Path, Lock] = defaultdict(Lock)
 """Per database, the lock of whoever writes in this process; DuckDB locks out other processes."""
+
+_FOLDERS = OpenFolders()
 
 # The first means another process; the second, a thread of this process that is closing the file.
 _SIGNS_OF_USE = ("set lock on file", "already attached by database")
@@ -134,20 +137,25 @@ class DuckDBFile:
         files in one folder and nothing else, has no network access, loads no extensions, and its
         configuration is locked.
 
+        Where feeds have landings of their own, threads of one process read in different folders.
+        Those with another folder than the first wait as another process does.
+
         Raises:
-            WarehouseLockedError: Another process held the file for longer than the wait.
-            WarehouseError: The file cannot be opened, or is already open in this process for
-                another folder.
+            WarehouseLockedError: Another process, or a thread with another folder, held the file
+                for longer than the wait.
+            WarehouseError: The file cannot be opened.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        duck = self._connect(self._wait(lock_wait_seconds))
-        try:
-            path = self.path.resolve()
-            scratch_dir = path.with_name(f"{path.name}.scratch")
-            enter_sandbox(duck, [readable_dir.resolve(), scratch_dir], self.memory_limit)
-            yield OpenDuckDB(duck, _LOCKS[path], scratch_dir)
-        finally:
-            duck.close()
+        path, wait_seconds = self.path.resolve(), self._wait(lock_wait_seconds)
+        scratch_dir = path.with_name(f"{path.name}.scratch")
+        folders = [readable_dir.resolve(), scratch_dir]
+        with _FOLDERS.use(path, frozenset(folders), wait_seconds):
+            duck = self._connect(wait_seconds)
+            try:
+                enter_sandbox(duck, folders, self.memory_limit)
+                yield OpenDuckDB(duck, _LOCKS[path], scratch_dir)
+            finally:
+                duck.close()
 
     @contextmanager
     def open_read_only(self, *, lock_wait_seconds: float | None = None) -> Iterator[OpenDuckDB]:

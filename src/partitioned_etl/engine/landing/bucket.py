@@ -1,0 +1,289 @@
+"""Bucket: one bucket of an object store, as the library obstore reaches it.
+
+Takes keys; lists, looks at and reads objects, each of exactly one version. Every error of the store
+becomes one sentence that repeats nothing of the store's answer: that may hold what is secret. Which
+objects are files of a feed, and where they are copied to, is decided in other modules.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from logging import getLogger
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from partitioned_etl.engine.errors import LandedFileError
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
+    from obstore.store import ObjectStore
+
+logger = getLogger(__name__)
+
+MOST_AT_ONCE = 16
+"""How many requests a process sends at once for one load."""
+PART_BYTES = 8 << 20
+"""A larger object is read in parts, so that none has to arrive within the time of one request."""
+_CHUNK_BYTES = 1 << 20
+_REQUEST_SECONDS = 30
+_READ_ATTEMPTS = 3
+_MOST_KEPT = 100_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VARIABLES = re.compile(r"(AWS|GOOGLE|AZURE)_\w+|(https?|no)_proxy", re.IGNORECASE)
+"""What of the environment decides how a store is reached."""
+_STATUS = re.compile(r"status(?: code)?: (\d{3})\b")
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
+_BAD_KEY = re.compile(r'Error parsing Path "(.*?)": ', re.DOTALL)
+
+
+class StoredObject(NamedTuple):
+    """An object as a listing or a look at it tells.
+
+    Attributes:
+        key: Its key in the bucket.
+        size_bytes: Its length.
+        etag: What tells that its bytes changed, without quotes; empty if the store has none.
+        modified: When it was written, in UTC.
+    """
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified: datetime
+
+    @property
+    def version(self) -> str:
+        """Size, ETag and time of the last write, in whole seconds, as not every answer has more."""
+        return f"{self.size_bytes}-{self.etag}-{int(self.modified.timestamp())}"
+
+    @property
+    def modified_ns(self) -> int:
+        """When it was written, in nanoseconds since 1970."""
+        return (self.modified - _EPOCH) // timedelta(microseconds=1) * 1000
+
+    def has_bytes_of(self, version: str) -> bool:
+        """Return whether it has the bytes of a version: its size and its ETag, if there is one."""
+        if not self.etag:
+            return self.version == version
+        return version.rpartition("-")[0] == f"{self.size_bytes}-{self.etag}"
+
+
+class ChangedObjectError(Exception):
+    """An object is not the version that was asked for."""
+
+
+class GoneObjectError(Exception):
+    """There is no such object."""
+
+
+class Bucket:
+    """A bucket of an object store.
+
+    Attributes:
+        url: Its address, without the prefix of a landing.
+    """
+
+    def __init__(self, url: str, store: "ObjectStore") -> None:
+        self.url, self._store = url, store
+        self._are_objects: dict[StoredObject, bool] = {}
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below a prefix, page by page, in whatever order the store has.
+
+        Raises:
+            LandedFileError: They cannot be listed.
+        """
+        import obstore
+
+        try:
+            for page in obstore.list(self._store, prefix=prefix.rstrip("/") or None):
+                for meta in page:
+                    yield _stored(meta)
+        except Exception as error:
+            raise self._explain(error, f"{self.url}/{prefix} cannot be listed") from None
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return an object as it is now; None if there is none.
+
+        Raises:
+            LandedFileError: It cannot be looked at.
+        """
+        import obstore
+
+        try:
+            return _stored(obstore.head(self._store, key))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._explain(error, f"{self.url}/{key} cannot be looked at") from None
+
+    def read(
+        self, key: str, version: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield the bytes of an object's version, all of them or those of a range.
+
+        Where the connection ends early, it goes on from there, a few times.
+
+        Raises:
+            ChangedObjectError: The object has another version.
+            GoneObjectError: It is gone.
+            LandedFileError: It cannot be read, or not as many bytes arrived as were listed.
+        """
+        size_bytes = int(version.partition("-")[0])
+        stop = size_bytes if stop is None else stop
+        position, failures, is_done = start, 0, False
+        while not is_done:
+            part_end = min(position + PART_BYTES, stop)
+            answer = self._ask(key, version, position, part_end)
+            try:
+                for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
+                    position += len(chunk)
+                    if position > part_end:
+                        raise ChangedObjectError
+                    yield bytes(chunk)
+                if position < part_end:
+                    raise EOFError
+            except ChangedObjectError:
+                raise
+            except Exception as error:
+                failures += 1
+                if failures == _READ_ATTEMPTS:
+                    raise self._explain(error, f"{self.url}/{key} cannot be read") from None
+            is_done = position == stop
+
+    def _ask(self, key: str, version: str, start: int, stop: int) -> "GetResult":
+        """Ask for the bytes of a range, of the object if it still is the version."""
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        size_bytes, etag = int(version.partition("-")[0]), _etag_of(version)
+        options: GetOptions = {}
+        if etag and not etag.startswith("W/"):  # a weak one never matches
+            options["if_match"] = f'"{etag}"'
+        if (start, stop) != (0, size_bytes):
+            options["range"] = (start, stop)
+        try:
+            answer = obstore.get(self._store, key, options=options)
+        except PreconditionError:
+            raise ChangedObjectError from None
+        except FileNotFoundError:
+            raise GoneObjectError from None
+        except Exception as error:
+            raise self._explain(error, f"{self.url}/{key} cannot be read") from None
+        if not _stored(answer.meta).has_bytes_of(version):
+            raise ChangedObjectError
+        return answer
+
+    def find_empty(self, objects: Sequence[StoredObject]) -> list[StoredObject]:
+        """Return those of objects listed as empty that are objects, and no mark of a folder.
+
+        A folder's mark has a slash at the end of its key, which the library's listing loses. What
+        was found is kept, so that each is looked at once.
+        """
+
+        def is_object(listed: StoredObject) -> bool:
+            if (verdict := self._are_objects.get(listed)) is not None:
+                return verdict
+            found = self.find(listed.key)
+            self._are_objects[listed] = verdict = bool(found and found.version == listed.version)
+            return verdict
+
+        if len(self._are_objects) > _MOST_KEPT:
+            self._are_objects.clear()
+        with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+            verdicts = pool.map(is_object, objects)
+            return [one for one, is_one in zip(objects, verdicts, strict=True) if is_one]
+
+    def _explain(self, error: Exception, what: str) -> LandedFileError:
+        return LandedFileError(f"{what}: {explain(error)}")
+
+
+def connect_bucket(url: str) -> Bucket:
+    """Return the bucket of an address; credentials and endpoint come from the environment.
+
+    Args:
+        url: The bucket, such as `s3://bucket`.
+
+    Raises:
+        LandedFileError: What it needs is not installed, or the environment makes no sense.
+    """
+    found = {name: value for name, value in os.environ.items() if _VARIABLES.fullmatch(name)}
+    return _connect(url, tuple(sorted(found.items())))
+
+
+@lru_cache(maxsize=16)
+def _connect(url: str, variables: tuple[tuple[str, str], ...]) -> Bucket:
+    """Connect to a bucket once per environment: its client holds connections and tokens."""
+    try:
+        from obstore.store import from_url
+    except ImportError:
+        raise LandedFileError(
+            f"{url} needs more than is installed: pip install 'partitioned-etl[object-storage]'"
+        ) from None
+    endpoint = next((value for name, value in variables if "ENDPOINT" in name.upper()), "")
+    try:
+        store = from_url(
+            url,
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=5),
+                "timeout": timedelta(seconds=_REQUEST_SECONDS),
+            },
+            retry_config={
+                "max_retries": 5,
+                "retry_timeout": timedelta(seconds=15),
+                "backoff": {
+                    "init_backoff": timedelta(milliseconds=100),
+                    "max_backoff": timedelta(seconds=2),
+                    "base": 2,
+                },
+            },
+        )
+    except Exception as error:
+        raise LandedFileError(f"{url} cannot be used: {explain(error)}") from None
+    return Bucket(url, store)
+
+
+def _stored(meta: Any) -> StoredObject:
+    # Some stores list an ETag without the quotes that they give it elsewhere.
+    etag = (meta["e_tag"] or "").removeprefix('"').removesuffix('"')
+    return StoredObject(meta["path"], meta["size"], etag, meta["last_modified"].astimezone(UTC))
+
+
+def _etag_of(version: str) -> str:
+    return version.partition("-")[2].rpartition("-")[0]
+
+
+def explain(error: Exception) -> str:
+    """Return why a store failed, in words of our own.
+
+    Its message is not repeated: an address in it may be signed, and an answer hold a key.
+    """
+    text = str(error)
+    status, code = _STATUS.search(text), _CODE.search(text)
+    told = " ".join(found[1] for found in (status, code) if found)
+    number = status[1] if status else ""
+    if bad_key := _BAD_KEY.search(text):
+        name = ascii(bad_key[1])[:300]
+        return f"the key {name} in it is none that can be read: delete or rename that object"
+    if isinstance(error, EOFError):
+        return "fewer bytes arrived than were listed, also when asked again"
+    if code and code[1] == "NoSuchBucket":
+        return "there is no such bucket"
+    if "169.254.169.254" in text or re.search(r"Missing\w*(Key|Token|Credential)", text):
+        return "no credentials were found in the environment"
+    if number in ("401", "403"):
+        return f"the store denies access ({told}): check the credentials and what they may do"
+    if number.startswith("3") or "redirect" in text.lower():
+        return "the store sends elsewhere: check the region and the endpoint"
+    if number:
+        return f"the store answers {told}"
+    if "kind: Timeout" in text or "TimedOut" in text or "timed out" in text:
+        return f"the store did not answer within {_REQUEST_SECONDS} s"
+    if "kind: Connect" in text:
+        return "the store cannot be reached: check the endpoint"
+    if re.search(r"kind: (Decode|Body|Request|Interrupted)", text):
+        return "the connection to the store ended early, also when tried again"
+    return f"the store failed ({type(error).__name__})"

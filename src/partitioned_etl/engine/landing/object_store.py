@@ -1,0 +1,218 @@
+"""Object store: a landing that is a bucket's prefix, with a prefix in it for each feed.
+
+Its versions are size, ETag and time of the last write. DuckDB reads copies, which live as long as
+one load: see `copies.py`. The library that reaches the store, and its errors, belong in
+`bucket.py`.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from posixpath import join, normpath
+from typing import TYPE_CHECKING, BinaryIO
+
+from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.collection import no_garbage_collection
+from partitioned_etl.engine.errors import LandedFileError, SettingError
+from partitioned_etl.engine.landing.bucket import (
+    MOST_AT_ONCE,
+    Bucket,
+    ChangedObjectError,
+    GoneObjectError,
+    connect_bucket,
+)
+from partitioned_etl.engine.landing.copies import CopiedPlace
+from partitioned_etl.engine.landing.landing import CHUNK_BYTES, LandedFile, Listing, Place
+from partitioned_etl.engine.landing.names import PATTERN_CHARACTERS
+from partitioned_etl.engine.landing.object_listing import list_objects
+from partitioned_etl.engine.landing.staging import staging_folder
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.feed import Feed
+
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ObjectPrefix:
+    """A feed's prefix in a bucket.
+
+    Attributes:
+        bucket: The bucket.
+        prefix: What the keys of the feed's files begin with; empty, or with a slash at its end.
+    """
+
+    bucket: Bucket
+    prefix: str
+
+    def path_of(self, name: str) -> Path:
+        """Refuse: only a copy has a path.
+
+        Raises:
+            LandedFileError: Always.
+        """
+        raise LandedFileError(f"{name}: is in a bucket, and was not staged")
+
+    def uri_of(self, name: str) -> str:
+        """Return the address of an object."""
+        return f"{self.bucket.url}/{self.prefix}{name}"
+
+    def find_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Find the objects that are gone, cannot be looked at, or have other bytes now."""
+        failures: list[LandedFileError] = []
+
+        def has_changed(name: str) -> bool:
+            if failures:  # then the load fails in any case
+                return True
+            try:
+                found = self.bucket.find(self.prefix + name)
+            except LandedFileError as error:
+                failures.append(error)
+                return True
+            return found is None or not found.has_bytes_of(versions[name])
+
+        with ThreadPoolExecutor(min(MOST_AT_ONCE, len(versions) or 1)) as pool:
+            verdicts = zip(versions, pool.map(has_changed, versions), strict=True)
+            changed = {name for name, is_changed in verdicts if is_changed}
+        for failure in failures[:1]:
+            logger.warning(str(failure))
+        return changed
+
+    @contextmanager
+    def open(self, name: str, version: str) -> Iterator[BinaryIO]:
+        """Open an object of a version, to be read from start to end.
+
+        Raises:
+            LandedFileError: It is gone, has another version, or cannot be read; when it is opened
+                or while it is read.
+        """
+        with io.BufferedReader(_ObjectReader(self, name, version), CHUNK_BYTES) as handle:
+            yield handle
+
+
+class _ObjectReader(io.RawIOBase):
+    """The bytes of an object's version."""
+
+    def __init__(self, place: ObjectPrefix, name: str, version: str) -> None:
+        self._name = name
+        self._chunks = place.bucket.read(place.prefix + name, version)
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer with what comes next, as far as it has arrived."""
+        try:
+            while not self._left:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    return 0
+                self._left = memoryview(chunk)
+        except ChangedObjectError:
+            raise LandedFileError(f"{self._name}: changed since it was listed") from None
+        except GoneObjectError:
+            raise LandedFileError(f"{self._name}: is gone since it was listed") from None
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+
+@dataclass(frozen=True)
+class ObjectLanding:
+    """A bucket's prefix with a prefix in it for each feed.
+
+    Attributes:
+        bucket: The bucket.
+        prefix: What all keys begin with; empty, or with a slash at its end.
+        staging_dir: The folder of the copies that DuckDB reads.
+    """
+
+    bucket: Bucket
+    prefix: str
+    staging_dir: Path
+
+    @property
+    def settle_seconds(self) -> float:
+        """None: an object is there as a whole, or not at all."""
+        return 0.0
+
+    @property
+    def readable_dir(self) -> Path:
+        """The folder of the copies; all buckets share it."""
+        return self.staging_dir.resolve()
+
+    def describe(self, feed: "Feed") -> str:
+        """Return the address of a feed's prefix."""
+        return self._place_of(feed).uri_of("")
+
+    @no_garbage_collection()
+    def list_files(self, feed: "Feed") -> Listing:
+        """List the objects below a feed's prefix once.
+
+        Raises:
+            LandedFileError: They cannot be listed.
+        """
+        place = self._place_of(feed)
+        try:
+            return list_objects(feed, self.bucket, place.prefix, place)
+        except LandedFileError as error:
+            raise LandedFileError(f"feed {feed.name}: {error}") from None
+
+    @contextmanager
+    def stage(self, files: Sequence[LandedFile]) -> Iterator[Sequence[LandedFile]]:
+        """Copy files to disk, many at once, for the time of one load.
+
+        A file that cannot be copied, or is no longer the version that was listed, says so when it
+        is opened.
+
+        Raises:
+            LandedFileError: The folder of the copies cannot be used.
+        """
+        by_place: dict[Place, list[LandedFile]] = {}
+        for file in files:
+            by_place.setdefault(file.place, []).append(file)
+        staged: dict[LandedFile, LandedFile] = {}
+        with ExitStack() as stack:
+            for place, of_place in by_place.items():
+                if not isinstance(place, ObjectPrefix):
+                    raise TypeError("only files of a bucket can be staged from it")
+                folder = stack.enter_context(staging_folder(self.staging_dir))
+                copied = CopiedPlace(place, place.bucket, place.prefix, folder)
+                staged |= dict(zip(of_place, copied.copy(of_place), strict=True))
+            failpoints.reach(failpoints.AFTER_STAGING)
+            yield [staged[file] for file in files]
+
+    def _place_of(self, feed: "Feed") -> ObjectPrefix:
+        folder = normpath(join(feed.folder, "x")).removesuffix("x")
+        if folder.startswith(("/", "../")):
+            raise LandedFileError(f"feed {feed.name}: its folder leads out of the landing")
+        return ObjectPrefix(self.bucket, self.prefix + folder)
+
+
+def connect_object_landing(url: str, staging_dir: Path) -> ObjectLanding:
+    """Return the landing of a URL of object storage.
+
+    Args:
+        url: Bucket and prefix, as `parse_address` returns them.
+        staging_dir: The folder of the copies that DuckDB reads.
+
+    Raises:
+        SettingError: DuckDB cannot read in the folder.
+        LandedFileError: The library is not installed, or the environment makes no sense.
+    """
+    if any(character in str(staging_dir.absolute()) for character in PATTERN_CHARACTERS):
+        raise SettingError(
+            f"setting STAGING_DIR: DuckDB takes a character of {staging_dir} for a pattern: one of "
+            + " ".join(PATTERN_CHARACTERS)
+        )
+    scheme, _, rest = url.partition("://")
+    name, _, prefix = rest.partition("/")
+    bucket = connect_bucket(f"{scheme}://{name}")
+    return ObjectLanding(bucket, f"{prefix}/" if prefix else "", staging_dir)
