@@ -175,6 +175,7 @@ class WarehouseResource(DuckDBResource):
             self._database,
             settings.lock_wait_seconds if wait is None else wait,
             settings.duckdb_memory_limit if limit is None else limit,
+            settings.duckdb_read_copy,
         )
 
     @property

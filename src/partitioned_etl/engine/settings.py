@@ -159,6 +159,14 @@ class Settings(BaseSettings):
             "`<database>.tmp`. Empty: DuckDB's own limit, 80% of the machine's memory."
         ),
     ] = ""
+    duckdb_read_copy: Annotated[
+        FiniteFloat,
+        Field(
+            description="Seconds, at least, between two copies of a DuckDB database for those who "
+            "only read: `<database>.read.duckdb` beside it. 0: no copies.",
+            ge=0,
+        ),
+    ] = 0.0
     alert_urls: Annotated[
         str,
         Field(

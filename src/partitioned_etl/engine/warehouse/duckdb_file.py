@@ -22,6 +22,7 @@ from partitioned_etl.engine.sandbox import enter_sandbox, shut_off
 from partitioned_etl.engine.warehouse.duckdb_query import answer_query
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable, transaction
 from partitioned_etl.engine.warehouse.open_folders import OpenFolders
+from partitioned_etl.engine.warehouse.read_copy import publish_read_copy
 from partitioned_etl.engine.warehouse.warehouse import Answer, Execute
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class DuckDBFile:
             `<path>.tmp`; empty for DuckDB's default. The first connection's value applies to the
             whole process while the database is open.
 
+        read_copy_seconds: How often, at most, a copy is made for those who only read; 0 for never.
+
     What a load writes aside, because DuckDB cannot read it where it landed, is in the folder
     `<path>.scratch` meanwhile.
     """
@@ -111,6 +114,7 @@ class DuckDBFile:
     path: Path
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS
     memory_limit: str = ""
+    read_copy_seconds: float = 0.0
 
     @property
     def address(self) -> str:
@@ -154,6 +158,8 @@ class DuckDBFile:
             try:
                 enter_sandbox(duck, folders, self.memory_limit)
                 yield OpenDuckDB(duck, _LOCKS[path], scratch_dir)
+                if self.read_copy_seconds:
+                    publish_read_copy(duck, path, _LOCKS[path], self.read_copy_seconds)
             finally:
                 duck.close()
 

@@ -14,6 +14,7 @@ def connect_warehouse(
     database: Path | str,
     lock_wait_seconds: float = DEFAULT_LOCK_WAIT_SECONDS,
     memory_limit: str = "",
+    read_copy_seconds: float = 0.0,
 ) -> Warehouse:
     """Return the warehouse of a database, which is not opened yet.
 
@@ -22,13 +23,15 @@ def connect_warehouse(
             takes it.
         lock_wait_seconds: How long to wait for others that have it open, or change the same.
         memory_limit: How much memory DuckDB may use, such as `1GB`; empty for its default.
+        read_copy_seconds: How often, at most, a copy of a DuckDB file is made for those who only
+            read; 0 for never.
 
     Raises:
         WarehouseError: The address cannot be read, or what it needs is not installed.
     """
     if has_one_writer(database):
         path = Path(str(database).removeprefix(_DUCKDB))
-        return DuckDBFile(path, lock_wait_seconds, memory_limit)
+        return DuckDBFile(path, lock_wait_seconds, memory_limit, read_copy_seconds)
     try:
         from partitioned_etl.engine.warehouse.postgres import PostgresDatabase
     except ModuleNotFoundError as error:
