@@ -3,6 +3,8 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -11,6 +13,8 @@ import pytest
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import WarehouseError, WarehouseLockedError
 from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.warehouse.ledger import Ledger
+from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
 from support.postgres_bench import PostgresBench, PostgresChild
 from support.postgres_server import PostgresServer, require_postgres, run_postgres
 from support.scale import IS_SEEDED, examples
@@ -19,7 +23,6 @@ from support.workbench import (
     Child,
     at_moment,
     change_feed,
-    in_background,
     land_numbers,
     loaded_numbers,
 )
@@ -71,19 +74,46 @@ def wait_until_alone(bench: PostgresBench) -> None:
         threading.Event().wait(0.02)
 
 
+def wait_until_it_waits(bench: PostgresBench, future: Future[object]) -> None:
+    """Wait until another load waits for this one, or is through."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+        "AND datname = current_database()"
+    )
+    while not (future.done() or bench.query(waiting)):
+        threading.Event().wait(0.02)
+
+
+@contextmanager
+def meeting(
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch, moment: str, act: Callable[[], object]
+) -> Iterator[None]:
+    """Let a load come to a point, then another one as far as it gets, and only then both go on."""
+    with ThreadPoolExecutor(1) as pool:
+        begun: list[Future[object]] = []
+
+        def begin() -> None:
+            begun.append(pool.submit(act))
+            wait_until_it_waits(bench, begun[0])
+
+        at_moment(monkeypatch, moment, begin)
+        yield
+        begun[0].result(60)
+
+
 @pytest.mark.parametrize("moment", failpoints.ALL)
 def test_two_loads_of_the_same_new_key_leave_one_copy(
     bench: PostgresBench, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     land_numbers(bench, "a", 1, 2)
     files = bench.list_files(NOTES)
-    with in_background(monkeypatch, moment, lambda: bench.load(NOTES, files)):
+    with meeting(bench, monkeypatch, moment, lambda: bench.load(NOTES, files)):
         bench.load(NOTES, files)
     assert loaded_numbers(bench) == {"a": [1, 2]}
     bench.assert_level(NOTES)
 
 
-@pytest.mark.parametrize("moment", [failpoints.AFTER_BEGIN, failpoints.BEFORE_COMMIT])
+@pytest.mark.parametrize("moment", failpoints.ALL)
 def test_two_first_loads_of_a_partition_by_different_names_leave_one(
     bench: PostgresBench, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -91,19 +121,20 @@ def test_two_first_loads_of_a_partition_by_different_names_leave_one(
     bench.land(RENAMED, "n_a.csv", "id,note\n2,x\n")
     one, other = bench.list_files(PLAIN), bench.list_files(RENAMED)
     assert [file.partition_key for file in (*one, *other)] == ["a", "a"]
-    with in_background(monkeypatch, moment, lambda: bench.load(RENAMED, other)):
+    with meeting(bench, monkeypatch, moment, lambda: bench.load(RENAMED, other)):
         bench.load(PLAIN, one)
     assert bench.query("SELECT id, source_file FROM raw_notes") == [(2, "n_a.csv")]
     bench.assert_level(RENAMED)
 
 
+@pytest.mark.parametrize("moment", failpoints.ALL)
 def test_two_parts_of_a_new_partition_that_load_at_once_are_both_there(
-    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch
+    bench: PostgresBench, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     bench.land(PARTS, "a_1.csv", "id,note\n1,x\n")
     bench.land(PARTS, "a_2.csv", "id,note\n2,x\n")
     first, second = bench.list_files(PARTS)
-    with in_background(monkeypatch, failpoints.AFTER_BEGIN, lambda: bench.load(PARTS, [second])):
+    with meeting(bench, monkeypatch, moment, lambda: bench.load(PARTS, [second])):
         bench.load(PARTS, [first])
     assert sorted(bench.query("SELECT id FROM raw_notes")) == [(1,), (2,)]
     bench.assert_level(PARTS)
@@ -153,24 +184,20 @@ def test_a_refusal_keeps_the_rows_that_another_load_put_there_meanwhile(
     bench.land(NOTES, "a.csv", "id,note\nbad,x\n")
     bad = bench.list_files(NOTES)
     with bench.open_table(NOTES) as table:
-        read_ledger, turns = type(table).read_ledger, 0
+        read_ledger, loading = type(table).read_ledger, list[Future[object]]()
 
-        def load_before_it_reads(self: object, *landed: object) -> object:
-            nonlocal turns
-            turns += 1
-            if turns == 1:
-                # Whoever refuses has the partition for itself by now: the load comes later.
+        def read_and_let_another_load(self: PostgresTable, *landed: object) -> Ledger:
+            ledger = read_ledger(self, *landed)  # type: ignore[arg-type]
+            if not loading:
                 land_numbers(bench, "a", 1, 2)
-                thread.start()
-            return read_ledger(self, *landed)  # type: ignore[arg-type]
+                good = bench.list_files(NOTES)
+                loading.append(pool.submit(bench.load, NOTES, good))
+                wait_until_it_waits(bench, loading[0])
+            return ledger
 
-        def load() -> None:
-            bench.load(NOTES, bench.list_files(NOTES))
-
-        thread = threading.Thread(target=load)
-        monkeypatch.setattr(type(table), "read_ledger", load_before_it_reads)
-        load_files(table, bench.landing, bad)
-    thread.join()
+        with ThreadPoolExecutor(1) as pool, monkeypatch.context() as patch:
+            patch.setattr(PostgresTable, "read_ledger", read_and_let_another_load)
+            load_files(table, bench.landing, bad)
     assert loaded_numbers(bench) == {"a": [1, 2]}
     bench.assert_level(NOTES)
 
