@@ -1,0 +1,371 @@
+"""Files that land in a bucket: what is listed, and what is loaded of it."""
+
+import gzip
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import duckdb
+import obstore
+import pytest
+
+from partitioned_etl.engine import failpoints
+from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing import bucket as bucket_module
+from partitioned_etl.engine.landing import copies
+from partitioned_etl.engine.landing.local import LocalLanding
+from partitioned_etl.engine.landing.object_store import ObjectLanding, ObjectPrefix
+from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.outcomes import OutcomeStatus
+from partitioned_etl.engine.sync import sync_feed
+from support.bucket_bench import BucketBench
+from support.odd_names import (
+    CASES,
+    PARTS,
+    VERSIONS,
+    WITH_MARKERS,
+    OddNames,
+    content_of,
+    make_files,
+    tell,
+)
+from support.s3_server import READER, WRITER, S3Server
+from support.s3_signing import put_as_is
+from support.workbench import (
+    CUSTOMER_DAYS,
+    NOTES,
+    Child,
+    Workbench,
+    at_moment,
+    change_feed,
+    loaded_numbers,
+)
+from support.workbooks import make_xlsx
+
+CASES_FOR_S3 = {name: case for name, case in CASES.items() if case.is_for_s3}
+
+
+def note(*numbers: int) -> str:
+    return "id,note\n" + "".join(f"{number},x\n" for number in numbers)
+
+
+@pytest.mark.parametrize("case", CASES_FOR_S3.values(), ids=CASES_FOR_S3)
+def test_a_bucket_is_listed_as_a_folder_with_the_same_names(
+    bucket: BucketBench, case: OddNames
+) -> None:
+    folder = bucket.bench.landing_dir / case.feed.folder
+    make_files(folder, case.names)
+    if len([path for path in folder.rglob("*") if path.is_file()]) < len(case.names):
+        pytest.skip("this file system does not tell these names apart")
+    for name in case.names:
+        bucket.put(case.feed, name, content_of(name))
+    assert tell(bucket.landing, case.feed) == tell(
+        LocalLanding(bucket.bench.landing_dir, 0), case.feed
+    )
+
+
+def test_marks_of_folders_are_passed_over_and_empty_files_are_not(
+    bucket: BucketBench, s3_server: S3Server
+) -> None:
+    feed = change_feed(NOTES, pattern="{key}", allow_empty=True, format={"type": "csv"})
+    for name in ("", "archive/", "full/"):
+        put_as_is(s3_server.endpoint, f"{bucket.bucket}/{bucket.key(feed, name)}", *WRITER)
+    bucket.put(feed, "full/x.csv", "id,note\n")
+    bucket.put(feed, "empty", b"")
+    listing = bucket.landing.list_files(feed)
+    assert list(listing.files) == ["empty"]
+    assert [(one.name, one.reason) for one in listing.ignored] == [("full", "folder")]
+    assert not listing.refused
+
+
+def test_a_key_that_cannot_be_listed_is_named_and_nothing_is_loaded_or_removed(
+    bucket: BucketBench, s3_server: S3Server
+) -> None:
+    feed = change_feed(NOTES, on_missing="remove")
+    bucket.put(feed, "a.csv", note(1))
+    bucket.sync(feed)
+    key = bucket.key(feed, "new\nline.csv")
+    put_as_is(s3_server.endpoint, f"{bucket.bucket}/{key}", *WRITER)
+    with pytest.raises(LandedFileError) as caught:
+        bucket.sync(feed)
+    assert "feed notes: " in str(caught.value)
+    assert r"notes/new\nline.csv' in it is none that can be read" in str(caught.value)
+    assert loaded_numbers(bucket.bench) == {"a": [1]}
+
+
+KINDS: dict[str, tuple[dict[str, object], str, bytes]] = {
+    "csv": ({}, "a.csv", note(1, 2).encode()),
+    "gzip": ({}, "a.csv.gz", gzip.compress(note(1, 2).encode())),
+    "json lines": (
+        {"pattern": "{key}.jsonl", "format": "json_lines"},
+        "a.jsonl",
+        b'{"id": 1, "note": "x"}\n{"id": 2, "note": "x"}\n',
+    ),
+    "workbook": (
+        {"pattern": "{key}.xlsx", "format": "excel"},
+        "a.xlsx",
+        make_xlsx(("id", "note"), (1, "x"), (2, "x")),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_format_is_loaded_exactly(bucket: BucketBench, kind: str) -> None:
+    changes, name, content = KINDS[kind]
+    feed = change_feed(NOTES, **changes)
+    bucket.put(feed, name, content)
+    outcomes = bucket.load(feed)
+    assert {file: outcome.reason for file, outcome in outcomes.items()} == {name: ""}
+    assert bucket.bench.rows(feed) == [(1, "x", "a", name), (2, "x", "a", name)]
+    assert bucket.staged() == []
+
+
+def test_parquet_is_loaded_exactly(bucket: BucketBench) -> None:
+    feed = change_feed(NOTES, pattern="{key}.parquet", format="parquet")
+    path = bucket.bench.root / "made.parquet"
+    with duckdb.connect() as duck:
+        duck.execute(f"COPY (SELECT 1::BIGINT AS id, 'x' AS note) TO '{path}' (FORMAT parquet)")
+    bucket.put(feed, "a.parquet", path.read_bytes())
+    bucket.load(feed)
+    assert bucket.bench.rows(feed) == [(1, "x", "a", "a.parquet")]
+
+
+def test_a_bad_file_costs_itself_alone(bucket: BucketBench) -> None:
+    bucket.put(NOTES, "a.csv", note(1))
+    bucket.put(NOTES, "b.csv", "id,note\nhello,x\n")
+    outcomes = bucket.load(NOTES)
+    assert outcomes["b.csv"].status is OutcomeStatus.REFUSED
+    assert outcomes["b.csv"].reason.startswith("b.csv: line 2, column id")
+    assert loaded_numbers(bucket.bench) == {"a": [1]}
+
+
+def test_a_changed_object_is_loaded_again_and_the_same_bytes_are_not(bucket: BucketBench) -> None:
+    bucket.put_all(NOTES, {"a.csv": note(1), "b.csv": note(2)})
+    assert len(bucket.sync(NOTES).loaded) == 2
+    loaded_at = {row.source_file: row.loaded_at for row in bucket.bench.ledger(NOTES).rows.values()}
+    (before, _) = bucket.list_files(NOTES)
+    bucket.put(NOTES, "b.csv", note(3))
+    # The store tells whole seconds: until the next one begins, nothing tells it was written.
+    while bucket.list_files(NOTES)[0].version == before.version:
+        bucket.put(NOTES, "a.csv", note(1))
+    report = bucket.sync(NOTES)
+    assert [record.source_file for record in report.loaded] == ["b.csv"]
+    assert loaded_numbers(bucket.bench) == {"a": [1], "b": [3]}
+    rows = bucket.bench.ledger(NOTES).rows
+    assert rows["a.csv"].loaded_at == loaded_at["a.csv"]
+    assert rows["a.csv"].version == bucket.list_files(NOTES)[0].version != before.version
+    assert rows["b.csv"].loaded_at != loaded_at["b.csv"]
+    assert not bucket.sync(NOTES).loaded
+
+
+def test_rows_of_deleted_objects_are_removed_where_the_feed_says_so(bucket: BucketBench) -> None:
+    feed = change_feed(NOTES, on_missing="remove")
+    bucket.put_all(feed, {f"{name}.csv": note(1) for name in "abc"})
+    bucket.sync(feed)
+    bucket.delete(feed, "b.csv")
+    report = bucket.sync(feed)
+    assert [record.source_file for record in report.removed] == ["b.csv"]
+    assert loaded_numbers(bucket.bench) == {"a": [1], "c": [1]}
+    for name in "ac":
+        bucket.delete(feed, f"{name}.csv")
+    bucket.sync(feed)
+    assert loaded_numbers(bucket.bench) == {"a": [1], "c": [1]}, "more than half at once is a fault"
+
+
+def test_parts_versions_and_markers_are_as_in_a_folder(bucket: BucketBench) -> None:
+    bucket.put_all(PARTS, {"a-1.csv": note(1), "a-2.csv": note(2), "b-1.csv": note(3)})
+    bucket.sync(PARTS)
+    assert [row[0] for row in bucket.bench.rows(PARTS)] == [1, 2]
+    versions = change_feed(VERSIONS, name="versions", folder="versions", table="versions")
+    bucket.put_all(versions, {"a_v2.csv": note(2), "a_v10.csv": note(10)})
+    bucket.sync(versions)
+    assert [row[0] for row in bucket.bench.rows(versions)] == [10]
+    marked = change_feed(WITH_MARKERS, name="marked", folder="marked", table="marked")
+    bucket.put_all(marked, {"a.csv": note(1), "b.csv": note(2), "b.csv.done": ""})
+    bucket.sync(marked)
+    assert [row[0] for row in bucket.bench.rows(marked)] == [2]
+
+
+def test_an_object_that_changes_between_list_and_get_is_not_loaded(bucket: BucketBench) -> None:
+    bucket.put_all(NOTES, {f"{name}.csv": note(1) for name in "abc"})
+    files = bucket.list_files(NOTES)
+    bucket.put(NOTES, "b.csv", note(2))
+    bucket.delete(NOTES, "c.csv")
+    outcomes = bucket.load(NOTES, files)
+    assert {name: outcome.reason for name, outcome in outcomes.items()} == {
+        "a.csv": "",
+        "b.csv": "b.csv: changed while it was read; it will be read again",
+        "c.csv": "c.csv: is gone since it was listed",
+    }
+    assert loaded_numbers(bucket.bench) == {"a": [1]}
+    bucket.sync(NOTES)
+    assert loaded_numbers(bucket.bench) == {"a": [1], "b": [2]}
+
+
+@pytest.mark.parametrize("moment", [failpoints.AFTER_STAGING, failpoints.MID_INSERT])
+def test_an_object_that_is_replaced_before_the_commit_is_not_loaded(
+    bucket: BucketBench, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    bucket.put_all(NOTES, {"a.csv": note(1), "b.csv": note(2), "c.csv": note(3)})
+
+    def change() -> None:
+        bucket.put(NOTES, "b.csv", note(4))
+        bucket.delete(NOTES, "c.csv")
+
+    at_moment(monkeypatch, moment, change)
+    outcomes = bucket.load(NOTES)
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {
+        "a.csv": OutcomeStatus.LOADED,
+        "b.csv": OutcomeStatus.CHANGED,
+        "c.csv": OutcomeStatus.CHANGED,
+    }
+    assert loaded_numbers(bucket.bench) == {"a": [1]}
+    assert {*bucket.bench.ledger(NOTES).rows} == {"a.csv"}
+    bucket.sync(NOTES)
+    assert loaded_numbers(bucket.bench) == {"a": [1], "b": [4]}
+
+
+def test_a_thousand_small_objects_are_one_load(bucket: BucketBench) -> None:
+    bucket.put_all(NOTES, {f"k{number:04}.csv": note(number) for number in range(1000)})
+    outcomes = bucket.load(NOTES)
+    assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.LOADED}
+    assert loaded_numbers(bucket.bench) == {f"k{number:04}": [number] for number in range(1000)}
+    assert bucket.staged() == []
+
+
+def test_a_large_object_arrives_in_parts(
+    bucket: BucketBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (bucket_module, copies):
+        monkeypatch.setattr(module, "PART_BYTES", 100_000)
+    bucket.put(NOTES, "a.csv", note(*range(100_000)))
+    bucket.load(NOTES)
+    told = bucket.bench.query("SELECT count(*), sum(id), min(id), max(id) FROM raw_notes")
+    assert told == [(100_000, sum(range(100_000)), 0, 99_999)]
+
+
+def test_who_may_only_read_can_load(bucket: BucketBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket.put(NOTES, "a.csv", note(1))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", READER[1])
+    assert len(bucket.sync(NOTES).loaded) == 1
+    assert loaded_numbers(bucket.bench) == {"a": [1]}
+
+
+SECRET = "a-secret-that-nobody-may-see"
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": SECRET}, "the store denies access (403 SignatureDoesNotMatch)"),
+        (
+            {"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET},
+            "the store denies access (403 InvalidAccessKeyId)",
+        ),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SECRET_ACCESS_KEY": SECRET},
+            "the store cannot be reached: check the endpoint",
+        ),
+    ],
+)
+def test_wrong_credentials_and_endpoints_are_told_without_a_secret(
+    bucket: BucketBench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    variables: dict[str, str],
+    reason: str,
+) -> None:
+    bucket.put(NOTES, "a.csv", note(1))
+    bucket.sync(NOTES)
+    bucket.put(NOTES, "a.csv", note(2))
+    files = bucket.list_files(NOTES)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with caplog.at_level(logging.DEBUG), pytest.raises(LandedFileError) as caught:
+        bucket.sync(NOTES)
+    assert reason in str(caught.value)
+    assert f"feed notes: {bucket.url}/notes/ cannot be listed" in str(caught.value)
+    landing = connect_landing(bucket.url, 0)
+    assert isinstance(landing, ObjectLanding)
+    place = ObjectPrefix(landing.bucket, f"{landing.prefix}notes/")
+    outcomes = bucket.load(NOTES, [file._replace(place=place) for file in files])
+    assert reason in outcomes["a.csv"].reason
+    ledger = str(bucket.bench.query("SELECT * FROM file_loads"))
+    for text in (str(caught.value), outcomes["a.csv"].reason, ledger, caplog.text):
+        assert SECRET not in text
+        assert WRITER[1] not in text
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert loaded_numbers(bucket.bench) == {"a": [1]}
+
+
+def test_a_bucket_that_does_not_exist_is_told(bucket: BucketBench) -> None:
+    with pytest.raises(LandedFileError, match="there is no such bucket"):
+        sync_feed(NOTES, "s3://no-such-bucket/in", bucket.bench.database)
+
+
+LOAD_AND_PAUSE = """
+from support.bucket_bench import BucketBench
+bucket = BucketBench(bench, {endpoint!r}, {bucket!r}, {prefix!r}, Path({staging!r}))
+told = False
+
+def listen(name):
+    global told
+    if name == {moment!r} and not told:
+        told = True
+        pause("there")
+
+failpoints.listener = listen
+bucket.load(NOTES)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", [failpoints.MID_STAGING, failpoints.AFTER_STAGING, failpoints.BEFORE_COMMIT]
+)
+def test_a_load_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(
+    bucket: BucketBench, start_child: Callable[[str], Child], moment: str
+) -> None:
+    contents = {f"k{number:02}.csv": note(number) for number in range(40)}
+    bucket.put_all(NOTES, contents)
+    code = LOAD_AND_PAUSE.format(
+        endpoint=bucket.endpoint,
+        bucket=bucket.bucket,
+        prefix=bucket.prefix,
+        staging=str(bucket.staging_dir),
+        moment=moment,
+    )
+    child = start_child(code)
+    child.wait_for("there")
+    child.kill()
+    assert bucket.staged()
+    outcomes = bucket.load(NOTES)
+    assert {outcome.status for outcome in outcomes.values()} == {OutcomeStatus.LOADED}
+    assert loaded_numbers(bucket.bench) == {f"k{number:02}": [number] for number in range(40)}
+    assert bucket.staged() == []
+
+
+def test_feeds_with_landings_of_their_own_load_at_once(
+    bucket: BucketBench, bench: Workbench
+) -> None:
+    """One in the folder, one in the bucket, one in another prefix, in threads of one process."""
+    other = change_feed(NOTES, name="other", folder="notes", table="other", landing=bucket.url)
+    far = change_feed(
+        CUSTOMER_DAYS, folder="days", landing=f"s3://{bucket.bucket}/{bucket.prefix}-far"
+    )
+    bench.land(NOTES, "a.csv", note(1))
+    bucket.put(other, "b.csv", note(2))
+    obstore.put(bucket.store, f"{bucket.prefix}-far/days/acme/2018-01-22.csv", note(3).encode())
+    database = bench.database
+
+    def load(feed: Feed) -> int:
+        report = sync_feed(feed, bench.landing_dir, database, settle_seconds=0)
+        return len(report.loaded)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(load, (NOTES, other, far))) == [1, 1, 1]
+    assert bench.rows(NOTES) == [(1, "x", "a", "a.csv")]
+    assert bench.rows(other) == [(2, "x", "b", "b.csv")]
+    assert bench.rows(far) == [(3, "x", "acme|2018-01-22", "acme/2018-01-22.csv")]
