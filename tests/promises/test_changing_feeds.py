@@ -32,7 +32,7 @@ from support.workbench import Workbench
 
 pytestmark = [pytest.mark.slow, pytest.mark.scaled]
 
-HISTORIES = max(3, examples(6))
+HISTORIES = 3 if IS_SEEDED else examples(100)
 MANY_HISTORIES = 60
 """In so many, all happens that can."""
 HAPPENS = ("new", "changed", "stale", "superseded", "missing", "refused", "crashed", "forgotten")
