@@ -13,12 +13,13 @@ from obstore.store import MemoryStore
 
 from partitioned_etl.engine.errors import FeedDefinitionError, LandedFileError, SettingError
 from partitioned_etl.engine.landing import bucket as bucket_module
-from partitioned_etl.engine.landing.bucket import Bucket, connect_bucket, explain
+from partitioned_etl.engine.landing.bucket import Bucket, connect_bucket
 from partitioned_etl.engine.landing.landing import LandedFile, hash_content, list_changed
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.landing.object_store import ObjectLanding
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.landing.staging import staging_folder
+from partitioned_etl.engine.landing.store_errors import explain
 from partitioned_etl.engine.landing_address import parse_address
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
@@ -261,6 +262,7 @@ def test_folders_of_dead_loads_are_cleared_and_those_of_living_ones_stay(tmp_pat
 
 HOLD_A_FOLDER = """
 from partitioned_etl.engine.landing.staging import staging_folder
+from partitioned_etl.engine.landing.store_errors import explain
 with staging_folder(bench.root / "staging") as folder:
     (folder / "copy").touch()
     pause("staged")

@@ -246,7 +246,8 @@ class WarehouseResource(DuckDBResource):
         if found.keys and assets.load_key not in context.selected_asset_keys:
             step.survey()
         if step.needs_warehouse:
-            with warehouse.open(found.landing.readable_dir) as opened:
+            # Copied before the warehouse is opened: others use it while a slow store answers.
+            with step.staged(), warehouse.open(found.landing.readable_dir) as opened:
                 table = opened.table(assets.feed)
                 if assets.load_key in context.selected_asset_keys:
                     step.load(table)
@@ -266,6 +267,7 @@ class _Step:
     ) -> None:
         self._context, self._assets, self._found = context, assets, found
         self._address = address
+        self._files = found.files
         self._reasons = dict(found.reasons)
         self._outcomes: dict[str, list[Outcome]] = {}
         self._previews: Mapping[str, str] = {}
@@ -295,10 +297,23 @@ class _Step:
                     outcomes.append(Outcome(file, OutcomeStatus.SURVEYED, survey=survey))
         self._end(outcomes)
 
+    @contextmanager
+    def staged(self) -> Iterator[None]:
+        """Stage the files that are to be loaded, if all of them are.
+
+        Which parts of a partition are, the ledger tells, so these are staged later.
+        """
+        is_loaded = self._assets.load_key in self._context.selected_asset_keys
+        if not is_loaded or self._assets.feed.file_names.has_parts:
+            yield
+            return
+        with self._found.landing.stage(self._found.files) as self._files:
+            yield
+
     def load(self, table: FeedTable) -> None:
         """Load the files."""
         feed, found, started = self._assets.feed, self._found, time.monotonic()
-        files = found.files
+        files = self._files
         if feed.file_names.has_parts:
             ledger = table.read_ledger(found.listing.files)
             files = choose_parts(compare(feed, found.listing, ledger), files)

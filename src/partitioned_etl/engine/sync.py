@@ -122,8 +122,11 @@ def sync_feed(
         plan = make_plan(feed, landing.list_files(feed), landing, warehouse)
         choice = choose_files(plan.candidates(), lambda file: attempts[file.name, file.version])
         if choice.wanted:
-            with warehouse.open(landing.readable_dir) as opened:
-                tried = load_files(opened.table(feed), landing, choice.wanted)
+            with (
+                landing.stage(choice.wanted) as staged,
+                warehouse.open(landing.readable_dir) as opened,
+            ):
+                tried = load_files(opened.table(feed), landing, staged)
             for outcome in tried:
                 file = outcome.file
                 attempts[file.name, file.version] += 1

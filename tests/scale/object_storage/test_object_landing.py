@@ -19,6 +19,7 @@ from partitioned_etl.engine.landing.object_store import ObjectLanding, ObjectPre
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.sync import sync_feed
+from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile
 from support.bucket_bench import BucketBench
 from support.odd_names import (
     CASES,
@@ -369,3 +370,22 @@ def test_feeds_with_landings_of_their_own_load_at_once(
     assert bench.rows(NOTES) == [(1, "x", "a", "a.csv")]
     assert bench.rows(other) == [(2, "x", "b", "b.csv")]
     assert bench.rows(far) == [(3, "x", "acme|2018-01-22", "acme/2018-01-22.csv")]
+
+
+def test_others_use_the_database_while_objects_are_copied(
+    bucket: BucketBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.put(NOTES, "a.csv", note(1))
+    bucket.sync(NOTES)
+    bucket.put(NOTES, "b.csv", note(2))
+    seen: list[object] = []
+
+    def look() -> None:
+        # DuckDB refuses to open a database read-only that the process has open to write.
+        with DuckDBFile(bucket.bench.database, 0).open_read_only() as opened:
+            seen.append(opened.duck.execute("SELECT id FROM raw_notes").fetchall())
+
+    at_moment(monkeypatch, failpoints.MID_STAGING, look)
+    bucket.sync(NOTES)
+    assert seen == [[(1,)]]
+    assert loaded_numbers(bucket.bench) == {"a": [1], "b": [2]}

@@ -9,6 +9,7 @@ import pytest
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.landing import bucket as bucket_module
+from partitioned_etl.engine.landing import store_errors
 from partitioned_etl.engine.landing.landing import hash_content
 from partitioned_etl.engine.outcomes import OutcomeStatus
 from support.bucket_bench import BucketBench
@@ -100,7 +101,7 @@ def test_a_store_that_does_not_answer_is_given_up(
     bucket: BucketBench, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_three(bucket)
-    monkeypatch.setattr(bucket_module, "_REQUEST_SECONDS", 1)
+    monkeypatch.setattr(store_errors, "REQUEST_SECONDS", 1)
     bucket_module._connect.cache_clear()
     proxy.fail("GET", "notes/b.csv", is_slow=True)
     outcomes = bucket.load(NOTES)

@@ -15,6 +15,7 @@ from logging import getLogger
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.landing import store_errors
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -27,15 +28,11 @@ MOST_AT_ONCE = 16
 PART_BYTES = 8 << 20
 """A larger object is read in parts, so that none has to arrive within the time of one request."""
 _CHUNK_BYTES = 1 << 20
-_REQUEST_SECONDS = 30
 _READ_ATTEMPTS = 3
 _MOST_KEPT = 100_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIABLES = re.compile(r"(AWS|GOOGLE|AZURE)_\w+|(https?|no)_proxy", re.IGNORECASE)
 """What of the environment decides how a store is reached."""
-_STATUS = re.compile(r"status(?: code)?: (\d{3})\b")
-_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
-_BAD_KEY = re.compile(r'Error parsing Path "(.*?)": ', re.DOTALL)
 
 
 class StoredObject(NamedTuple):
@@ -197,7 +194,7 @@ class Bucket:
             return [one for one, is_one in zip(objects, verdicts, strict=True) if is_one]
 
     def _explain(self, error: Exception, what: str) -> LandedFileError:
-        return LandedFileError(f"{what}: {explain(error)}")
+        return LandedFileError(f"{what}: {store_errors.explain(error)}")
 
 
 def connect_bucket(url: str) -> Bucket:
@@ -229,7 +226,7 @@ def _connect(url: str, variables: tuple[tuple[str, str], ...]) -> Bucket:
             client_options={
                 "allow_http": endpoint.startswith("http://"),
                 "connect_timeout": timedelta(seconds=5),
-                "timeout": timedelta(seconds=_REQUEST_SECONDS),
+                "timeout": timedelta(seconds=store_errors.REQUEST_SECONDS),
             },
             retry_config={
                 "max_retries": 5,
@@ -242,7 +239,7 @@ def _connect(url: str, variables: tuple[tuple[str, str], ...]) -> Bucket:
             },
         )
     except Exception as error:
-        raise LandedFileError(f"{url} cannot be used: {explain(error)}") from None
+        raise LandedFileError(f"{url} cannot be used: {store_errors.explain(error)}") from None
     return Bucket(url, store)
 
 
@@ -254,36 +251,3 @@ def _stored(meta: Any) -> StoredObject:
 
 def _etag_of(version: str) -> str:
     return version.partition("-")[2].rpartition("-")[0]
-
-
-def explain(error: Exception) -> str:
-    """Return why a store failed, in words of our own.
-
-    Its message is not repeated: an address in it may be signed, and an answer hold a key.
-    """
-    text = str(error)
-    status, code = _STATUS.search(text), _CODE.search(text)
-    told = " ".join(found[1] for found in (status, code) if found)
-    number = status[1] if status else ""
-    if bad_key := _BAD_KEY.search(text):
-        name = ascii(bad_key[1])[:300]
-        return f"the key {name} in it is none that can be read: delete or rename that object"
-    if isinstance(error, EOFError):
-        return "fewer bytes arrived than were listed, also when asked again"
-    if code and code[1] == "NoSuchBucket":
-        return "there is no such bucket"
-    if "169.254.169.254" in text or re.search(r"Missing\w*(Key|Token|Credential)", text):
-        return "no credentials were found in the environment"
-    if number in ("401", "403"):
-        return f"the store denies access ({told}): check the credentials and what they may do"
-    if number.startswith("3") or "redirect" in text.lower():
-        return "the store sends elsewhere: check the region and the endpoint"
-    if number:
-        return f"the store answers {told}"
-    if "kind: Timeout" in text or "TimedOut" in text or "timed out" in text:
-        return f"the store did not answer within {_REQUEST_SECONDS} s"
-    if "kind: Connect" in text:
-        return "the store cannot be reached: check the endpoint"
-    if re.search(r"kind: (Decode|Body|Request|Interrupted)", text):
-        return "the connection to the store ended early, also when tried again"
-    return f"the store failed ({type(error).__name__})"

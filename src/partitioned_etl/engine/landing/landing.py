@@ -260,6 +260,8 @@ class Landing(Protocol):
     def stage(self, files: Sequence[LandedFile]) -> AbstractContextManager[Sequence[LandedFile]]:
         """Bring files to where DuckDB reads them, for the time of one load.
 
+        Files that are staged already stay as they are.
+
         Yields:
             The files as they are to be read, in the order given. One that could not be brought
             there says why when it is opened; the others are not concerned.

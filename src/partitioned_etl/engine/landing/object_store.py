@@ -181,8 +181,9 @@ class ObjectLanding:
         staged: dict[LandedFile, LandedFile] = {}
         with ExitStack() as stack:
             for place, of_place in by_place.items():
-                if not isinstance(place, ObjectPrefix):
-                    raise TypeError("only files of a bucket can be staged from it")
+                if not isinstance(place, ObjectPrefix):  # it is a place of copies
+                    staged |= zip(of_place, of_place, strict=True)
+                    continue
                 folder = stack.enter_context(staging_folder(self.staging_dir))
                 copied = CopiedPlace(place, place.bucket, place.prefix, folder)
                 staged |= dict(zip(of_place, copied.copy(of_place), strict=True))
