@@ -20,8 +20,8 @@ ROWS = 9_500_000
 MUST = 0.65
 
 
-def write_file(path: Path) -> None:
-    """Write a seeded price file."""
+def write_file(path: Path, rows: int = ROWS) -> None:
+    """Write a seeded price file of so many rows."""
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         connection.execute("SELECT setseed(0.42)")
@@ -29,7 +29,7 @@ def write_file(path: Path) -> None:
             "COPY (SELECT CAST(DATE '2018-01-01' + CAST(n % 365 AS INTEGER) AS DATE) AS date, "
             "round(random() * 1000, 2) + 0.01 AS share_price, round(random() * 1e6, 4) AS amount, "
             "random() * 1e8 AS spend, random() AS shift, random() - 0.5 AS spread "
-            f"FROM range({ROWS}) AS numbers(n)) TO '{path}' (HEADER)"
+            f"FROM range({rows}) AS numbers(n)) TO '{path}' (HEADER)"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from partitioned_etl.components.assets import find_warehouse_pool
 from partitioned_etl.components.checks import CHECK_NAMES
 from partitioned_etl.components.ranges import range_tags
 from partitioned_etl.engine.contract import Column
@@ -463,3 +464,23 @@ def test_how_often_dagster_is_asked_for_its_keys_does_not_grow_with_the_range(
         assert {event.partition for event in result.get_asset_materialization_events()} == set(keys)
         counts.append(asked)
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "pool", "kind"),
+    [
+        ("", "duckdb", "duckdb"),
+        ("duckdb:x.duckdb", "duckdb", "duckdb"),
+        ("postgresql://db.example/prices", None, "postgres"),
+    ],
+    ids=["default", "DuckDB", "PostgreSQL"],
+)
+def test_steps_take_turns_only_where_the_warehouse_has_one_writer(
+    monkeypatch: pytest.MonkeyPatch, address: str, pool: str | None, kind: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE", address)
+    defined = define_feed(CUSTOMER_PRICES)
+    assert defined.definition.op.pool == pool
+    kinds = defined.definition.specs_by_key[defined.assets.load_key].kinds
+    assert kinds == {kind, "table"}
+    assert find_warehouse_pool() == pool

@@ -56,7 +56,7 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
         "max_files_per_run": 1000,
         "lock_wait_seconds": 60.0,
         "duckdb_memory_limit": "",
-    "duckdb_read_copy": 0.0,
+        "duckdb_read_copy": 0.0,
         "alert_urls": "",
         "definitions_module": "partitioned_etl.definitions",
         "web_ui_url": "http://127.0.0.1:3000",

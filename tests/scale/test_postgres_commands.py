@@ -163,12 +163,14 @@ def test_the_shipped_assets_materialize(
     shutil.copy(monthly, landing_dir / "monthly")
     told: list[str] = []
     for _ in range(2):
-        for assets, run_of in (
-            ([daily_prices], {"partition_key": "2018-01-22"}),
-            ([customer_prices, archived_file], {"tags": range_tags(["acme", "globex"])}),
-            ([stg_orders, monthly_orders], {"partition_key": "2018-01-01"}),
+        for assets, key, tags in (
+            ([daily_prices], "2018-01-22", {}),
+            ([customer_prices, archived_file], None, range_tags(["acme", "globex"])),
+            ([stg_orders, monthly_orders], "2018-01-01", {}),
         ):
-            result = dg.materialize(assets, instance=instance, resources=resources, **run_of)
+            result = dg.materialize(
+                assets, instance=instance, resources=resources, partition_key=key, tags=tags
+            )
             assert result.success
             events = instance.all_logs(result.run_id)
             told += [str(event.to_json()) for event in events]

@@ -303,6 +303,7 @@ def test_loads_that_are_killed_at_any_moment_leave_whole_partitions(
     bench: PostgresBench, start_child: StartChild
 ) -> None:
     rng = random.Random("the same every time" if IS_SEEDED else None)
+    turn = 0
     for turn in range(examples(8)):
         for key in ("a", "b", "c"):
             rows = "".join(f"{turn},{row}\n" for row in range(rng.randint(1, 20_000)))

@@ -120,7 +120,8 @@ class Session:
         told, name = read_address(address), hide_credentials(address)
         try:
             info = make_conninfo("", **{**_CONNECT_DEFAULTS, **told, "client_encoding": "UTF8"})
-            connection = psycopg.connect(info, autocommit=True)
+            # A table may change between two statements: none is kept prepared.
+            connection = psycopg.connect(info, autocommit=True, prepare_threshold=None)
         except psycopg.Error as error:
             reason = " ".join(str(error).split())
             for secret in filter(None, (told.get("password"), told.get("sslpassword"))):
