@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from partitioned_etl.engine.landing.landing import LandedFile, hash_content, lis
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.landing.object_store import ObjectLanding
 from partitioned_etl.engine.landing.registry import connect_landing
-from partitioned_etl.engine.landing.staging import staging_folder
 from partitioned_etl.engine.landing.store_errors import explain
 from partitioned_etl.engine.landing_address import parse_address
 from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.load_folder import load_folder
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.overlap import folder_of, may_share_files
 from partitioned_etl.engine.settings import Settings, project_dir
@@ -248,22 +249,21 @@ def test_a_full_disk_costs_files_and_not_the_load(
 
 def test_folders_of_dead_loads_are_cleared_and_those_of_living_ones_stay(tmp_path: Path) -> None:
     root = tmp_path / "staging"
-    with staging_folder(root) as living:
+    with load_folder(root) as living:
         (living / "copy").write_bytes(b"1")
         dead = root / "load-dead"
         dead.mkdir()
         (dead / "copy").write_bytes(b"2")
         (root / "of somebody else").mkdir()
-        with staging_folder(root) as other:
+        with load_folder(root) as other:
             assert sorted(root.iterdir()) == sorted([living, other, root / "of somebody else"])
         assert (living / "copy").read_bytes() == b"1"
     assert [path.name for path in root.iterdir()] == ["of somebody else"]
 
 
 HOLD_A_FOLDER = """
-from partitioned_etl.engine.landing.staging import staging_folder
-from partitioned_etl.engine.landing.store_errors import explain
-with staging_folder(bench.root / "staging") as folder:
+from partitioned_etl.engine.load_folder import load_folder
+with load_folder(bench.root / "staging") as folder:
     (folder / "copy").touch()
     pause("staged")
 """
@@ -276,20 +276,24 @@ def test_what_a_killed_process_staged_is_cleared_by_the_next_load(
     child = start_child(HOLD_A_FOLDER)
     child.wait_for("staged")
     [left] = root.iterdir()
-    with staging_folder(root):
+    with load_folder(root):
         assert (left / "copy").exists()
     child.kill()
     assert (left / "copy").exists()
-    with staging_folder(root):
+    with load_folder(root):
         assert not left.exists()
     assert list(root.iterdir()) == []
 
 
-def test_a_staging_folder_that_cannot_be_made_is_an_error_with_a_reason(tmp_path: Path) -> None:
+def test_a_staging_folder_that_cannot_be_made_is_an_error_with_a_reason(
+    tmp_path: Path, memory: MemoryBucket
+) -> None:
     (tmp_path / "file").write_bytes(b"")
+    memory.put("a.csv")
+    landing = replace(memory.landing, staging_dir=tmp_path / "file" / "staging")
     with (
         pytest.raises(LandedFileError, match=r"nothing can be staged in .*: Not a directory"),
-        staging_folder(tmp_path / "file" / "staging"),
+        landing.stage(memory.list_files()),
     ):
         pass
 

@@ -29,7 +29,7 @@ from partitioned_etl.engine.landing.copies import CopiedPlace
 from partitioned_etl.engine.landing.landing import CHUNK_BYTES, LandedFile, Listing, Place
 from partitioned_etl.engine.landing.names import PATTERN_CHARACTERS
 from partitioned_etl.engine.landing.object_listing import list_objects
-from partitioned_etl.engine.landing.staging import staging_folder
+from partitioned_etl.engine.load_folder import load_folder
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -184,11 +184,21 @@ class ObjectLanding:
                 if not isinstance(place, ObjectPrefix):  # it is a place of copies
                     staged |= zip(of_place, of_place, strict=True)
                     continue
-                folder = stack.enter_context(staging_folder(self.staging_dir))
+                folder = stack.enter_context(self._load_folder())
                 copied = CopiedPlace(place, place.bucket, place.prefix, folder)
                 staged |= dict(zip(of_place, copied.copy(of_place), strict=True))
             failpoints.reach(failpoints.AFTER_STAGING)
             yield [staged[file] for file in files]
+
+    @contextmanager
+    def _load_folder(self) -> Iterator[Path]:
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(load_folder(self.staging_dir))
+            except OSError as error:
+                reason = f"nothing can be staged in {self.staging_dir}: {error.strerror}"
+                raise LandedFileError(reason) from error
+            yield folder
 
     def _place_of(self, feed: "Feed") -> ObjectPrefix:
         folder = normpath(join(feed.folder, "x")).removesuffix("x")

@@ -6,17 +6,16 @@ DuckDB, in memory and sandboxed, reads and validates the landed files; psycopg c
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from shutil import rmtree
-from tempfile import gettempdir, mkdtemp
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from partitioned_etl.engine.errors import NoWarehouseError, QueryError, WarehouseError
+from partitioned_etl.engine.load_folder import load_folder
 from partitioned_etl.engine.sandbox import enter_sandbox, shut_off
 from partitioned_etl.engine.sql import LEDGER_TABLE, quote_text
 from partitioned_etl.engine.warehouse.postgres_columns import find_columns
@@ -131,7 +130,7 @@ class PostgresDatabase:
         """
         with (
             self._connect(lock_wait_seconds) as session,
-            _scratch_folder() as scratch_dir,
+            load_folder(_scratch_root()) as scratch_dir,
             duckdb.connect(":memory:") as duck,
         ):
             duck.execute(f"SET temp_directory = {quote_text(str(scratch_dir / 'spilled'))}")
@@ -166,38 +165,10 @@ class PostgresDatabase:
             yield session
 
 
-@contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """Make a folder for one unit of work, and remove it with what killed processes left behind.
-
-    Its process holds a lock on it, of which the system frees one that was killed.
-    """
+def _scratch_root() -> Path:
+    """Return the folder that the scratch folders of this user's loads are in; it is made."""
     root = Path(gettempdir()).resolve() / f"partitioned_etl-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
     if root.is_symlink() or root.stat().st_uid != os.getuid():
         raise WarehouseError(f"{root} is not of this user: set TMPDIR to a folder that is")
-    turn = os.open(root, os.O_RDONLY)
-    try:
-        flock(turn, LOCK_EX)
-        for left in root.iterdir():
-            _remove_unless_held(left)
-        folder = Path(mkdtemp(dir=root))
-        held = os.open(folder, os.O_RDONLY)
-        flock(held, LOCK_EX)
-    finally:
-        os.close(turn)
-    try:
-        yield folder
-    finally:
-        rmtree(folder, ignore_errors=True)
-        os.close(held)
-
-
-def _remove_unless_held(folder: Path) -> None:
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
-            rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(descriptor)
+    return root

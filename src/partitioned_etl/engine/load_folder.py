@@ -1,4 +1,4 @@
-"""Staging: a folder for the copies of one load, which is removed with it.
+"""Load folder: a folder for what one load writes aside, which is removed with it.
 
 Takes the folder of all; gives one of its own to each load. A lock that ends with its process tells
 whose loads live: what others left is removed by the next load.
@@ -12,28 +12,23 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
-from partitioned_etl.engine.errors import LandedFileError
-
 _OF_A_LOAD = "load-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
-def staging_folder(root: Path) -> Iterator[Path]:
+def load_folder(root: Path) -> Iterator[Path]:
     """Give a folder for the time of one load, and remove what loads of dead processes left.
 
     Args:
         root: The folder that the folders of all loads are in; it is made if it does not exist.
 
     Raises:
-        LandedFileError: No folder can be made.
+        OSError: No folder can be made.
     """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        _clear(root)
-        folder, lock = _make_locked(root)
-    except OSError as error:
-        raise LandedFileError(f"nothing can be staged in {root}: {error.strerror}") from error
+    root.mkdir(parents=True, exist_ok=True)
+    _clear(root)
+    folder, lock = _make_locked(root)
     try:
         yield folder
     finally:
