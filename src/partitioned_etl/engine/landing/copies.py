@@ -1,7 +1,7 @@
 """Copies: landed objects on disk, where DuckDB reads them for the time of one load.
 
 Takes files and a folder; copies many at once, each exactly in the version that was listed. A file
-that cannot be copied costs itself alone. Whose folder it is belongs in `staging.py`.
+that cannot be copied costs itself alone. Whose folder it is belongs in `load_folder.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
