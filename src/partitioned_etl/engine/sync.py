@@ -168,13 +168,14 @@ def _complete_report(
 ) -> SyncReport:
     loaded = {record.source_file for record in report.loaded}
     for name, step in plan.steps.items():
-        if name in loaded and step.action is Action.IDENTICAL:
+        # Mostly, nothing happened to a file, there is nothing to say of it, and there are many.
+        if step.action is Action.IDENTICAL:
+            if name not in loaded:
+                report.unchanged.append(SyncRecord(step.partition_key, name, step.row_count, ""))
             continue
         key, rows = step.partition_key, plan.count_rows(feed, step)
         record = SyncRecord(key, name, rows, step.explain(removal))
         match step.action:
-            case Action.IDENTICAL:
-                report.unchanged.append(record)
             case Action.MISSING if name in removal:
                 report.removed.append(record)
             case Action.MISSING | Action.UNUSABLE | Action.STALE:

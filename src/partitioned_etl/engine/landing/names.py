@@ -52,7 +52,8 @@ def key_of_match(feed: "Feed", match: re.Match[str]) -> str:
     if "\\" in name:
         raise PartitionKeyError("the name holds a backslash, which DuckDB takes for an escape")
     try:
-        name.encode("utf-8")
+        if not name.isascii():
+            name.encode("utf-8")
     except UnicodeEncodeError:
         raise PartitionKeyError("the name is not UTF-8") from None
     return key

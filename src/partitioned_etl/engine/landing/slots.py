@@ -16,9 +16,8 @@ from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOv
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
-_BY_KEY_AND_NAME = itemgetter(
-    LandedFile._fields.index("partition_key"), LandedFile._fields.index("name")
-)
+_BY_NAME = itemgetter(LandedFile._fields.index("name"))
+_BY_KEY = itemgetter(LandedFile._fields.index("partition_key"))
 
 
 def choose_files_of_slots(
@@ -43,7 +42,9 @@ def choose_files_of_slots(
         if len(alike) > 1:
             reason = f"several files stand for one {what}: {', '.join(alike)}"
             reasons |= dict.fromkeys(alike, reason)
-    usable = sorted(found, key=_BY_KEY_AND_NAME)
+    # Python sorts texts three times as fast as tuples of them.
+    usable = sorted(found, key=_BY_NAME)
+    usable.sort(key=_BY_KEY)
     # Mostly, nothing is left out, and there are many files.
     if reasons or left:
         listing.refused += [
@@ -98,4 +99,6 @@ def _compare_spellings(feed: "Feed", found: Sequence[LandedFile]) -> dict[str, s
 
 
 def _to_one_spelling(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFC", text).casefold()

@@ -351,13 +351,14 @@ def collect_ledger(
             identity = (file.name, file.partition_key, file.version)
         if at and at not in times:
             times[at] = at.replace(tzinfo=UTC)
-        validated = (share(status, status), error, tuple(rules or ()))
-        under = (share(contract, contract), tuple(out or ()))
+        validated = (share(status, status), error, tuple(rules) if rules else ())
+        under = (share(contract, contract), tuple(out) if out else ())
         load = (times.get(at), share(run_id, run_id))
         row = (feed_name, *identity, *rest, *validated, *under, *load)
         read.append(LedgerRow._make(row))
     # Sorted here, because DuckDB would hold all of them a second time to sort them.
-    read.sort(key=attrgetter("partition_key", "source_file"))
+    read.sort(key=attrgetter("source_file"))
+    read.sort(key=attrgetter("partition_key"))
     return Ledger({row.source_file: row for row in read})
 
 
