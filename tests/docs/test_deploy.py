@@ -1,7 +1,9 @@
 """What `deploy/` holds agrees with itself, and with the instance of a checkout."""
 
+import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -11,10 +13,21 @@ from support.dev_server import PROJECT
 
 DEPLOY = PROJECT / "deploy"
 COMPOSE = DEPLOY / "docker-compose"
+VALUES = "deploy/kubernetes/values.yaml"
 
 
 def read(name: str) -> dict[str, Any]:
     return yaml.safe_load((PROJECT / name).read_text(encoding="utf-8"))
+
+
+def to_snake_case(values: Any) -> Any:
+    """Return values with their keys as the chart's templates write them into dagster.yaml."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        re.sub(r"[A-Z]", lambda letter: f"_{letter[0].lower()}", key): to_snake_case(value)
+        for key, value in values.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -55,6 +68,67 @@ def test_the_containers_agree_with_one_another() -> None:
         for volume in service.get("volumes", ()):
             if volume.startswith("./"):
                 assert (COMPOSE / volume.split(":")[0]).is_file(), volume
+
+
+def test_the_values_of_the_chart_start_the_image_as_it_starts_itself() -> None:
+    values = read(VALUES)
+    [code] = values["dagster-user-deployments"]["deployments"]
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    [command] = re.findall(r"^CMD (.*)$", dockerfile, re.MULTILINE)
+    port = str(code["port"])
+    # The chart puts this in front of the arguments.
+    start = ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", port]
+    assert json.loads(command) == [*start, *code["dagsterApiGrpcArgs"]]
+    assert f"EXPOSE {port}\n" in dockerfile
+    webserver = values["dagsterWebserver"]
+    assert code["image"] == webserver["image"] == values["dagsterDaemon"]["image"]
+    assert webserver["service"]["port"] == webserver["readinessProbe"]["httpGet"]["port"]
+    lock = (DEPLOY / "image.lock").read_text(encoding="utf-8")
+    [version] = re.findall(r"^dagster==(\S+)", lock, re.MULTILINE)
+    texts = [
+        (DEPLOY / "kubernetes" / name).read_text("utf-8") for name in ("README.md", "values.yaml")
+    ]
+    assert {*re.findall(r"version (\d+\.\d+\.\d+)", "".join(texts))} == {version}
+
+
+def test_the_values_of_the_chart_name_known_settings_and_no_password() -> None:
+    values = read(VALUES)
+    [code] = values["dagster-user-deployments"]["deployments"]
+    environment, database = code["env"], values["postgresql"]
+    known = {name.upper() for name in Settings.model_fields}
+    assert {name for name in environment if not name.startswith(("PG", "AWS"))} <= known
+    assert environment["STAGING_DIR"] == code["volumeMounts"][0]["mountPath"]
+    address = urlsplit(environment["WAREHOUSE"])
+    assert (address.hostname, address.password) == (database["postgresqlHost"], None)
+    assert database["postgresqlScheme"] == "postgresql+psycopg2"
+    readme = (DEPLOY / "kubernetes" / "README.md").read_text(encoding="utf-8")
+    made = dict(re.findall(r"create secret generic (\S+) --from-literal=([^=]+)=", readme))
+    assert made == {
+        values["global"]["postgresqlSecretName"]: "postgresql-password",
+        code["envSecrets"][0]["name"]: "PGPASSWORD",
+    }
+
+
+def test_the_instance_of_the_chart_differs_from_that_of_a_checkout_only_where_it_must() -> None:
+    values, ours = read(VALUES), read("dagster.yaml")
+    daemon, extra = values["dagsterDaemon"], values["additionalInstanceConfig"]
+    concurrency = to_snake_case(values["concurrency"])
+    monitoring = to_snake_case(daemon["runMonitoring"])
+    assert concurrency.pop("enabled")
+    # A run in a pod could be resumed, a process of a checkout cannot.
+    assert monitoring.pop("max_resume_run_attempts") == 0
+    theirs = {
+        "run_monitoring": monitoring,
+        "concurrency": concurrency,
+        "sensors": to_snake_case(daemon["sensors"]),
+        "python_logs": to_snake_case(values["pythonLogs"]),
+        "telemetry": values["telemetry"],
+        **extra,
+    }
+    coordinator = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert to_snake_case(coordinator) == ours["run_coordinator"]["config"]
+    assert {part for part in theirs if theirs[part] != ours[part]} == {"local_artifact_storage"}
+    assert {*ours} - {*theirs} == {"storage", "compute_logs", "run_coordinator"}
 
 
 def test_the_image_is_made_of_what_there_is() -> None:
