@@ -56,6 +56,8 @@ def test_the_containers_agree_with_one_another() -> None:
     # A run needs what the code server has, but for what says where the instance is.
     own = {"DAGSTER_HOME", "DAGSTER_CURRENT_IMAGE"}
     assert {*launcher["env_vars"]} == {*environment} - own
+    # What runs as user etl must be able to write there.
+    assert instance["local_artifact_storage"]["config"]["base_dir"].startswith("/tmp/")
     assert launcher["network"] == compose["networks"]["partitioned-etl"]["name"]
     known = {name.upper() for name in Settings.model_fields}
     assert {name for name in environment if not name.startswith(("DAGSTER", "AWS"))} <= known
