@@ -51,7 +51,7 @@ def start_child(bench: Workbench) -> Iterator[Callable[[str], Child]]:
     children: list[Child] = []
 
     def start(code: str) -> Child:
-        children.append(Child(bench, code))
+        children.append(bench.start_child(code))
         return children[-1]
 
     yield start

@@ -1,12 +1,12 @@
 """What the tests of PostgreSQL share: a server of their own, and a database for each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support.postgres_server import PostgresServer, require_postgres, run_postgres
-from support.workbench import Child, Workbench
+from support.workbench import Workbench
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +30,3 @@ def postgres_bench(tmp_path: Path, postgres_url: str, monkeypatch: pytest.Monkey
 
     monkeypatch.setenv("BENCH_URL", postgres_url)
     return PostgresBench(tmp_path, url=postgres_url)
-
-
-@pytest.fixture
-def start_postgres_child(postgres_bench: Workbench) -> Iterator[Callable[[str], Child]]:
-    """Start processes that run Python code on the same bench; all are ended."""
-    from support.postgres_bench import PostgresChild
-
-    children: list[Child] = []
-
-    def start(code: str) -> Child:
-        children.append(PostgresChild(postgres_bench, code))
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.close()

@@ -15,7 +15,7 @@ from partitioned_etl.engine.errors import WarehouseError, WarehouseLockedError
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
-from support.postgres_bench import PostgresBench, PostgresChild
+from support.postgres_bench import PostgresBench
 from support.postgres_server import PostgresServer, require_postgres, run_postgres
 from support.scale import IS_SEEDED, examples
 from support.workbench import (
@@ -50,19 +50,6 @@ def bench(
     url = durable_server.make_database()
     monkeypatch.setenv("BENCH_URL", url)
     return PostgresBench(tmp_path, url=url)
-
-
-@pytest.fixture
-def start_child(bench: PostgresBench) -> Iterator[StartChild]:
-    children: list[Child] = []
-
-    def start(code: str) -> Child:
-        children.append(PostgresChild(bench, code))
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.close()
 
 
 def wait_until_alone(bench: PostgresBench) -> None:

@@ -1,6 +1,6 @@
 """PostgreSQL bench: a workbench whose warehouse is a PostgreSQL database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,6 @@ from typing import Any
 import psycopg
 
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import LandedFile
-from partitioned_etl.engine.load import load_files
-from partitioned_etl.engine.outcomes import Outcome
 from partitioned_etl.engine.plan import Plan, make_plan
 from partitioned_etl.engine.sync import SyncReport, sync_feed
 from partitioned_etl.engine.warehouse.ledger import Ledger
@@ -57,11 +54,8 @@ class PostgresBench(Workbench):
         with self.open(lock_wait_seconds) as opened:
             yield opened.table(feed)
 
-    def load(self, feed: Feed, files: Sequence[LandedFile] | None = None) -> dict[str, Outcome]:
-        wanted = self.list_files(feed) if files is None else files
-        with self.open_table(feed) as table:
-            outcomes = load_files(table, self.landing, wanted)
-        return {outcome.file.partition_key: outcome for outcome in outcomes}
+    def start_child(self, code: str) -> Child:
+        return PostgresChild(self, code)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -178,6 +178,10 @@ class Workbench:
             feed, self.landing_dir, self._database, settle_seconds=0, lock_wait_seconds=0
         )
 
+    def start_child(self, code: str) -> "Child":
+        """Start a process that runs Python code with this bench."""
+        return Child(self, code)
+
     def plan(self, feed: Feed) -> Plan:
         """Plan what a sync would do."""
         warehouse = DuckDBFile(self._database, lock_wait_seconds=0)

@@ -6,10 +6,11 @@ and what is left to a person in `migrate.py`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.sql import PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN
 
 COMMAND = "partitioned-etl migrate"
@@ -88,6 +89,16 @@ class TableChanges:
         is_wider = bool(self.of(ChangeKind.ADDED, ChangeKind.WIDENED))
         return not self.is_refused and (self.is_made_anew or is_wider)
 
+    def require_loadable(self, feed_name: str, table: str) -> None:
+        """Make sure that a load may go on.
+
+        Raises:
+            WarehouseError: A person has to decide first.
+        """
+        if self.is_refused:
+            reasons = "; ".join(self.describe(feed_name))
+            raise WarehouseError(f"feed {feed_name}: table {table}: {reasons}")
+
     def describe(self, feed_name: str, loaded: int | None = None) -> list[str]:
         """Return one sentence for each change, of what the next load does about it.
 
@@ -147,6 +158,18 @@ def compare_columns(
         for name in list_gone(declared, present)
     ]
     return TableChanges(tuple(changes), bool(changes) and not has_rows, tuple(missing))
+
+
+def require_added_columns(table: str, columns: Collection[str]) -> None:
+    """Make sure that a table, if it has columns and so exists, is one of a feed.
+
+    Raises:
+        WarehouseError: It lacks a column that every load adds.
+    """
+    if columns and not {*_ADDED_BY_LOAD}.issubset(columns):
+        raise WarehouseError(
+            f"table {table} is of no feed: it lacks the columns {' and '.join(_ADDED_BY_LOAD)}"
+        )
 
 
 def list_gone(declared: Iterable[str], present: Iterable[str]) -> list[str]:

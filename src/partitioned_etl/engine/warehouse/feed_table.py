@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from partitioned_etl.engine import failpoints
-from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.formats.rows import list_columns
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import (
@@ -35,6 +34,7 @@ from partitioned_etl.engine.table_changes import (
     TableChanges,
     compare_columns,
     list_gone,
+    require_added_columns,
 )
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
@@ -43,6 +43,7 @@ from partitioned_etl.engine.warehouse.ledger import (
     ensure_ledger,
     find_files,
     find_latest_load,
+    find_removed,
     find_same_content,
     find_takeover,
     forget_feed,
@@ -152,10 +153,7 @@ class DuckDBTable:
 
     def _find_loadable_changes(self) -> TableChanges:
         changes = self.find_changes()
-        if changes.is_refused:
-            reasons = "; ".join(changes.describe(self.feed.name))
-            reason = f"feed {self.feed.name}: table {self.feed.table}: {reasons}"
-            raise WarehouseError(reason)
+        changes.require_loadable(self.feed.name, self.feed.table)
         return changes
 
     def _alter(self, changes: TableChanges) -> None:
@@ -310,11 +308,9 @@ class DuckDBTable:
         with self.transaction():
             ensure_ledger(self.duck)
             ensure_rejected_rows(self.duck)
-            gone, there = {*names}, find_files(self.duck, self.feed.name, names)
-            keys = list(dict.fromkeys(key for name, key, _ in there if name in gone))
+            removed = find_removed(names, find_files(self.duck, self.feed.name, names))
             forget_files(self.duck, self.feed.name, names)
-            has_others = any(name not in gone for name, _, _ in there)
-            self.delete(Replaced(keys, names if has_others else ()))
+            self.delete(removed)
 
     def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
@@ -345,12 +341,7 @@ class DuckDBTable:
         Raises:
             WarehouseError: It lacks a column that every load adds.
         """
-        columns = find_columns(self.duck, self.feed.table)
-        if columns and not {PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN} <= {*columns}:
-            raise WarehouseError(
-                f"table {self.feed.table} is of no feed: it lacks the columns "
-                f"{PARTITION_KEY_COLUMN} and {SOURCE_FILE_COLUMN}"
-            )
+        require_added_columns(self.feed.table, find_columns(self.duck, self.feed.table))
 
     def count_files(self) -> int:
         """Return how many files the ledger knows of the feed, also if its table is gone."""

@@ -181,6 +181,22 @@ def find_takeover(feed: "Feed", rows: Sequence[LedgerRow], known: Iterable[Known
     return Takeover(Replaced(list(dict.fromkeys(keys)), replaced), gone, superseded)
 
 
+def find_removed(names: Collection[str], known: Iterable[KnownFile]) -> Replaced:
+    """Find out which rows go with files that are removed.
+
+    Args:
+        names: The files.
+        known: What the ledger knows: these files, and all others of their partitions.
+    """
+    gone, keys, has_others = {*names}, list[str](), False
+    for name, key, _ in known:
+        if name in gone:
+            keys.append(key)
+        else:
+            has_others = True
+    return Replaced(list(dict.fromkeys(keys)), [*names] if has_others else ())
+
+
 def _is_higher(feed: "Feed", winner: LedgerRow, name: str, landed_ns: int) -> bool:
     """Return whether a file is of a higher version than another was."""
     if not (feed.file_names.has_versions and feed.file_names.match(name)):

@@ -23,7 +23,6 @@ import duckdb
 
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.conflicts import run_until_done
-from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
@@ -40,10 +39,17 @@ from partitioned_etl.engine.table_changes import (
     TableChanges,
     compare_columns,
     list_gone,
+    require_added_columns,
 )
 from partitioned_etl.engine.warehouse import postgres_columns as columns_sql
 from partitioned_etl.engine.warehouse import postgres_ledger as ledger_sql
-from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, Replaced, find_takeover
+from partitioned_etl.engine.warehouse.ledger import (
+    Ledger,
+    LedgerRow,
+    Replaced,
+    find_removed,
+    find_takeover,
+)
 from partitioned_etl.engine.warehouse.postgres_copy import copy_in, copy_out
 from partitioned_etl.engine.warehouse.postgres_session import Session, quote_name
 from partitioned_etl.engine.warehouse.postgres_types import find_unheld, list_limits
@@ -146,10 +152,7 @@ class PostgresTable:
 
     def _find_loadable_changes(self) -> TableChanges:
         changes = self.find_changes()
-        if changes.is_refused:
-            reasons = "; ".join(changes.describe(self.feed.name))
-            reason = f"feed {self.feed.name}: table {self.feed.table}: {reasons}"
-            raise WarehouseError(reason)
+        changes.require_loadable(self.feed.name, self.feed.table)
         return changes
 
     def _create(self) -> None:
@@ -348,12 +351,11 @@ class PostgresTable:
     def _remove(self, names: Sequence[str]) -> None:
         with self.transaction():
             ledger_sql.ensure_tables(self.session)
-            there = ledger_sql.find_files(self.session, self.feed.name, names)
-            gone = {*names}
-            keys = list(dict.fromkeys(key for name, key, _ in there if name in gone))
+            removed = find_removed(
+                names, ledger_sql.find_files(self.session, self.feed.name, names)
+            )
             ledger_sql.forget_files(self.session, self.feed.name, names)
-            has_others = any(name not in gone for name, _, _ in there)
-            self.delete(Replaced(keys, names if has_others else ()))
+            self.delete(removed)
 
     def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
@@ -382,12 +384,9 @@ class PostgresTable:
         Raises:
             WarehouseError: It lacks a column that every load adds.
         """
-        columns = columns_sql.find_columns(self.session, self.feed.table)
-        if columns and not {PARTITION_KEY_COLUMN, SOURCE_FILE_COLUMN} <= {*columns}:
-            raise WarehouseError(
-                f"table {self.feed.table} is of no feed: it lacks the columns "
-                f"{PARTITION_KEY_COLUMN} and {SOURCE_FILE_COLUMN}"
-            )
+        require_added_columns(
+            self.feed.table, columns_sql.find_columns(self.session, self.feed.table)
+        )
 
     def count_files(self) -> int:
         """Return how many files the ledger knows of the feed, also if its table is gone."""
