@@ -14,7 +14,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 PUBLIC_IN_FACT = {f"dagster.components.core.{name}" for name in ("context", "decl", "defs_module")}
 """What lets one folder of definitions be loaded without the others; nothing else does."""
 ROOMS = {
-    "landing": ("landing", "names"),
+    "landing": ("landing", "names", "found"),
     "formats": ("format", "types", "values", "rows", "compression", "proposals"),
     "warehouse": ("warehouse", "ledger", "rejected_rows"),
 }

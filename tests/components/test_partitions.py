@@ -214,7 +214,7 @@ def test_a_file_of_an_hour_that_the_clock_skips_is_refused_for_that(
     )
     for name in (skipped, "2018-06-01-02"):
         (landing_dir / "daily" / f"{name}.csv").write_text("a\n1\n", encoding="utf-8")
-    listing = make_partitions(feed).list_files(LocalLanding(landing_dir))
+    listing = define_feed(feed).assets.list_files(LocalLanding(landing_dir))
     assert list(listing.by_key) == ["2018-06-01-02:00"]
     [refused] = listing.refused
     assert refused.reason == (

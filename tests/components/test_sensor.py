@@ -29,8 +29,9 @@ from partitioned_etl.components.resources import WarehouseResource
 from partitioned_etl.components.sensor import LandingCursor, landing_sensor
 from partitioned_etl.engine.errors import WarehouseLockedError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import Landing, Listing
+from partitioned_etl.engine.landing.landing import Landing
 from partitioned_etl.engine.landing.local import LocalLanding, version_in
+from partitioned_etl.engine.landing.names import Scan
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Plan, make_plan
 from partitioned_etl.engine.sync import sync_feed
 from support.define import DefinedFeed
@@ -397,12 +398,10 @@ def test_two_plans_are_never_held_at_once(
     drop(customers, "a")
     plans: list[ref[Plan]] = []
 
-    def plan_alone(
-        feed: Feed, listing: Listing, landing: Landing, *given: Any, **settings: Any
-    ) -> Plan:
+    def plan_alone(feed: Feed, scan: Scan, landing: Landing, *given: Any, **settings: Any) -> Plan:
         assert not any(earlier() for earlier in plans)
         settling = LocalLanding(landing.readable_dir, settle_seconds=0 if plans else 3600)
-        plan = make_plan(feed, listing, settling, *given, **settings)
+        plan = make_plan(feed, scan, settling, *given, **settings)
         plans.append(ref(plan))
         return plan
 

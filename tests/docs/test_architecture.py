@@ -58,5 +58,5 @@ def test_every_function_that_is_named_exists() -> None:
     names = re.findall(r"`(\w+)`: |`(?:landing|warehouse)\.(\w+)`|`(\w+_\w+)`", PAGE)
     code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     wanted = {name for found in names for name in found if name} - {"rejected_rows", "file_loads"}
-    assert {"compare", "list_files", "make_agenda", "replace_rows", "load_files"} <= wanted
+    assert {"scan", "make_plan", "make_agenda", "replace_rows", "load_files"} <= wanted
     assert not {name for name in wanted if not re.search(rf"\bdef {name}\(", code)}

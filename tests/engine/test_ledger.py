@@ -291,8 +291,8 @@ def old(bench: Workbench) -> Workbench:
 
 
 def plan(bench: Workbench, feed: Feed = QUARANTINING, *, read_only: bool = True) -> Plan:
-    listing = bench.landing.list_files(feed)
-    return make_plan(feed, listing, bench.landing, bench.warehouse, read_only=read_only)
+    scan = bench.landing.scan(feed)
+    return make_plan(feed, scan, bench.landing, bench.warehouse, read_only=read_only)
 
 
 def is_converted(bench: Workbench) -> bool:

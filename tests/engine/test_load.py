@@ -512,8 +512,8 @@ def compress(bench: Workbench, content: str) -> Path:
 
 
 def plan_steps(bench: Workbench) -> dict[str, Action]:
-    listing = bench.landing.list_files(NOTES)
-    plan = make_plan(NOTES, listing, bench.landing, bench.warehouse, read_only=True)
+    scan = bench.landing.scan(NOTES)
+    plan = make_plan(NOTES, scan, bench.landing, bench.warehouse, read_only=True)
     return {name: step.action for name, step in plan.steps.items()}
 
 

@@ -278,14 +278,14 @@ def test_a_folder_on_the_way_that_becomes_a_link_is_not_followed(
 ) -> None:
     bench.land(CALENDAR, "2018/01/a_.csv", "id,note\n")
     path, outside = bench.path(CALENDAR, swapped), bench.root / "outside"
-    read_folder = local._Scan._read_folder
+    read_folder = local._FolderScan._read_folder
 
     def swap_and_read(*given: Any) -> None:
         path.rename(outside)
         path.symlink_to(outside)
         read_folder(*given)
 
-    monkeypatch.setattr(local._Scan, "_read_folder", swap_and_read)
+    monkeypatch.setattr(local._FolderScan, "_read_folder", swap_and_read)
     with pytest.raises(LandedFileError, match="cannot list"):
         bench.landing.list_files(CALENDAR)
 
@@ -336,7 +336,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = bench.land(CUSTOMER_DAYS, "acme/2018-01-22.csv", "id,note\n").parent
-    list_subfolders = local._Scan._list_subfolders
+    list_subfolders = local._FolderScan._list_subfolders
 
     def list_and_swap(*given: Any) -> list[str]:
         names = list_subfolders(*given)
@@ -344,7 +344,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
         path.symlink_to(bench.root / "outside")
         return names
 
-    monkeypatch.setattr(local._Scan, "_list_subfolders", list_and_swap)
+    monkeypatch.setattr(local._FolderScan, "_list_subfolders", list_and_swap)
     with pytest.raises(LandedFileError, match="cannot list"):
         bench.landing.list_files(CUSTOMER_DAYS)
 

@@ -55,7 +55,8 @@ def load(case: Case, feed: Feed, bench: Workbench) -> tuple[list[tuple[Any, ...]
     """Load the file of a case; give the rows of the table, and why it has none."""
     name = case.name or case.pattern.replace("{key}", "a")
     bench.land(feed, name, make_file(case, bench.root))
-    listing = FeedPartitions(feed, build_partitions_def(feed)).list_files(bench.landing)
+    windows = FeedPartitions(feed, build_partitions_def(feed)).list_windows()
+    listing = bench.landing.scan(feed, lambda _, key: windows.why_outside(key)).list_files()
     reasons = [one.reason for one in listing.refused]
     outcomes = bench.load(feed, list(listing.files.values()))
     reasons += [one.reason.removeprefix(f"{name}: ") for one in outcomes.values() if one.reason]

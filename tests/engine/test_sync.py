@@ -378,8 +378,8 @@ with bench.connect():
 
 
 def plan(bench: Workbench, **options: Any) -> dict[str, Action]:
-    listing = bench.landing.list_files(NOTES)
-    planned = make_plan(NOTES, listing, bench.landing, bench.warehouse, **options)
+    scan = bench.landing.scan(NOTES)
+    planned = make_plan(NOTES, scan, bench.landing, bench.warehouse, **options)
     return {name: step.action for name, step in planned.steps.items()}
 
 

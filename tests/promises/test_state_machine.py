@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from partitioned_etl.engine import failpoints, sync
 from partitioned_etl.engine.errors import WarehouseLockedError
-from partitioned_etl.engine.landing import landing, local
+from partitioned_etl.engine.landing import found, landing, names
 from partitioned_etl.engine.landing.landing import LandedFile, Place
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.load import load_files
@@ -297,12 +297,17 @@ class IngestMachine(RuleBasedStateMachine):
     def step_the_clock(self, steps: int) -> None:
         self.clock.step_s += steps * CLOCK_STEP_SECONDS
 
+    @rule(most=st.sampled_from([1, 10_000]))
+    def set_aside_what_is_unchanged(self, most: int) -> None:
+        """As if there were many files, or few."""
+        found.MOST_OBJECTS = most
+
     # What is done about it
 
     def plan(self, settle_seconds: int) -> Asked:
         place = LocalLanding(self.bench.landing_dir, settle_seconds)
         listing = place.list_files(self.feed)
-        plan = make_plan(self.feed, listing, place, self.bench.warehouse)
+        plan = make_plan(self.feed, place.scan(self.feed), place, self.bench.warehouse)
         wanted = {file.partition_key: file for file in plan.files(Action.NEW, Action.CHANGED)}
         assert wanted.keys() == {
             key
@@ -557,6 +562,7 @@ def play(
     bench: Workbench, start_child: Callable[[str], Child], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[type[IngestMachine]], Counter[str]]:
     """Play histories on a machine, and count what happened in them."""
+    monkeypatch.setattr(found, "MOST_OBJECTS", found.MOST_OBJECTS)
     clock, seen = SteppedClock(), Counter[str]()
 
     def landed_file(
@@ -566,7 +572,7 @@ def play(
 
     monkeypatch.setattr(landing, "time", clock)
     monkeypatch.setattr(sync, "time", clock)
-    monkeypatch.setattr(local, "LandedFile", landed_file)
+    monkeypatch.setattr(names, "LandedFile", landed_file)
 
     def run(machine: type[IngestMachine]) -> Counter[str]:
         holder = start_child(HOLD_WHEN_TOLD)

@@ -42,7 +42,7 @@ class PostgresBench(Workbench):
         )
 
     def plan(self, feed: Feed) -> Plan:
-        return make_plan(feed, self.landing.list_files(feed), self.landing, self.warehouse)
+        return make_plan(feed, self.landing.scan(feed), self.landing, self.warehouse)
 
     @contextmanager
     def open(self, lock_wait_seconds: float = 60) -> Iterator[OpenPostgres]:  # type: ignore[override]

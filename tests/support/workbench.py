@@ -185,7 +185,7 @@ class Workbench:
     def plan(self, feed: Feed) -> Plan:
         """Plan what a sync would do."""
         warehouse = DuckDBFile(self._database, lock_wait_seconds=0)
-        return make_plan(feed, self.landing.list_files(feed), self.landing, warehouse)
+        return make_plan(feed, self.landing.scan(feed), self.landing, warehouse)
 
     @contextmanager
     def open(self, lock_wait_seconds: float = 0) -> Iterator[OpenDuckDB]:

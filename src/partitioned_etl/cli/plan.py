@@ -124,6 +124,10 @@ def _plan(
 def _list_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
     plan, nexts = agenda.plan, _list_nexts(agenda, settings)
     run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
+    for key, file, _, size_bytes, _ in plan.unchanged:
+        what, why = nexts.get(file, ("nothing", ""))
+        run = run_of.get(key)
+        yield PlannedFile(name, key, file, str(Action.IDENTICAL), what, why, run, size_bytes)
     for step in plan.steps.values():
         key, file = step.partition_key, step.file
         what, why = nexts.get(step.name) or _describe(step, agenda.removal)
@@ -149,7 +153,7 @@ def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]
         if file.partition_key in of_runs:
             is_untold = file.partition_key in agenda.unreported
             untold = "a run loaded it and ended before it reported so to Dagster"
-            again = _why_again(agenda.plan.steps[file.name])
+            again = _why_again(agenda.plan.steps.get(file.name))
             nexts[file.name] = ("load", untold if is_untold else again)
     if agenda.plan.changes.is_refused:
         nexts |= dict.fromkeys(nexts, ("refuse", "the table has other columns, as said above"))
@@ -162,9 +166,9 @@ def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]
     return nexts
 
 
-def _why_again(step: Step) -> str:
+def _why_again(step: Step | None) -> str:
     """Return why a file is loaded that is as it was; empty if it is not."""
-    row, file = step.ledger_row, step.file
+    row, file = (step.ledger_row, step.file) if step else (None, None)
     if row and file and row.left_out and row.is_about(file):
         return f"another declaration loaded it without {', '.join(row.left_out)}"
     return ""

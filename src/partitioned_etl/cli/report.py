@@ -17,6 +17,7 @@ from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.plan import Action, Plan, Removal, Step
 from partitioned_etl.engine.settings import Settings, project_dir
 from partitioned_etl.engine.stale import describe_stale
+from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
 
 _HEADERS = ("feed", "partition key", "file", "rows", "status", "loaded at")
@@ -73,17 +74,22 @@ def print_report(
     warnings: list[str] = []
     for result in results:
         name, plan = result.feed.name, result.plan
+        of_feed: list[tuple[object, ...]] = [
+            (name, key, file, row_count, str(LoadStatus.LOADED), loaded_at)
+            for key, file, row_count, _, loaded_at in plan.unchanged
+        ]
         for step in plan.steps.values():
             key, row, status = step.partition_key, step.ledger_row, _status(step)
             row_count = plan.count_rows(result.feed, step)
             loaded_at = row.loaded_at if row else None
-            rows.append((name, key, step.name, row_count, status, loaded_at))
+            of_feed.append((name, key, step.name, row_count, status, loaded_at))
             if step.action is Action.REFUSED and row:
                 problems.append(describe_refusal(name, key, row.error or ""))
             elif status == _NOT_LOADED:
                 reason = result.reasons.get(key) or step.explain(Removal())
                 reason = reason or "another run has it, or it landed meanwhile"
                 problems.append(f"not loaded: {name}, partition {key}: {step.name}: {reason}")
+        rows += sorted(of_feed, key=lambda row: row[1:3]) if plan.unchanged.count else of_feed
         problems += result.failures
         for entry in plan.refused:
             key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"

@@ -138,9 +138,8 @@ def describe_unmatched(feed_name: str, entries: Sequence[tuple[str, str]]) -> li
 
 def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
     feed, landing = assets.feed, chosen.landing_of(assets.feed)
-    listing = assets.list_files(landing)
-    plan = make_plan(feed, listing, landing, chosen.warehouse, read_only=True)
-    loaded = [row for row in plan.ledger if row.loaded_at]
+    plan = make_plan(feed, assets.scan(landing), landing, chosen.warehouse, read_only=True)
+    totals = plan.sum_up()
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
     since_ns = min((file.landed_ns for file in waiting), default=None)
     refused = [
@@ -155,14 +154,14 @@ def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
     return FeedStatus(
         feed=feed.name,
         table=feed.table,
-        partitions=len({row.partition_key for row in loaded}),
-        rows=sum(row.row_count for row in loaded),
-        last_load=max((row.loaded_at for row in loaded if row.loaded_at), default=None),
+        partitions=totals.partitions,
+        rows=totals.rows,
+        last_load=totals.loaded_at,
         waiting=len(waiting),
         oldest_waiting_seconds=None
         if since_ns is None
         else max(0, (time.time_ns() - since_ns) // 1_000_000_000),
-        rejected_rows=sum(row.rejected_count for row in loaded),
+        rejected_rows=totals.rejected_rows,
         refused=refused,
         unmatched=[
             Refusal(entry.partition_key, entry.name, entry.reason)

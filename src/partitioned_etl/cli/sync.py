@@ -30,7 +30,6 @@ from partitioned_etl.engine.errors import PartitionedEtlError, WarehouseLockedEr
 from partitioned_etl.engine.landing.landing import group_by_key
 from partitioned_etl.engine.plan import Plan
 from partitioned_etl.engine.settings import Settings
-from partitioned_etl.engine.warehouse.ledger import LoadStatus
 
 _POLL_SECONDS = 0.2
 
@@ -134,9 +133,7 @@ class _FeedSync:
             waits_for_runs=waits_for_runs,
         )
         self._loaded |= {
-            row.partition_key
-            for row in agenda.plan.ledger
-            if row.run_id in self._run_ids and row.status == LoadStatus.LOADED
+            load.partition_key for load in agenda.plan.list_loads() if load.run_id in self._run_ids
         }
         return agenda
 

@@ -17,6 +17,7 @@ from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.partitions import FeedPartitions
 from partitioned_etl.components.ranges import group_into_ranges
 from partitioned_etl.components.runs import list_keys_in_flight, list_unreported_keys
+from partitioned_etl.components.scans import scan_in_time
 from partitioned_etl.engine.landing.landing import LandedFile, Landing, group_by_key
 from partitioned_etl.engine.plan import (
     DEFAULT_TOUCHED_BYTES,
@@ -44,6 +45,8 @@ class Limits:
             long as configured.
         settle_wait_seconds: The longest settle time that is waited out, once.
         touched_bytes: The most bytes to read to tell touched files from changed ones.
+        scan_seconds: How long to wait for a look at the landing, which goes on meanwhile; None for
+            as long as it takes.
         read_only: Whether to change nothing, not even in the ledger.
     """
 
@@ -51,6 +54,7 @@ class Limits:
     lock_wait_seconds: float | None = None
     settle_wait_seconds: float = 0.0
     touched_bytes: int = DEFAULT_TOUCHED_BYTES
+    scan_seconds: float | None = None
     read_only: bool = False
 
 
@@ -114,7 +118,7 @@ def make_agenda(
         waits_for_runs: Whether what a run is loading is left to that run.
 
     Raises:
-        LandedFileError: The landing cannot be listed.
+        LandedFileError: The landing cannot be listed, or takes longer than that.
         WarehouseError: The warehouse cannot be opened.
     """
 
@@ -125,7 +129,7 @@ def make_agenda(
         in_flight = list_keys_in_flight(instance, assets, known) if waits_for_runs else set()
         plan = make_plan(
             assets.feed,
-            assets.list_files(landing),
+            scan_in_time(assets, landing, seconds=limits.scan_seconds, asker="agenda"),
             landing,
             warehouse,
             lock_wait_seconds=limits.lock_wait_seconds,
@@ -141,7 +145,7 @@ def make_agenda(
         time.sleep(landing.settle_seconds)
         known, in_flight, plan = look()
     unreported, reported_until = list_unreported_keys(
-        instance, assets.load_key, plan.ledger, reported_since
+        instance, assets.load_key, plan.list_loads(reported_since), reported_since
     )
     attempts = remember(plan)
     pausing, candidates = list[LandedFile](), list[LandedFile]()

@@ -26,7 +26,8 @@ from partitioned_etl.components.events import (
 from partitioned_etl.components.partitions import FeedPartitions, build_partitions_def
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
+from partitioned_etl.engine.landing.landing import Landing, Listing
+from partitioned_etl.engine.landing.names import Scan
 from partitioned_etl.engine.overlap import folder_of, key_of_path, may_share_files
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.registry import has_one_writer, name_kind
@@ -109,26 +110,34 @@ class FeedAssets:
         return [one.feed for one in self.others]
 
     def list_files(self, landing: Landing) -> Listing:
-        """List the feed's landing; what fits no partition, or is of two feeds, is refused.
+        """List the feed's landing; see `scan`.
 
         Raises:
             LandedFileError: The landing cannot be listed.
         """
-        return self.refuse_shared(self.partitions.list_files(landing))
+        return self.scan(landing).list_files()
 
-    def refuse_shared(self, listing: Listing) -> Listing:
-        """Refuse the files of a listing that another feed takes, too: neither loads them."""
+    def scan(self, landing: Landing) -> Scan:
+        """Look at the feed's landing; what fits no partition, or is of two feeds, is refused.
+
+        Raises:
+            LandedFileError: The landing cannot be listed.
+        """
+        windows, folder = self.partitions.list_windows(), folder_of(self.feed)
         near = [one for one in self.others if may_share_files(self.feed, one.feed)]
-        windows = [(one.feed, one.partitions.list_windows()) for one in near if listing.files]
-        for name, file in list(listing.files.items()) if near else ():
-            path = folder_of(self.feed) + name
-            for other, of_other in windows:
-                if (other_key := key_of_path(other, path)) and other_key in of_other:
-                    del listing.files[name]
-                    reason = f"feed {other.name} takes this file, too: neither loads it"
-                    listing.refused.append(PassedOver(name, reason, file.partition_key))
-                    break
-        return listing
+        of_near = [(one.feed, one.partitions.list_windows()) for one in near]
+
+        def why_refused(name: str, key: str) -> str:
+            if reason := windows.why_outside(key):
+                return reason
+            for other, of_other in of_near:
+                if (other_key := key_of_path(other, folder + name)) and other_key in of_other:
+                    return f"feed {other.name} takes this file, too: neither loads it"
+            return ""
+
+        scan = landing.scan(self.feed, why_refused if near or any(windows.of_parts) else None)
+        scan.has_partition = windows.__contains__
+        return scan
 
     @property
     def job_name(self) -> str:

@@ -23,7 +23,6 @@ from partitioned_etl.engine.file_names import (
     Partitioning,
     is_skipped_hour,
 )
-from partitioned_etl.engine.landing.landing import Landing, Listing, PassedOver
 
 NAME_DIMENSION, DATE_DIMENSION = "name", "period"
 """Dimensions of a two-dimensional key. Dagster sorts them, so the name comes first."""
@@ -196,26 +195,6 @@ class FeedPartitions:
             if len(left) == len({*names}):
                 raise
             self.register(instance, left)
-
-    def list_files(self, landing: Landing) -> Listing:
-        """List a feed's landing, with landed files that fit no partition as refused.
-
-        Dynamic partitions include every name that the feed accepts.
-
-        Raises:
-            LandedFileError: The landing cannot be listed.
-        """
-        listing, windows = landing.list_files(self.feed), self.list_windows()
-        if not any(windows.of_parts):
-            return listing
-        listing.has_partition = windows.__contains__
-        for file in [*listing.files.values(), *listing.superseded.values()]:
-            key = file.partition_key
-            if key not in windows:
-                listing.files.pop(file.name, None)
-                listing.superseded.pop(file.name, None)
-                listing.refused.append(PassedOver(file.name, windows.why_outside(key), key))
-        return listing
 
     def list_windows(self) -> "PartitionWindows":
         """Return which keys there are partitions of, now."""

@@ -25,6 +25,7 @@ from partitioned_etl.components.dagster_view import (
 )
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import UNFINISHED
+from partitioned_etl.components.scans import TICK_SCAN_SECONDS, scan_in_time
 from partitioned_etl.components.sensor import TICK_LOCK_WAIT_SECONDS, TICK_TOUCHED_BYTES
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import OnMissing
@@ -190,7 +191,9 @@ def build_removal_sensor(
         for assets in removing:
             name = assets.feed.name
             try:
-                removal = _find_removal(assets, landing, warehouse)
+                removal = _find_removal(
+                    assets, landing, warehouse, TICK_SCAN_SECONDS / len(removing)
+                )
             except (WarehouseLockedError, LandedFileError) as error:
                 said.append(f"feed {name}: {error}; the next tick tries again")
                 continue
@@ -210,12 +213,15 @@ def build_removal_sensor(
 
 
 def _find_removal(
-    assets: FeedAssets, landing_resource: LandingResource, warehouse: WarehouseResource
+    assets: FeedAssets,
+    landing_resource: LandingResource,
+    warehouse: WarehouseResource,
+    scan_seconds: float,
 ) -> Removal:
     landing = landing_resource.connect(assets.feed)
     plan = make_plan(
         assets.feed,
-        assets.list_files(landing),
+        scan_in_time(assets, landing, seconds=scan_seconds, asker="removal"),
         landing,
         warehouse.connect(),
         lock_wait_seconds=TICK_LOCK_WAIT_SECONDS,

@@ -138,7 +138,7 @@ def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str
     settle_seconds = landing.settle_seconds
     deadline = time.monotonic() + 5 + 2 * settle_seconds
     while True:
-        listing = assets.refuse_shared(landing.list_files(assets.feed))
+        listing = assets.list_files(landing)
         found = (file for key in keys for file in listing.by_key.get(key, ()))
         is_settled = all(file.is_settled(settle_seconds) for file in found)
         if is_settled or time.monotonic() > deadline:

@@ -14,7 +14,7 @@ import dagster as dg
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.ranges import keys_of_run
-from partitioned_etl.engine.warehouse.ledger import LedgerRow, LoadStatus
+from partitioned_etl.engine.unchanged import LoadOfRun
 
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -67,7 +67,7 @@ def list_keys_of_unfinished_runs(
 def list_unreported_keys(
     instance: dg.DagsterInstance,
     load_key: dg.AssetKey,
-    ledger: Iterable[LedgerRow],
+    loads: Iterable[LoadOfRun],
     since: float = 0.0,
 ) -> tuple[set[str], float]:
     """Find partitions that a run loaded but did not report, because it was ended first.
@@ -78,24 +78,22 @@ def list_unreported_keys(
     Args:
         instance: The Dagster instance.
         load_key: The feed's load asset.
-        ledger: The feed's ledger rows.
+        loads: Which runs loaded what the feed's table holds, after that time.
         since: Time up to which loads are known to be reported, in seconds since 1970.
 
     Returns:
         The partition keys, and the time up to which loads are now known to be reported.
     """
-    loads: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in ledger:
-        loaded_at = row.loaded_at.timestamp() if row.loaded_at else 0.0
-        if row.status == LoadStatus.LOADED and row.run_id and loaded_at > since:
-            loads[row.run_id][row.partition_key] = loaded_at
-    if not loads:
+    by_run: dict[str, dict[str, float]] = defaultdict(dict)
+    for load in loads:
+        by_run[load.run_id][load.partition_key] = load.seconds
+    if not by_run:
         return set(), since
-    latest = max(max(of_run.values()) for of_run in loads.values())
+    latest = max(max(of_run.values()) for of_run in by_run.values())
     unreported: set[str] = set()
     open_loads: list[float] = []
-    for run in _list_unsuccessful_runs(instance, list(loads)):
-        of_run = loads[run.run_id]
+    for run in _list_unsuccessful_runs(instance, list(by_run)):
+        of_run = by_run[run.run_id]
         if run.is_finished:
             events = instance.all_logs(run.run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
             reported = {

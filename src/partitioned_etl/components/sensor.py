@@ -7,7 +7,6 @@ cursor or a lost run costs time but no file.
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -21,6 +20,7 @@ from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import request_run
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import list_keys_that_could_not_start
+from partitioned_etl.components.scans import TICK_SCAN_SECONDS
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group_by_key
@@ -61,7 +61,7 @@ class LandingCursor:
 
     def remember(self, assets: FeedAssets, plan: Plan) -> Attempts:
         """Return the attempts, except under another definition, or of a table that is lost."""
-        basis = digest([assets.fingerprint, bool(plan.ledger)])
+        basis = digest([assets.fingerprint, not plan.is_first])
         if self.basis and basis != self.basis:
             self.attempts = Attempts()
         self.basis = basis
@@ -150,6 +150,7 @@ def landing_sensor(
             TICK_LOCK_WAIT_SECONDS,
             TICK_SETTLE_SECONDS,
             TICK_TOUCHED_BYTES,
+            TICK_SCAN_SECONDS,
         )
         try:
             agenda = make_agenda(
@@ -258,8 +259,7 @@ def _describe(
     requests: Sequence[dg.RunRequest],
     unmatched: Sequence[PassedOver],
 ) -> str:
-    of_action = Counter(step.action for step in agenda.plan.steps.values())
-    counts = {str(action): of_action[action] for action in Action}
+    counts = {str(action): agenda.plan.count(action) for action in Action}
     counts |= {
         "being loaded": len(agenda.in_flight),
         "waiting because their run could not start": len(agenda.pausing),

@@ -23,9 +23,17 @@ from partitioned_etl.engine.landing.landing import (
     group_by_key,
     hash_content,
 )
+from partitioned_etl.engine.landing.names import Scan
 from partitioned_etl.engine.stale import is_stale
 from partitioned_etl.engine.table_changes import TableChanges
-from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus, ledger_row
+from partitioned_etl.engine.unchanged import LoadOfRun, Totals, Unchanged, set_aside_unchanged
+from partitioned_etl.engine.warehouse.ledger import (
+    Ledger,
+    LedgerRow,
+    LoadStatus,
+    is_still_loaded,
+    ledger_row,
+)
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
 MAX_ATTEMPTS = 3
@@ -134,8 +142,10 @@ class Plan:
     """What has to be done for a feed.
 
     Attributes:
-        steps: One step per file, by its name, in the order of partition keys.
-        ledger: What the ledger knows of the feed.
+        steps: One step per file, by its name, in the order of partition keys; where there are many
+            files, without those that are set aside.
+        ledger: What the ledger knows of these files.
+        unchanged: Files that are set aside, because there is nothing to do for any of them.
         ignored: Entries of the landing that do not concern the feed.
         refused: Entries that cannot be used for any partition.
         changes: How the feed's declaration changes its table.
@@ -146,6 +156,12 @@ class Plan:
     ignored: list[PassedOver] = field(default_factory=list)
     refused: list[PassedOver] = field(default_factory=list)
     changes: TableChanges = field(default_factory=TableChanges)
+    unchanged: Unchanged = field(default_factory=Unchanged)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the ledger knows no file of the feed."""
+        return not (self.ledger or self.unchanged.count)
 
     @property
     def stale(self) -> list[LedgerRow]:
@@ -172,7 +188,38 @@ class Plan:
     @property
     def landed_keys(self) -> list[str]:
         """The partition keys that have a landed file, each once."""
-        return list(dict.fromkeys(step.partition_key for step in self.steps.values() if step.file))
+        keys = dict.fromkeys(step.partition_key for step in self.steps.values() if step.file)
+        return [*keys, *self.unchanged.list_keys()]
+
+    def count(self, action: Action) -> int:
+        """Return how many files have a step that is this action."""
+        set_aside = self.unchanged.count if action is Action.IDENTICAL else 0
+        return set_aside + sum(step.action is action for step in self.steps.values())
+
+    def list_loads(self, since: float = 0.0) -> Iterator[LoadOfRun]:
+        """Yield which runs loaded what the table holds.
+
+        Args:
+            since: Only loads after this time, in seconds since 1970.
+        """
+        for row in self.ledger:
+            seconds = row.loaded_at.timestamp() if row.loaded_at else 0.0
+            if row.status == LoadStatus.LOADED and row.run_id and seconds > since:
+                yield LoadOfRun(row.run_id, row.partition_key, seconds)
+        yield from self.unchanged.list_loads(since)
+
+    def sum_up(self) -> Totals:
+        """Return what the files that were loaded add up to."""
+        loaded = [row for row in self.ledger if row.loaded_at]
+        others = self.unchanged.sum_up()
+        times = [row.loaded_at for row in loaded if row.loaded_at]
+        times += [others.loaded_at] if others.loaded_at else []
+        return Totals(
+            others.partitions + len({row.partition_key for row in loaded}),
+            others.rows + sum(row.row_count for row in loaded),
+            others.rejected_rows + sum(row.rejected_count for row in loaded),
+            max(times, default=None),
+        )
 
     def describe_changes(self, feed_name: str) -> list[str]:
         """Return one sentence for each way in which the next load changes the feed's table.
@@ -180,7 +227,7 @@ class Plan:
         Args:
             feed_name: The feed.
         """
-        return self.changes.describe(feed_name, len(self.ledger.loaded_keys))
+        return self.changes.describe(feed_name, self.sum_up().partitions)
 
     def count_rows(self, feed: Feed, step: Step) -> int:
         """Return how many rows the table holds of what the file of a step stands for.
@@ -203,6 +250,7 @@ class Plan:
             unreported: Partition keys whose file was loaded but not reported; they come last.
         """
         untold = [file for file in self.files(Action.IDENTICAL) if file.partition_key in unreported]
+        untold += self.unchanged.list_files(unreported)
         return self.files(Action.NEW, Action.CHANGED) + untold
 
 
@@ -298,14 +346,10 @@ class _Slots:
 
 
 def _is_valid(row: LedgerRow, feed: Feed) -> bool:
-    """Return whether the ledger's verdict on the content is still valid under the contract.
-
-    Rows that were loaded stay, unless columns of the table were left out that the feed declares.
-    """
+    """Return whether the ledger's verdict on the content is still valid under the contract."""
     if row.status == LoadStatus.REFUSED:
         return row.contract == feed.contract_fingerprint
-    is_whole = not (row.left_out and feed.declares_any(row.left_out))
-    return row.status == LoadStatus.LOADED and is_whole
+    return is_still_loaded(feed, row.status, row.left_out)
 
 
 def find_touched(plan: Plan, feed: Feed, *, max_bytes: int) -> list[Step]:
@@ -348,7 +392,7 @@ def find_touched(plan: Plan, feed: Feed, *, max_bytes: int) -> list[Step]:
 
 def make_plan(
     feed: Feed,
-    listing: Listing,
+    scan: Scan,
     landing: Landing,
     warehouse: Warehouse,
     *,
@@ -362,7 +406,7 @@ def make_plan(
 
     Args:
         feed: The feed.
-        listing: The feed's files, as listed.
+        scan: What lies in its place.
         landing: The landing.
         warehouse: The warehouse; it is not made if it does not exist.
         lock_wait_seconds: How long to wait for others that have it open; by default as configured.
@@ -372,7 +416,8 @@ def make_plan(
     Raises:
         WarehouseLockedError: The warehouse was in use for longer than the wait.
     """
-    ledger, changes = Ledger(), TableChanges()
+    ledger, changes, unchanged = Ledger(), TableChanges(), Unchanged()
+    listing = None if scan.found.are_many else scan.list_files()
     if warehouse.exists():
         with (
             warehouse.open_read_only(lock_wait_seconds=lock_wait_seconds)
@@ -380,11 +425,18 @@ def make_plan(
             else warehouse.open(landing.readable_dir, lock_wait_seconds=lock_wait_seconds)
         ) as opened:
             table = opened.table(feed)
-            ledger, changes = table.read_ledger(listing.files), table.find_changes()
+            if listing:
+                ledger = table.read_ledger(listing.files)
+            else:
+                unchanged = set_aside_unchanged(scan.found, table)
+                ledger = table.read_ledger(names=unchanged.names)
+            changes = table.find_changes()
+    if listing is None:
+        listing = scan.list_files(unchanged.list_others() if unchanged.found else None)
     plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
-    plan.changes = changes
+    plan.changes, plan.unchanged = changes, unchanged
     touched = find_touched(plan, feed, max_bytes=touched_bytes)
-    superseded = list(list_newly_superseded(feed, plan)) if ledger else []
+    superseded = [] if plan.is_first else list(list_newly_superseded(feed, plan))
     if (touched or superseded) and not read_only:
         rows = [step.ledger_row for step in touched if step.ledger_row]
         files = [step.file for step in touched if step.file]
@@ -533,7 +585,8 @@ def find_removable(feed: Feed, plan: Plan, *, allow_most: bool = False) -> Remov
         for row in plan.ledger
         if row.source_file not in stale
     ]
-    known = len({slot for slot, _ in slots})
+    # A file that is set aside is the only one of its slot.
+    known = len({slot for slot, _ in slots}) + plan.unchanged.count
     if 2 * len(gone) > known and not allow_most:
         return Removal(
             brake=f"{len(gone)} of {known} files are gone, more than half: nothing is removed. Is "

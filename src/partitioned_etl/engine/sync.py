@@ -119,7 +119,7 @@ def sync_feed(
     attempts: dict[tuple[str, str], int] = defaultdict(int)
     deadline = time.monotonic() + 5 + 10 * settle_seconds
     while True:
-        plan = make_plan(feed, landing.list_files(feed), landing, warehouse)
+        plan = make_plan(feed, landing.scan(feed), landing, warehouse)
         choice = choose_files(plan.candidates(), lambda file: attempts[file.name, file.version])
         if choice.wanted:
             with (
@@ -190,6 +190,13 @@ def _complete_report(
                 outcome = outcomes[name]
                 if not outcome.is_loaded:
                     report.refused.append(record._replace(reason=outcome.reason))
+    if plan.unchanged.count:
+        report.unchanged += [
+            SyncRecord(key, name, rows)
+            for key, name, rows, *_ in plan.unchanged
+            if name not in loaded
+        ]
+        report.unchanged.sort()
     for entry in plan.refused:
         reason = f"{entry.name}: {entry.reason}"
         report.refused.append(SyncRecord(entry.partition_key, entry.name, 0, reason))

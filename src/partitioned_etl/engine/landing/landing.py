@@ -18,6 +18,7 @@ from partitioned_etl.engine.errors import LandedFileError
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
+    from partitioned_etl.engine.landing.names import Scan, WhyRefused
 
 
 CHUNK_BYTES = 1 << 22
@@ -251,6 +252,18 @@ class Landing(Protocol):
             The landed files and what was skipped. Names that differ only in case or in Unicode form
             stand for one partition key, because a file system or a database may not tell them
             apart.
+
+        Raises:
+            LandedFileError: The landing does not exist, or cannot be read.
+        """
+        ...
+
+    def scan(self, feed: "Feed", why_refused: "WhyRefused | None" = None) -> "Scan":
+        """Look at a feed's place once, as `list_files` does, and leave open what is listed of it.
+
+        Args:
+            feed: The feed.
+            why_refused: Why a file is refused that the feed's pattern matches.
 
         Raises:
             LandedFileError: The landing does not exist, or cannot be read.

@@ -19,6 +19,7 @@ from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOv
 from partitioned_etl.engine.landing.names import (
     PATTERN_CHARACTERS,
     Scan,
+    WhyRefused,
     is_hidden_or_temporary,
 )
 
@@ -110,28 +111,31 @@ class LocalLanding:
 
     @no_garbage_collection()
     def list_files(self, feed: "Feed") -> Listing:
-        """List a feed's folder once, with the folders in it that the feed's pattern has.
+        """List a feed's folder; see `scan`."""
+        return self.scan(feed).list_files()
 
-        A folder that does not exist is listed as ignored.
+    @no_garbage_collection()
+    def scan(self, feed: "Feed", why_refused: WhyRefused | None = None) -> Scan:
+        """Look at a feed's folder once, and at the folders in it that the feed's pattern has.
+
+        A folder that does not exist is ignored.
 
         Raises:
             LandedFileError: The landing directory does not exist, or a folder cannot be read.
         """
         place = LocalFolder(self.directory / feed.folder)
         self._check_folder(feed, place.folder)
-        scan = _Scan(feed, place)
+        scan = _FolderScan(feed, place, why_refused)
         try:
             scan.read()
         except FileNotFoundError:
-            scan.listing.ignored.append(
-                PassedOver(str(place.folder), "the feed's folder does not exist")
-            )
-            return scan.listing
+            scan = _FolderScan(feed, place, why_refused)
+            scan.ignored.append(PassedOver(str(place.folder), "the feed's folder does not exist"))
         except OSError as error:
             raise LandedFileError(
                 f"feed {feed.name}: cannot list {place.folder}: {error}"
             ) from error
-        return scan.complete()
+        return scan
 
     def _check_folder(self, feed: "Feed", folder: Path) -> None:
         if not self.directory.is_dir():
@@ -145,11 +149,13 @@ class LocalLanding:
             raise LandedFileError(f"feed {feed.name}: {folder} is linked out of {self.directory}")
 
 
-class _Scan(Scan):
+class _FolderScan(Scan):
     """One look at a feed's folder."""
 
-    def __init__(self, feed: "Feed", place: LocalFolder) -> None:
-        super().__init__(feed, place)
+    def __init__(
+        self, feed: "Feed", place: LocalFolder, why_refused: WhyRefused | None = None
+    ) -> None:
+        super().__init__(feed, place, why_refused)
         self._folder = place.folder
 
     def read(self) -> None:

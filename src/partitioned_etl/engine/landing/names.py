@@ -5,11 +5,12 @@ looking at a place belongs in its module.
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.errors import PartitionKeyError
+from partitioned_etl.engine.landing.found import FoundFiles
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Listing,
@@ -64,22 +65,30 @@ def to_printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+WhyRefused = Callable[[str, str], str]
+"""Returns why the file of a name and a partition key is refused; empty if it is not."""
+
+
 class Scan:
     """One look at a feed's place, entry by entry: what is found in it, and what is skipped.
 
     Attributes:
         feed: The feed.
         place: Its place.
-        listing: What was skipped.
+        ignored: Entries that do not concern the feed.
+        refused: Entries that are named like a file of the feed but cannot be loaded.
         found: The files whose names match the feed's pattern.
         markers: The names of the marker files.
+        has_partition: Whether the feed has a partition of a key; by default of all that it accepts.
     """
 
-    def __init__(self, feed: "Feed", place: Place) -> None:
-        self.feed, self.place = feed, place
-        self.listing = Listing()
-        self.found: list[LandedFile] = []
+    def __init__(self, feed: "Feed", place: Place, why_refused: WhyRefused | None = None) -> None:
+        self.feed, self.place, self._why_refused = feed, place, why_refused
+        self.ignored: list[PassedOver] = []
+        self.refused: list[PassedOver] = []
+        self.found = FoundFiles(feed, place)
         self.markers: set[str] = set()
+        self.has_partition: Callable[[str], bool] = lambda _: True
 
     def take_marker(self, name: str) -> bool:
         """Take an entry for a marker, if it is named as one; return whether it is."""
@@ -108,7 +117,10 @@ class Scan:
         except PartitionKeyError as error:
             self.refuse(name, str(error))
             return
-        self.found.append(LandedFile(key, name, version, size_bytes, landed_ns, self.place))
+        if self._why_refused and (reason := self._why_refused(name, key)):
+            self.refuse(name, reason, key)
+            return
+        self.found.add(LandedFile(key, name, version, size_bytes, landed_ns, self.place))
 
     def ignore(self, name: str, what: str = "") -> None:
         """Ignore an entry, with what it is if it is no file."""
@@ -116,45 +128,35 @@ class Scan:
         is_unmatched = not is_hidden_or_temporary(last)
         reason = (what if is_unmatched else "") or why_ignored(self.feed, last)
         passed_over = PassedOver(to_printable(name), reason, is_unmatched=is_unmatched)
-        self.listing.ignored.append(passed_over)
+        self.ignored.append(passed_over)
 
-    def refuse(self, name: str, reason: str) -> None:
+    def refuse(self, name: str, reason: str, key: str = "") -> None:
         """Refuse an entry that is named like a file of the feed."""
-        self.listing.refused.append(PassedOver(to_printable(name), reason))
+        self.refused.append(PassedOver(to_printable(name), reason, key))
 
-    def complete(self) -> Listing:
-        """Return what was found and skipped; see `complete_listing`."""
-        return complete_listing(self.feed, self.listing, self.found, self.markers)
+    def list_files(self, files: Iterable[LandedFile] | None = None) -> Listing:
+        """Return what was found and skipped, without files that stand for one thing together.
 
+        Args:
+            files: Only these of the files found, and all others that they may concern are among
+                them; by default all.
 
-def complete_listing(
-    feed: "Feed",
-    listing: Listing,
-    found: Sequence[LandedFile],
-    markers: Collection[str],
-) -> Listing:
-    """Add the found files to a listing, except those that stand for one thing together.
-
-    Args:
-        feed: The feed.
-        listing: What was skipped so far; it is modified.
-        found: The files whose names match the feed's pattern.
-        markers: The names of the marker files.
-
-    Returns:
-        The listing, each part in the order of keys or names.
-    """
-    chosen = choose_files_of_slots(feed, found, listing)
-    if feed.part_count or feed.done_suffix or feed.done_names:
-        chosen = list(_find_what_lacks(feed, chosen, listing, markers))
-    listing.files = {file.name: file for file in chosen}
-    listing.ignored.sort(key=lambda passed_over: passed_over.name)
-    listing.refused.sort(key=lambda passed_over: passed_over.name)
-    return listing
+        Returns:
+            The listing, each part in the order of keys or names.
+        """
+        feed, found = self.feed, list(self.found if files is None else files)
+        listing = Listing({}, {}, [*self.ignored], [*self.refused], self.has_partition)
+        chosen = choose_files_of_slots(feed, found, listing)
+        if feed.part_count or feed.done_suffix or feed.done_names:
+            chosen = list(_find_what_lacks(feed, chosen, listing, self.markers))
+        listing.files = {file.name: file for file in chosen}
+        listing.ignored.sort(key=lambda passed_over: passed_over.name)
+        listing.refused.sort(key=lambda passed_over: passed_over.name)
+        return listing
 
 
 def _find_what_lacks(
-    feed: "Feed", files: Sequence[LandedFile], listing: Listing, markers: Collection[str]
+    feed: "Feed", files: Iterable[LandedFile], listing: Listing, markers: Collection[str]
 ) -> Iterator[LandedFile]:
     """Yield files with what they lack; those of a partition with too many parts are refused."""
     done_keys = set(_list_done_keys(feed, markers))

@@ -1,32 +1,39 @@
 """Object listing: which objects below a feed's prefix are its files.
 
-Takes the objects that a bucket lists, whatever their order; returns a listing as of a folder in
-which each slash of a key leads into a folder.
+Takes the objects that a bucket lists, whatever their order; returns what was found as in a folder
+in which each slash of a key leads into a folder.
 """
 
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.landing.bucket import Bucket, StoredObject
-from partitioned_etl.engine.landing.landing import Listing, PassedOver, Place
-from partitioned_etl.engine.landing.names import Scan, is_hidden_or_temporary
+from partitioned_etl.engine.landing.landing import PassedOver, Place
+from partitioned_etl.engine.landing.names import Scan, WhyRefused, is_hidden_or_temporary
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
 
-def list_objects(feed: "Feed", bucket: Bucket, prefix: str, place: Place) -> Listing:
-    """List the objects below a prefix as a feed's files.
+def scan_objects(
+    feed: "Feed",
+    bucket: Bucket,
+    prefix: str,
+    place: Place,
+    why_refused: WhyRefused | None = None,
+) -> Scan:
+    """Look at the objects below a prefix as at a feed's files.
 
     Args:
         feed: The feed.
         bucket: The bucket.
         prefix: What the keys of the feed's files begin with; empty, or with a slash at its end.
         place: The feed's place.
+        why_refused: Why a file is refused that the feed's pattern matches.
 
     Raises:
         LandedFileError: They cannot be listed.
     """
-    scan = _ObjectScan(feed, place, len(prefix))
+    scan = _ObjectScan(feed, place, len(prefix), why_refused)
     is_empty = True
     for found in bucket.list_objects(prefix):
         is_empty = False
@@ -34,8 +41,8 @@ def list_objects(feed: "Feed", bucket: Bucket, prefix: str, place: Place) -> Lis
     for found in bucket.find_empty(scan.doubtful):
         scan.take(found)
     if is_empty:
-        scan.listing.ignored.append(PassedOver(place.uri_of(""), "no object lies there"))
-    return scan.complete()
+        scan.ignored.append(PassedOver(place.uri_of(""), "no object lies there"))
+    return scan
 
 
 class _ObjectScan(Scan):
@@ -45,8 +52,10 @@ class _ObjectScan(Scan):
         doubtful: Empty objects that may be marks of folders.
     """
 
-    def __init__(self, feed: "Feed", place: Place, prefix_length: int) -> None:
-        super().__init__(feed, place)
+    def __init__(
+        self, feed: "Feed", place: Place, prefix_length: int, why_refused: WhyRefused | None
+    ) -> None:
+        super().__init__(feed, place, why_refused)
         self._prefix_length = prefix_length
         self._folders: dict[str, bool] = {}
         self.doubtful: list[StoredObject] = []

@@ -27,8 +27,8 @@ from partitioned_etl.engine.landing.bucket import (
 )
 from partitioned_etl.engine.landing.copies import CopiedPlace
 from partitioned_etl.engine.landing.landing import CHUNK_BYTES, LandedFile, Listing, Place
-from partitioned_etl.engine.landing.names import PATTERN_CHARACTERS
-from partitioned_etl.engine.landing.object_listing import list_objects
+from partitioned_etl.engine.landing.names import PATTERN_CHARACTERS, Scan, WhyRefused
+from partitioned_etl.engine.landing.object_listing import scan_objects
 from partitioned_etl.engine.load_folder import load_folder
 
 if TYPE_CHECKING:
@@ -154,14 +154,19 @@ class ObjectLanding:
 
     @no_garbage_collection()
     def list_files(self, feed: "Feed") -> Listing:
-        """List the objects below a feed's prefix once.
+        """List the objects below a feed's prefix; see `scan`."""
+        return self.scan(feed).list_files()
+
+    @no_garbage_collection()
+    def scan(self, feed: "Feed", why_refused: WhyRefused | None = None) -> Scan:
+        """Look at the objects below a feed's prefix once.
 
         Raises:
             LandedFileError: They cannot be listed.
         """
         place = self._place_of(feed)
         try:
-            return list_objects(feed, self.bucket, place.prefix, place)
+            return scan_objects(feed, self.bucket, place.prefix, place, why_refused)
         except LandedFileError as error:
             raise LandedFileError(f"feed {feed.name}: {error}") from None
 

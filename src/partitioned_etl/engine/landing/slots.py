@@ -63,11 +63,11 @@ def _list_shared_slots(feed: "Feed", found: Sequence[LandedFile]) -> list[list[L
     # Most slots have one file, and need no list.
     first: dict[object, LandedFile] = {}
     shared: dict[object, list[LandedFile]] = {}
-    names = feed.file_names
+    has_parts = feed.file_names.has_parts
     for file in found:
-        slot: object = _to_one_spelling(file.partition_key)
-        if names.has_parts:
-            slot = slot, _to_one_spelling(names.part_of(file.name))
+        slot: object = to_one_spelling(file.partition_key)
+        if has_parts:
+            slot = slot, part_of(feed, file.name)
         other = first.setdefault(slot, file)
         if other is not file:
             shared.setdefault(slot, [other]).append(file)
@@ -82,23 +82,37 @@ def _compare_spellings(feed: "Feed", found: Sequence[LandedFile]) -> dict[str, s
     names = feed.file_names
     if not (names.is_two_dimensional or names.has_parts or names.has_versions):
         return {}
-
-    def name_of(file: LandedFile) -> str:
-        key = file.partition_key
-        return key.partition(KEY_SEPARATOR)[0] if names.is_two_dimensional else key
-
     spellings: dict[str, set[str]] = defaultdict(set)
     for file in found:
-        spellings[_to_one_spelling(name_of(file))].add(name_of(file))
+        spellings[likeness_of(feed, file.partition_key)].add(name_in_key(feed, file.partition_key))
     reasons = {}
     for file in found:
-        alike = spellings[_to_one_spelling(name_of(file))]
+        alike = spellings[likeness_of(feed, file.partition_key)]
         if len(alike) > 1:
             reasons[file.name] = f"several spellings of one name: {', '.join(sorted(alike))}"
     return reasons
 
 
-def _to_one_spelling(text: str) -> str:
+def name_in_key(feed: "Feed", key: str) -> str:
+    """Return the name in a partition key: all of it, unless it has a date, too."""
+    return key.partition(KEY_SEPARATOR)[0] if feed.file_names.is_two_dimensional else key
+
+
+def likeness_of(feed: "Feed", key: str) -> str:
+    """Return what all partition keys have in common whose files may concern each other.
+
+    They have the same name, in whatever spelling.
+    """
+    return to_one_spelling(name_in_key(feed, key))
+
+
+def part_of(feed: "Feed", name: str) -> str:
+    """Return which part of its partition a file is, in whatever spelling; empty without parts."""
+    return to_one_spelling(feed.file_names.part_of(name))
+
+
+def to_one_spelling(text: str) -> str:
+    """Return a text in one spelling, whatever its case and Unicode form."""
     if text.isascii():
         return text.lower()
     return unicodedata.normalize("NFC", text).casefold()

@@ -13,7 +13,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from threading import Lock
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -51,6 +51,7 @@ from partitioned_etl.engine.warehouse.ledger import (
     is_ledger,
     mark_superseded,
     read_ledger,
+    read_loads,
     record_versions,
     upsert_rows,
 )
@@ -231,12 +232,23 @@ class DuckDBTable:
         with self.lock, transaction(self.duck):
             yield
 
-    def read_ledger(self, landed: Mapping[str, LandedFile] = _NO_FILES) -> Ledger:
+    def read_ledger(
+        self,
+        landed: Mapping[str, LandedFile] = _NO_FILES,
+        names: Sequence[str] | None = None,
+    ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table."""
         columns = find_columns(self.duck, LEDGER_TABLE)
         if not (columns and self.exists()):
             return Ledger()
-        return read_ledger(self.duck, self.feed.name, landed, columns)
+        return read_ledger(self.duck, self.feed.name, landed, columns, names)
+
+    def read_loads(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of a `KnownLoad` of each file; nothing if there is no table."""
+        columns = find_columns(self.duck, LEDGER_TABLE)
+        if not (columns and self.exists()):
+            return iter(())
+        return read_loads(self.duck, self.feed.name, columns)
 
     def next_load_time(self) -> datetime:
         """Return a time later than every earlier load of the feed, even if the clock was set back.

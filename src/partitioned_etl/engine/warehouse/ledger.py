@@ -100,6 +100,17 @@ class LedgerRow(NamedTuple):
         return self.file_row_count is None or self.file_row_count == total
 
 
+def is_still_loaded(feed: "Feed", status: str, left_out: Sequence[str] | None) -> bool:
+    """Return whether a version was loaded, and of it every column that the feed declares now.
+
+    Args:
+        feed: The feed.
+        status: What happened to the version, as in `LedgerRow`.
+        left_out: Columns that the table had and the feed did not declare then.
+    """
+    return status == LoadStatus.LOADED and not (left_out and feed.declares_any(left_out))
+
+
 def ledger_row(feed: "Feed", file: LandedFile, **told: Any) -> LedgerRow:
     """Return the ledger row of a landed file, under the feed's current contract.
 
@@ -247,6 +258,32 @@ class Ledger:
         return pd.DataFrame(list(self), columns=list(LedgerRow._fields))
 
 
+class KnownLoad(NamedTuple):
+    """What the ledger knows of one file, as far as that tells whether there is anything to do.
+
+    Attributes:
+        source_file: Name of the file.
+        partition_key: Its partition.
+        version: The version that was last validated.
+        status: What happened to that version.
+        left_out: As in `LedgerRow`; None if there are none.
+        row_count: As in `LedgerRow`.
+        rejected_count: As in `LedgerRow`.
+        loaded_us: When its rows were loaded, in microseconds since 1970; 0 if there never were any.
+        run_id: As in `LedgerRow`.
+    """
+
+    source_file: str
+    partition_key: str
+    version: str
+    status: LoadStatus
+    left_out: Sequence[str] | None
+    row_count: int
+    rejected_count: int
+    loaded_us: int
+    run_id: str
+
+
 COLUMNS = {
     "feed": "VARCHAR",
     "source_file": "VARCHAR",
@@ -271,6 +308,7 @@ _EXPRESSIONS = {
     "left_out": "nullif(left_out, [])",
     # A time without zone avoids a zone lookup per row.
     "loaded_at": "make_timestamp(epoch_us(loaded_at))",
+    "loaded_us": "coalesce(epoch_us(loaded_at), 0)",
 }
 """SQL for the columns that are not read unchanged."""
 _UNKNOWN = {"left_out": "NULL"}
@@ -325,6 +363,7 @@ def read_ledger(
     feed_name: str,
     landed: Mapping[str, LandedFile],
     columns: Collection[str] = tuple(COLUMNS),
+    names: Sequence[str] | None = None,
 ) -> Ledger:
     """Read the ledger rows of one feed.
 
@@ -334,13 +373,34 @@ def read_ledger(
         landed: The landed files by name; values shared by a row and its file are kept in memory
             once.
         columns: The columns of the ledger's table, which may be of version 0.1.
+        names: The files to read of; None for all.
     """
+    return collect_ledger(feed_name, landed, _stream(duck, feed_name, COLUMNS, columns, names))
+
+
+def read_loads(
+    duck: duckdb.DuckDBPyConnection, feed_name: str, columns: Collection[str] = tuple(COLUMNS)
+) -> Iterator[tuple[Any, ...]]:
+    """Yield what the ledger knows of each file of a feed, as the values of `KnownLoad`."""
+    return _stream(duck, feed_name, KnownLoad._fields, columns)
+
+
+def _stream(
+    duck: duckdb.DuckDBPyConnection,
+    feed_name: str,
+    wanted: Iterable[str],
+    columns: Collection[str],
+    names: Sequence[str] | None = None,
+) -> Iterator[tuple[Any, ...]]:
     table = LEDGER_TABLE if is_ledger(columns) else _BY_PARTITION
     known = {**_EXPRESSIONS, **({} if is_ledger(columns, is_complete=True) else _UNKNOWN)}
-    expressions = ", ".join(known.get(name, name) for name in COLUMNS)
-    found = duck.execute(f"SELECT {expressions} FROM {table} WHERE feed = ?", [feed_name])
-    rows = chain.from_iterable(iter(lambda: found.fetchmany(_ROWS_PER_FETCH), []))
-    return collect_ledger(feed_name, landed, rows)
+    expressions = ", ".join(known.get(name, name) for name in wanted)
+    of_files = "" if names is None else f" AND source_file {_IN_LIST}"
+    found = duck.execute(
+        f"SELECT {expressions} FROM {table} WHERE feed = ?{of_files}",
+        [feed_name, *([] if names is None else [list(names)])],
+    )
+    return chain.from_iterable(iter(lambda: found.fetchmany(_ROWS_PER_FETCH), []))
 
 
 @no_garbage_collection()

@@ -4,13 +4,15 @@ What their rows mean is in `ledger.py` and `rejected_rows.py`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import LEDGER_TABLE, REJECTED_ROWS_TABLE
 from partitioned_etl.engine.warehouse.ledger import (
     COLUMNS,
     KnownFile,
+    KnownLoad,
     Ledger,
     LedgerRow,
     LoadStatus,
@@ -30,6 +32,7 @@ _EXPRESSIONS = {
     "broken_rules": "nullif(broken_rules, '{}')",
     "left_out": "nullif(left_out, '{}')",
     "loaded_at": "loaded_at AT TIME ZONE 'UTC'",
+    "loaded_us": "coalesce(CAST(extract(epoch FROM loaded_at) * 1000000 AS bigint), 0)",
 }
 """SQL for the columns that are not read unchanged."""
 _INDEXED = ("partition_key", "content_hash", "loaded_at")
@@ -60,11 +63,29 @@ def _create(session: Session, table: str, columns: Mapping[str, str], key: str =
     session.run(f"CREATE TABLE IF NOT EXISTS {table} ({listed}{key})")
 
 
-def read_ledger(session: Session, feed_name: str, landed: Mapping[str, LandedFile]) -> Ledger:
-    """Read the ledger rows of one feed; the ledger exists."""
-    expressions = ", ".join(_EXPRESSIONS.get(name, name) for name in COLUMNS)
-    query = f"SELECT {expressions} FROM {LEDGER_TABLE} WHERE feed = %s"
-    return collect_ledger(feed_name, landed, session.stream(query, [feed_name]))
+def read_ledger(
+    session: Session,
+    feed_name: str,
+    landed: Mapping[str, LandedFile],
+    names: Sequence[str] | None = None,
+) -> Ledger:
+    """Read the ledger rows of one feed, or of some of its files; the ledger exists."""
+    return collect_ledger(feed_name, landed, _stream(session, feed_name, COLUMNS, names))
+
+
+def read_loads(session: Session, feed_name: str) -> Iterator[tuple[Any, ...]]:
+    """Yield what the ledger knows of each file of a feed, as the values of `KnownLoad`."""
+    return _stream(session, feed_name, KnownLoad._fields)
+
+
+def _stream(
+    session: Session, feed_name: str, wanted: Iterable[str], names: Sequence[str] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    expressions = ", ".join(_EXPRESSIONS.get(name, name) for name in wanted)
+    query, bound = f"SELECT {expressions} FROM {LEDGER_TABLE} WHERE feed = %s", [feed_name]
+    if names is None:
+        return session.stream(query, bound)
+    return session.stream(f"{query} AND source_file = ANY(%s)", [*bound, list(names)])
 
 
 def upsert_rows(session: Session, rows: Sequence[LedgerRow]) -> None:

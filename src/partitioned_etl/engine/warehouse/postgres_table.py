@@ -17,7 +17,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -247,11 +247,21 @@ class PostgresTable:
         digest = hashlib.sha256(text.encode()).digest()
         return f"part {int.from_bytes(digest[:8]) % _BUCKETS} of feed {self.feed.name}"
 
-    def read_ledger(self, landed: Mapping[str, LandedFile] = _NO_FILES) -> Ledger:
+    def read_ledger(
+        self,
+        landed: Mapping[str, LandedFile] = _NO_FILES,
+        names: Sequence[str] | None = None,
+    ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table."""
         if not (self._has(LEDGER_TABLE) and self.exists()):
             return Ledger()
-        return ledger_sql.read_ledger(self.session, self.feed.name, landed)
+        return ledger_sql.read_ledger(self.session, self.feed.name, landed, names)
+
+    def read_loads(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of a `KnownLoad` of each file; nothing if there is no table."""
+        if not (self._has(LEDGER_TABLE) and self.exists()):
+            return iter(())
+        return ledger_sql.read_loads(self.session, self.feed.name)
 
     def next_load_time(self) -> datetime:
         """Return a time, UTC, later than every earlier load of the feed.

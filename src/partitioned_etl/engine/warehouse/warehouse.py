@@ -123,12 +123,22 @@ class FeedTable(Protocol):
         """
         ...
 
-    def read_ledger(self, landed: Mapping[str, LandedFile] = ...) -> Ledger:
+    def read_ledger(
+        self, landed: Mapping[str, LandedFile] = ..., names: Sequence[str] | None = None
+    ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table.
 
         Args:
             landed: The landed files by name; values that a row shares with its file are kept in
                 memory once.
+            names: The files to read of; None for all.
+        """
+        ...
+
+    def read_loads(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of a `KnownLoad` of each file; nothing if there is no table.
+
+        They are read as they are asked for: the table does nothing else until then.
         """
         ...
 

@@ -1,0 +1,72 @@
+"""Scans: looks at a feed's place that may take longer than a tick.
+
+Takes a feed's assets, its landing and how long a tick waits; gives what lies there, or says that
+the look goes on. It does so in a thread of the code server, and a later tick takes what it found:
+so a place is looked at to its end, however many ticks that takes.
+"""
+
+import time
+from concurrent.futures import Future, wait
+from threading import Lock, Thread
+
+from partitioned_etl.components.assets import FeedAssets
+from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.landing.landing import Landing
+from partitioned_etl.engine.landing.names import Scan
+
+TICK_SCAN_SECONDS = 30.0
+"""How long a tick waits for a look; Dagster ends a tick after 60 seconds, unless told otherwise:
+https://docs.dagster.io/guides/automate/sensors says so of `DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS`."""
+
+
+class StillScanningError(LandedFileError):
+    """A look at a feed's place goes on for longer than somebody waits for it."""
+
+
+class _ScanUnderWay:
+    """A look that goes on in a thread, which ends with its process."""
+
+    def __init__(self, assets: FeedAssets, landing: Landing) -> None:
+        self.started = time.monotonic()
+        self.found: Future[Scan] = Future()
+        Thread(target=self._look, args=(assets, landing), daemon=True).start()
+
+    def _look(self, assets: FeedAssets, landing: Landing) -> None:
+        try:
+            self.found.set_result(assets.scan(landing))
+        except BaseException as error:
+            self.found.set_exception(error)
+
+
+_under_way: dict[tuple[str, str, str], _ScanUnderWay] = {}
+_lock = Lock()
+
+
+def scan_in_time(
+    assets: FeedAssets, landing: Landing, *, seconds: float | None, asker: str = ""
+) -> Scan:
+    """Look at a feed's place, or go on waiting for the look of an earlier call.
+
+    Args:
+        assets: The feed's assets.
+        landing: The landing.
+        seconds: How long to wait for it; None for as long as it takes, in this thread.
+        asker: Who asks, and later takes what was found: what two ask for, two looks find.
+
+    Raises:
+        StillScanningError: It goes on; the next call waits for the same look.
+        LandedFileError: The landing cannot be listed.
+    """
+    if seconds is None:
+        return assets.scan(landing)
+    place = landing.describe(assets.feed)
+    key = asker, assets.feed.name, place
+    with _lock:
+        scan = _under_way.pop(key, None) or _ScanUnderWay(assets, landing)
+    wait([scan.found], seconds)
+    if scan.found.done():
+        return scan.found.result()
+    with _lock:
+        _under_way[key] = scan
+    took = time.monotonic() - scan.started
+    raise StillScanningError(f"{place} is still being listed, for {took:.0f} s now")

@@ -1,0 +1,92 @@
+"""Found files: what one look at a feed's place found, as objects or as rows.
+
+Takes the files one after the other, in any order; returns them. An object takes 400 bytes, and most
+of many files are as they were at the look before: of these, each is a row of a table in memory.
+Next: `engine/unchanged.py` compares that table with the ledger.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from partitioned_etl.engine.landing.landing import LandedFile, Place
+from partitioned_etl.engine.landing.slots import likeness_of, part_of
+from partitioned_etl.engine.memory_tables import ROWS_AT_ONCE, MemoryTables
+
+if TYPE_CHECKING:
+    from partitioned_etl.engine.feed import Feed
+
+MOST_OBJECTS = ROWS_AT_ONCE
+"""Of how many files each is an object; of more, each is a row."""
+_COLUMNS = {
+    "partition_key": "VARCHAR",
+    "name": "VARCHAR",
+    "version": "VARCHAR",
+    "size_bytes": "BIGINT",
+    "landed_ns": "BIGINT",
+    "likeness": "VARCHAR",
+    "part": "VARCHAR",
+}
+
+
+class FoundFiles:
+    """The files that one look at a feed's place found."""
+
+    def __init__(self, feed: "Feed", place: Place) -> None:
+        self._feed, self._place = feed, place
+        self._files: list[LandedFile] = []
+        self._row_count = 0
+
+    @property
+    def are_many(self) -> bool:
+        """Whether there are so many that they are rows of a table."""
+        return bool(self._row_count)
+
+    def __len__(self) -> int:
+        """Return how many files there are."""
+        return self._row_count + len(self._files)
+
+    def __iter__(self) -> Iterator[LandedFile]:
+        """Yield the files, in any order."""
+        return self.select() if self.are_many else iter(self._files)
+
+    def add(self, file: LandedFile) -> None:
+        """Add a file."""
+        self._files.append(file)
+        if len(self._files) >= MOST_OBJECTS:
+            self._flush()
+
+    @property
+    def tables(self) -> MemoryTables:
+        """Table `landed` of the files that are rows, and what is compared with it."""
+        self._flush()
+        return self._tables
+
+    def likeness_of(self, key: str) -> str:
+        """Return what a partition key has in common with all others that may concern it."""
+        return likeness_of(self._feed, key)
+
+    def select(
+        self, condition: str = "true", values: Sequence[object] = ()
+    ) -> Iterator[LandedFile]:
+        """Yield the files that are rows and meet a condition on table `landed`."""
+        columns = "partition_key, name, version, size_bytes, landed_ns"
+        query = f"SELECT {columns} FROM landed WHERE {condition}"
+        for row in self.tables.read(query, values):
+            yield LandedFile._make((*row, self._place, ""))
+
+    @cached_property
+    def _tables(self) -> MemoryTables:
+        tables = MemoryTables()
+        tables.create("landed", _COLUMNS)
+        return tables
+
+    def _flush(self) -> None:
+        if not self._files:
+            return
+        keys, names, versions, sizes, times, _, _ = zip(*self._files, strict=True)
+        likenesses = [self.likeness_of(key) for key in keys]
+        parts = [part_of(self._feed, name) for name in names]
+        self._tables.append("landed", [keys, names, versions, sizes, times, likenesses, parts])
+        self._row_count += len(keys)
+        self._files.clear()
