@@ -16,7 +16,7 @@ from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
 from support.postgres_bench import PostgresBench
-from support.postgres_server import PostgresServer, require_postgres, run_postgres
+from support.postgres_server import PostgresServer
 from support.scale import IS_SEEDED, examples
 from support.workbench import (
     NOTES,
@@ -35,30 +35,14 @@ RENAMED = change_feed(NOTES, pattern="n_{key}.csv", key_pattern="[a-z]+")
 PLAIN = change_feed(NOTES, key_pattern="[a-z]+")
 
 
-@pytest.fixture(scope="module")
-def durable_server() -> Iterator[PostgresServer]:
-    """A server that writes as those of companies do, and may be killed."""
-    require_postgres()
-    with run_postgres(fsync="on") as server:
-        yield server
+@pytest.fixture(scope="session")
+def postgres_server(durable_server: PostgresServer) -> PostgresServer:
+    return durable_server
 
 
 @pytest.fixture
-def bench(
-    tmp_path: Path, durable_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> PostgresBench:
-    url = durable_server.make_database()
-    monkeypatch.setenv("BENCH_URL", url)
-    return PostgresBench(tmp_path, url=url)
-
-
-def wait_until_alone(bench: PostgresBench) -> None:
-    """Wait until the server has noticed that a process was killed."""
-    while bench.query(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid()"
-    ):
-        threading.Event().wait(0.02)
+def bench(postgres_bench: PostgresBench) -> PostgresBench:
+    return postgres_bench
 
 
 def wait_until_it_waits(bench: PostgresBench, future: Future[object]) -> None:
@@ -209,10 +193,10 @@ def test_a_load_that_gives_way_in_a_deadlock_is_run_again(bench: PostgresBench) 
 
 
 LOAD_MANY = """
+from support.benches import make_beside
 from partitioned_etl.engine.load import load_files
 number, rounds = {number}, {rounds}
-bench = PostgresBench(bench.root / f"lander {{number}}", url=bench.url)
-bench.root.mkdir()
+bench = make_beside(bench, f"lander {{number}}")
 pause("ready")
 for turn in range(rounds):
     serial = number * 1000 + turn
@@ -269,7 +253,7 @@ def test_a_load_that_is_killed_leaves_the_old_rows_or_the_new_ones(
     child = start_child(LOAD_WITH_A_PAUSE.format(moment=moment))
     child.wait_for("there")
     child.kill()
-    wait_until_alone(bench)
+    bench.wait_until_alone()
     old, new = {"a": [1]}, {"a": [2, 2], "b": [2]}
     is_committed = moment == failpoints.AFTER_COMMIT
     assert loaded_numbers(bench) == (new if is_committed else old)
@@ -299,7 +283,7 @@ def test_loads_that_are_killed_at_any_moment_leave_whole_partitions(
         child.wait_for("there")
         threading.Event().wait(rng.random() * 0.8)
         child.kill()
-        wait_until_alone(bench)
+        bench.wait_until_alone()
         if "file_loads" in bench.tables():
             bench.assert_level(NOTES)
             for lowest, highest, count, distinct in bench.query(
@@ -366,6 +350,6 @@ def test_what_a_killed_load_wrote_aside_goes_with_the_next_one(
         assert left.exists()
         assert len([*root.iterdir()]) == 2
     child.kill()
-    wait_until_alone(bench)
+    bench.wait_until_alone()
     bench.sync(NOTES)
     assert not [*root.iterdir()]
