@@ -1,6 +1,5 @@
 """Many writers at once, and loads that are killed: nothing is lost, doubled or half there."""
 
-import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,6 @@ from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
 from support.postgres_bench import PostgresBench
 from support.postgres_server import PostgresServer
-from support.scale import IS_SEEDED, examples
 from support.workbench import (
     NOTES,
     Child,
@@ -192,109 +190,10 @@ def test_a_load_that_gives_way_in_a_deadlock_is_run_again(bench: PostgresBench) 
     bench.assert_level(NOTES)
 
 
-LOAD_MANY = """
-from support.benches import make_beside
-from partitioned_etl.engine.load import load_files
-number, rounds = {number}, {rounds}
-bench = make_beside(bench, f"lander {{number}}")
-pause("ready")
-for turn in range(rounds):
-    serial = number * 1000 + turn
-    for key in (f"own {{number}}", f"own {{number}} in {{turn}}", f"new {{turn}}", "old"):
-        rows = "".join(f"{{serial}},{{row}}\\n" for row in range(20 + number))
-        bench.land(NOTES, f"{{key}}.csv", "id,note\\n" + rows)
-    bench.load(NOTES)
-"""
-
-
-def test_processes_that_load_different_and_the_same_keys_lose_and_double_nothing(
-    bench: PostgresBench, start_child: StartChild
-) -> None:
-    rounds = examples(12)
-    children = [start_child(LOAD_MANY.format(number=number, rounds=rounds)) for number in (1, 2, 3)]
-    for child in children:
-        child.wait_for("ready")
-    for child in children:
-        child.go_on()
-    for child in children:
-        child.finish()
-    found = bench.query(
-        "SELECT partition_key, min(id), max(id), count(*), count(DISTINCT note) "
-        "FROM raw_notes GROUP BY 1"
-    )
-    for key, lowest, highest, count, distinct in found:
-        assert lowest == highest, key
-        assert count == distinct == 20 + lowest // 1000, key
-        if key.startswith("own"):
-            assert lowest // 1000 == int(key.split()[1])
-    news = {f"new {turn}" for turn in range(rounds)}
-    owns = {f"own {number}" for number in (1, 2, 3)}
-    own_turns = {f"{own} in {turn}" for own in owns for turn in range(rounds)}
-    assert {key for key, *_ in found} == {*news, *owns, *own_turns, "old"}
-    bench.assert_level(NOTES)
-    latest = dict(bench.query("SELECT source_file, loaded_at FROM file_loads"))
-    assert all(latest.values())
-
-
 LOAD_WITH_A_PAUSE = """
 failpoints.listener = lambda name: pause("there") if name == "{moment}" else None
 bench.load(NOTES)
 """
-
-
-@pytest.mark.parametrize("moment", failpoints.ALL)
-def test_a_load_that_is_killed_leaves_the_old_rows_or_the_new_ones(
-    bench: PostgresBench, start_child: StartChild, moment: str
-) -> None:
-    land_numbers(bench, "a", 1)
-    bench.load(NOTES)
-    land_numbers(bench, "a", 2, 2)
-    land_numbers(bench, "b", 2)
-    child = start_child(LOAD_WITH_A_PAUSE.format(moment=moment))
-    child.wait_for("there")
-    child.kill()
-    bench.wait_until_alone()
-    old, new = {"a": [1]}, {"a": [2, 2], "b": [2]}
-    is_committed = moment == failpoints.AFTER_COMMIT
-    assert loaded_numbers(bench) == (new if is_committed else old)
-    bench.assert_level(NOTES)
-    assert len(bench.sync(NOTES).loaded) == (0 if is_committed else 2)
-    assert loaded_numbers(bench) == new
-    bench.assert_level(NOTES)
-
-
-LOAD_AGAIN_AND_AGAIN = """
-print("there", flush=True)
-while True:
-    bench.load(NOTES)
-"""
-
-
-def test_loads_that_are_killed_at_any_moment_leave_whole_partitions(
-    bench: PostgresBench, start_child: StartChild
-) -> None:
-    rng = random.Random("the same every time" if IS_SEEDED else None)
-    turn = 0
-    for turn in range(examples(8)):
-        for key in ("a", "b", "c"):
-            rows = "".join(f"{turn},{row}\n" for row in range(rng.randint(1, 20_000)))
-            bench.land(NOTES, f"{key}.csv", "id,note\n" + rows)
-        child = start_child(LOAD_AGAIN_AND_AGAIN)
-        child.wait_for("there")
-        threading.Event().wait(rng.random() * 0.8)
-        child.kill()
-        bench.wait_until_alone()
-        if "file_loads" in bench.tables():
-            bench.assert_level(NOTES)
-            for lowest, highest, count, distinct in bench.query(
-                "SELECT min(id), max(id), count(*), count(DISTINCT note) "
-                "FROM raw_notes GROUP BY partition_key"
-            ):
-                assert lowest == highest
-                assert count == distinct
-    bench.sync(NOTES)
-    assert {row[0] for row in bench.query("SELECT DISTINCT id FROM raw_notes")} == {turn}
-    bench.assert_level(NOTES)
 
 
 @pytest.mark.parametrize(

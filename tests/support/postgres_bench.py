@@ -12,7 +12,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.postgres import OpenPostgres, PostgresDatabase
 from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
-from support.workbench import Workbench
+from support.workbench import Fetch, Workbench
 
 
 @dataclass
@@ -73,6 +73,13 @@ class PostgresBench(Workbench):
             counted, ledger = table.count_rows(), table.read_ledger()
         told = {(row.partition_key, row.source_file): row.row_count for row in ledger}
         assert counted == {of_file: count for of_file, count in told.items() if count}
+
+    @contextmanager
+    def read_as_others_do(self) -> Iterator[Fetch]:
+        with psycopg.connect(self.url, prepare_threshold=None) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            yield lambda sql: connection.execute(sql.encode()).fetchall()
 
     def wait_until_alone(self) -> None:
         """Wait until the server has noticed that a process was killed."""

@@ -32,8 +32,10 @@ from partitioned_etl.engine.sync import SyncReport, sync_feed
 from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile, OpenDuckDB
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable
 from partitioned_etl.engine.warehouse.ledger import Ledger
+from partitioned_etl.engine.warehouse.read_copy import read_copy_of
 
 CHILD_DEADLINE_S = 600
+Fetch = Callable[[str], list[tuple[Any, ...]]]
 
 NO_LINE_END = "no line end after the last line: cut off? If not, set final_line_end: optional"
 """Why a file is refused whose last line has no line end."""
@@ -165,7 +167,7 @@ class Folder:
         """Write a file aside and rename it, so that its signature is new for certain."""
         path = self.path(feed, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.root / "arriving"
+        aside = self.root / f"arriving {os.getpid()}"
         aside.write_bytes(content if isinstance(content, bytes) else content.encode())
         aside.replace(path)
 
@@ -354,6 +356,12 @@ class Workbench:
         told = [(key, ledger.count_rows(key)) for key in ledger.by_key]
         assert counted == [(key, count) for key, count in told if count]
 
+    @contextmanager
+    def read_as_others_do(self) -> Iterator[Fetch]:
+        """Give what runs queries on one state of the warehouse, as dashboards do beside loads."""
+        with duckdb.connect(str(read_copy_of(self._database)), read_only=True) as duck:
+            yield lambda sql: duck.execute(sql).fetchall()
+
     def wait_until_alone(self) -> None:
         """Wait until nothing goes on any more of a process that was killed."""
 
@@ -457,6 +465,10 @@ def pause(word):
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+
+    def is_running(self) -> bool:
+        """Return whether it has not ended yet."""
+        return self._process.poll() is None
 
     def finish(self) -> None:
         """Wait until it has ended, which must be well."""
