@@ -34,6 +34,7 @@ scale = TEST_SCALE="$(or $(SCALE),$(1))"
 # A benchmark reports through benchmarks/measure.py; its neighbours are what it starts or imports.
 benchmarks = $(basename $(notdir $(shell grep -l '^from measure import' benchmarks/*/*.py)))
 dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
+weed = $(if $(filter object_landing,$(or $(NAME),$(benchmarks))),.venv/.scale-installed)
 # Hides Dagster's warnings about the two commands that are used here.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster
@@ -93,7 +94,7 @@ check: .venv/.installed ## Check format, lint, types and definitions
 docs: .venv/.installed ## Write anew what pages say of attributes, formats and settings
 	@.venv/bin/python docs/generate.py
 
-bench: .venv/.installed $(dlt) ## Benchmark against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
+bench: .venv/.installed $(dlt) $(weed) ## Benchmark against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
 	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
 		PYTHONPATH="$(CURDIR)/benchmarks:$(CURDIR)/tests" .venv/bin/python benchmarks/*/"$$name".py \
 			|| failed=1; echo; done; test -z "$$failed"

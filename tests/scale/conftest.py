@@ -1,14 +1,14 @@
 """What these tests share: servers of their own, and a bench of each landing and each warehouse."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
-from support.benches import make_bench
+from support.benches import KINDS, make_bench
 from support.bucket_bench import BucketBench
 from support.postgres_server import PostgresServer, require_postgres, run_postgres
 from support.s3_server import S3Server, environment_of, find_weed
@@ -37,9 +37,11 @@ def durable_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> str:
-    """The address of a database that nobody else uses."""
-    return postgres_server.make_database()
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """The address of a database that nobody else uses, on the durable server for who uses that."""
+    is_durable = "durable_server" in request.fixturenames
+    server = request.getfixturevalue("durable_server" if is_durable else "postgres_server")
+    return server.make_database()
 
 
 @pytest.fixture
@@ -78,26 +80,18 @@ def bucket_url(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return f"s3://{BUCKET}/in/{uuid4().hex}"
 
 
-LANDINGS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
-    "folder": lambda _: "",
-    "s3": lambda request: request.getfixturevalue("bucket_url"),
-}
-WAREHOUSES: dict[str, Callable[[pytest.FixtureRequest], str]] = {
-    "duckdb": lambda _: "",
-    "postgres": lambda request: request.getfixturevalue("postgres_url"),
-}
-"""The addresses that `make_bench` takes; with another line, all tests have another warehouse."""
-
-
-KINDS = [f"{landing}-{warehouse}" for landing in LANDINGS for warehouse in WAREHOUSES]
+ADDRESSES = {"s3": "bucket_url", "postgres": "postgres_url"}
+"""The fixtures that give an address to what is not in the test's folder."""
 
 
 @pytest.fixture(params=KINDS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
     """A bench of each landing with each warehouse; a test may ask for some of them alone."""
-    landing, warehouse = request.param.split("-")
-    addresses = LANDINGS[landing](request), WAREHOUSES[warehouse](request)
-    made = make_bench(tmp_path, *addresses, lock_wait_seconds=60)
+    landing, warehouse = (
+        request.getfixturevalue(ADDRESSES[name]) if name in ADDRESSES else ""
+        for name in request.param.split("-")
+    )
+    made = make_bench(tmp_path, landing, warehouse, lock_wait_seconds=60)
     yield made
     made.close()
     if isinstance(made.place, BucketBench):

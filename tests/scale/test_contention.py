@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from support.postgres_server import PostgresServer
 from support.scale import examples
 from support.workbench import NOTES, Child, Workbench
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 
@@ -27,11 +30,6 @@ for turn in range(rounds):
     files = bench.list_files(NOTES)
     bench.load(NOTES, files if turn % 10 == 9 else [f for f in files if f.partition_key in keys])
 """
-
-
-@pytest.fixture(scope="session")
-def postgres_server(durable_server: PostgresServer) -> PostgresServer:
-    return durable_server
 
 
 def test_processes_that_load_different_and_the_same_keys_lose_and_double_nothing(

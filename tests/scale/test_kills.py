@@ -13,24 +13,26 @@ import pytest
 
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import WarehouseError
+from support.benches import KINDS
 from support.killed_loads import LOADERS, Kills
 from support.postgres_bench import PostgresBench
 from support.postgres_server import PostgresServer
 from support.scale import IS_SEEDED, examples
 from support.workbench import NOTES, Child, Workbench, at_moment, land_numbers, loaded_numbers
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 
 
-@pytest.fixture(scope="session")
-def postgres_server(durable_server: PostgresServer) -> PostgresServer:
-    return durable_server
-
-
 # On a folder and a DuckDB file, tests/promises does the same.
-@pytest.mark.parametrize("bench", ["folder-postgres", "s3-duckdb", "s3-postgres"], indirect=True)
+@pytest.mark.parametrize(
+    "bench", [kind for kind in KINDS if kind != "folder-duckdb"], indirect=True
+)
 def test_loads_that_are_killed_leave_old_or_new_partitions_and_the_next_one_makes_them_level(
     bench: Workbench, start_child: StartChild
 ) -> None:

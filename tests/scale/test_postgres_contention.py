@@ -25,17 +25,16 @@ from support.workbench import (
     loaded_numbers,
 )
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 PARTS = change_feed(NOTES, pattern="{key}_{part}.csv", key_pattern="[a-z]+")
 RENAMED = change_feed(NOTES, pattern="n_{key}.csv", key_pattern="[a-z]+")
 PLAIN = change_feed(NOTES, key_pattern="[a-z]+")
-
-
-@pytest.fixture(scope="session")
-def postgres_server(durable_server: PostgresServer) -> PostgresServer:
-    return durable_server
 
 
 @pytest.fixture

@@ -7,11 +7,15 @@ import pytest
 
 from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.feed import Feed
-from support.postgres_server import PostgresServer
+from support.benches import ON_FOLDERS
 from support.scale import examples
 from support.workbench import NOTES, Child, Workbench, change_feed
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 QUARANTINE = change_feed(NOTES, bad_rows=BadRows.QUARANTINE, max_rejected_percent=100)
@@ -48,11 +52,6 @@ print(f"{reads} {len(seen)}", flush=True)
 """
 
 
-@pytest.fixture(scope="session")
-def postgres_server(durable_server: PostgresServer) -> PostgresServer:
-    return durable_server
-
-
 def land(bench: Workbench, feed: Feed, key: str, serial: int) -> None:
     """Land good rows and bad ones; how many of each, the serial number tells."""
     rest = ",x" + "," * (len(feed.columns) - 2)
@@ -61,7 +60,7 @@ def land(bench: Workbench, feed: Feed, key: str, serial: int) -> None:
     bench.land(feed, f"{key}.csv", f"{','.join(feed.columns)}\n{good}{bad}")
 
 
-@pytest.mark.parametrize("bench", ["folder-duckdb", "folder-postgres"], indirect=True)
+@pytest.mark.parametrize("bench", ON_FOLDERS, indirect=True)
 def test_who_reads_all_the_time_sees_whole_states_and_no_error(
     bench: Workbench, start_child: StartChild
 ) -> None:

@@ -11,12 +11,17 @@ from threading import Event
 import pytest
 
 from partitioned_etl.engine.feed import OnMissing
+from support.benches import IN_BUCKETS
 from support.postgres_server import PostgresServer
 from support.s3_server import S3Server
 from support.scale import IS_SEEDED, examples
 from support.workbench import CHILD_DEADLINE_S, NOTES, Child, Workbench, change_feed
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 REMOVING = change_feed(NOTES, on_missing=OnMissing.REMOVE)
@@ -52,11 +57,6 @@ while True:
             break
 print(f"{{serial}} {{failures}}", flush=True)
 """
-
-
-@pytest.fixture(scope="session")
-def postgres_server(durable_server: PostgresServer) -> PostgresServer:
-    return durable_server
 
 
 def read_serials(bench: Workbench) -> dict[str, int]:
@@ -126,9 +126,7 @@ def test_postgresql_restarts_in_the_middle_of_loads(
 
 
 # To start again takes the store ten times as long as the loads.
-@pytest.mark.parametrize(
-    "bench", ["s3-postgres", "s3-duckdb"][: 1 if IS_SEEDED else 2], indirect=True
-)
+@pytest.mark.parametrize("bench", IN_BUCKETS[-1:] if IS_SEEDED else IN_BUCKETS, indirect=True)
 def test_the_object_store_restarts_in_the_middle_of_loads(
     bench: Workbench, start_child: StartChild, s3_server: S3Server
 ) -> None:

@@ -9,13 +9,16 @@ import pytest
 
 from partitioned_etl.engine.errors import NoWarehouseError
 from partitioned_etl.engine.feed import Feed
-from support.postgres_server import PostgresServer
 from support.sample_location import CUSTOMER_PRICES, DAILY_PRICES
 from support.samples import price_rows
 from support.scale import examples
 from support.workbench import CHILD_DEADLINE_S, Child, Workbench
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 Contents = dict[tuple[str, str], list[float]]
@@ -41,11 +44,6 @@ while True:
         break
 print(done.exit_code, flush=True)
 """
-
-
-@pytest.fixture(scope="session")
-def postgres_server(durable_server: PostgresServer) -> PostgresServer:
-    return durable_server
 
 
 def read_prices(bench: Workbench) -> Contents:
@@ -103,7 +101,7 @@ def test_two_instances_leave_what_landed_once_and_whole(
         children.append(start_child(code))
     for child in children:
         child.wait_for("ready")
-    for _ in range(examples(4)):
+    for _ in range(examples(2)):
         while read_prices(bench) != landed:
             assert all(child.is_running() for child in children)
         land(rng.sample(FILES, 3))

@@ -1,7 +1,7 @@
 """Benches: a landing and a warehouse of any kinds, as one workbench.
 
-Another kind of warehouse is a subclass of `Workbench` and a line in `_make`; another kind of
-landing is a `Place` and a line there.
+Another kind of warehouse is a subclass of `Workbench`, made in `_make`, a name in `WAREHOUSES`, and
+a fixture with its address in `tests/scale/conftest.py`; all tests there then run on it.
 """
 
 import json
@@ -10,6 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from support.workbench import Workbench
+
+LANDINGS = ("folder", "s3")
+WAREHOUSES = ("duckdb", "postgres")
+KINDS = [f"{landing}-{warehouse}" for landing in LANDINGS for warehouse in WAREHOUSES]
+ON_FOLDERS = [kind for kind in KINDS if kind.startswith("folder-")]
+IN_BUCKETS = [kind for kind in KINDS if kind.startswith("s3-")]
 
 
 def make_bench(
