@@ -29,11 +29,12 @@ pytest := -m pytest --dist loadfile --no-loadscope-reorder
 # Tests wait for servers meanwhile, the long ones most of the time.
 workers = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 waiting = $$(($$(getconf _NPROCESSORS_ONLN) * 2))
-# How many times as many examples, histories and kills make test-long tries as make test does.
-SCALE ?= 20
+# How many times as many examples, histories, loads and kills are tried as a test says.
+scale = TEST_SCALE="$(or $(SCALE),$(1))"
 # A benchmark reports through benchmarks/measure.py; its neighbours are what it starts or imports.
 benchmarks = $(basename $(notdir $(shell grep -l '^from measure import' benchmarks/*/*.py)))
 dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
+weed = $(if $(filter object_landing,$(or $(NAME),$(benchmarks))),.venv/.scale-installed)
 # Hides Dagster's warnings about the two commands that are used here.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \
 	.venv/bin/dagster
@@ -75,13 +76,13 @@ test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
 	@.venv/bin/python $(pytest) -n $(workers) -m "not long and not scale" $(ARGS)
 
 test-long: .venv/.installed ## Run what takes long: browser, daemons, wheel, and SCALE=20 times as many cases
-	@TEST_SCALE="$(SCALE)" .venv/bin/python $(pytest) -n $(waiting) -m "(scaled or long) and not scale" $(ARGS)
+	@$(call scale,20) .venv/bin/python $(pytest) -n $(waiting) -m "(scaled or long) and not scale" $(ARGS)
 
 test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
 	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -n $(workers) -m "not long and not scale" $(ARGS)
 
-test-scale: .venv/.scale-installed ## Run what needs object storage and PostgreSQL, which it starts itself
-	@.venv/bin/python $(pytest) -n $(workers) -m scale $(ARGS)
+test-scale: .venv/.scale-installed ## Run what needs object storage and PostgreSQL, which it starts; SCALE=20 takes long
+	@$(call scale,0.5) .venv/bin/python $(pytest) -n $(workers) -m scale $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet
@@ -93,7 +94,7 @@ check: .venv/.installed ## Check format, lint, types and definitions
 docs: .venv/.installed ## Write anew what pages say of attributes, formats and settings
 	@.venv/bin/python docs/generate.py
 
-bench: .venv/.installed $(dlt) ## Benchmark against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
+bench: .venv/.installed $(dlt) $(weed) ## Benchmark against DuckDB alone, and dlt; NAME=large_file chooses one benchmark
 	@failed=; for name in $(or $(NAME),$(benchmarks)); do \
 		PYTHONPATH="$(CURDIR)/benchmarks:$(CURDIR)/tests" .venv/bin/python benchmarks/*/"$$name".py \
 			|| failed=1; echo; done; test -z "$$failed"

@@ -1,11 +1,6 @@
 """Loads that are killed at any moment, and databases whose files were lost, cut or put back."""
 
-import json
-import os
-import random
 import re
-import signal
-from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -15,7 +10,8 @@ import pytest
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.feed import Feed
-from support.scale import IS_SEEDED, examples
+from support.killed_loads import LOADERS, Kills
+from support.scale import examples
 from support.workbench import (
     NOTES,
     Child,
@@ -29,180 +25,29 @@ StartChild = Callable[[str], Child]
 
 RANDOM_KILLS = examples(2)
 
-LOADERS = """
-import json
-import os
-import signal
-import time
-import traceback
-
-def load(moment, told, never):
-    def stop(name):
-        if name == moment:
-            os.write(told, b"!")
-            # Nothing is ever written there; the end of the process that reads it ends this one too.
-            os.read(never, 1)
-            os._exit(1)
-
-    failpoints.listener = stop
-    os.write(told, b"!")
-    bench.sync(NOTES)
-
-def fork_loader(moment):
-    told, tell = os.pipe()
-    never, keep = os.pipe()
-    loader = os.fork()
-    if loader == 0:
-        os.close(told)
-        os.close(keep)
-        try:
-            load(moment, tell, never)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(2)
-    os.close(tell)
-    os.close(never)
-    return loader, told, keep
-
-while True:
-    pause("ready")
-    order = json.loads((bench.root / "order").read_text(encoding="utf-8"))
-    loader, told, keep = fork_loader(order["moment"])
-    began = os.read(told, 1) and time.monotonic()
-    if order["moment"]:
-        os.read(told, 1)
-        os.kill(loader, signal.SIGKILL)
-    elif order["delay_s"] is not None:
-        time.sleep(order["delay_s"])
-        os.kill(loader, signal.SIGKILL)
-    _, status = os.waitpid(loader, 0)
-    took_s = time.monotonic() - began
-    os.close(told)
-    os.close(keep)
-    code = os.waitstatus_to_exitcode(status)
-    (bench.root / "result").write_text(json.dumps([code, took_s]), encoding="utf-8")
-"""
-
-Contents = dict[str, tuple[int, int]]
-"""Number of the content, which is in every row, and how many rows, by partition key."""
-
-
-class Loads:
-    """Files that keep changing, and loads of them in processes that are killed or not."""
-
-    def __init__(self, bench: Workbench, server: Child, rng: random.Random) -> None:
-        self.bench, self.server, self.rng = bench, server, rng
-        self.landed: Contents = {}
-        self.serial = 0
-        self.rounds = 0
-        self.load_s = 0.0
-        self.last_held: Contents = {}
-
-    def change_files(self) -> None:
-        """Change some files, a large one among them, and every third time add one."""
-        small = sorted(self.landed.keys() - {"large", "larger"})
-        changed = ["large", "larger", *self.rng.sample(small, len(small) // 2)]
-        if self.rounds % 3 == 0:
-            changed.append(f"added in round {self.rounds}")
-        self.rounds += 1
-        for key in changed:
-            large = key in ("large", "larger")
-            count = self.rng.randint(20_000, 40_000) if large else self.rng.randint(1, 500)
-            self.serial += 1
-            self.landed[key] = (self.serial, count)
-            rows = "".join(f"{self.serial},{row}\n" for row in range(count))
-            self.bench.land(NOTES, f"{key}.csv", "id,note\n" + rows)
-
-    def load(self, moment: str = "", delay_s: float | None = None) -> bool:
-        """Load in another process, which is killed at a failpoint, after a delay, or not at all.
-
-        Returns:
-            Whether it was killed before it had ended.
-        """
-        order = json.dumps({"moment": moment, "delay_s": delay_s})
-        (self.bench.root / "order").write_text(order, encoding="utf-8")
-        self.server.go_on()
-        self.server.wait_for("ready")
-        result = (self.bench.root / "result").read_text(encoding="utf-8")
-        exit_code, took_s = json.loads(result)
-        assert exit_code in (0, -signal.SIGKILL)
-        if exit_code == 0 and self.last_held != self.landed:
-            self.load_s = took_s
-        return exit_code != 0
-
-    def held(self) -> Contents:
-        """Read the table, whose partitions must each be one content, whole and once."""
-        self.last_held = found = {}
-        if NOTES.table not in self.bench.tables():
-            return found
-        self.bench.assert_level(NOTES)
-        for key, source_file, serial, count, distinct in self.bench.query(
-            "SELECT partition_key, source_file, id, count(*), count(DISTINCT note) "
-            f"FROM {NOTES.table} GROUP BY ALL"
-        ):
-            assert source_file == f"{key}.csv"
-            assert key not in found
-            assert count == distinct
-            found[key] = (serial, count)
-        return found
-
-    def level(self, how: str) -> None:
-        """Load what is not loaded, here or in another process."""
-        if how == "here":
-            self.bench.sync(NOTES)
-        else:
-            assert not self.load()
-        assert self.held() == self.landed
-
 
 def wal_of(bench: Workbench) -> Path:
     return bench.database.with_name(bench.database.name + ".wal")
+
+
+class KillsWithALog(Kills):
+    """Kills that count how often a write-ahead log is left."""
+
+    def after_kill(self) -> None:
+        self.outcomes["with a log"] += wal_of(self.loads.bench).exists()
 
 
 @pytest.mark.scaled
 def test_loads_that_are_killed_leave_old_or_new_partitions_and_the_next_one_makes_them_level(
     bench: Workbench, start_child: StartChild
 ) -> None:
-    server = start_child(LOADERS)
-    server.wait_for("ready")
-    seed = "the same every time" if IS_SEEDED else os.urandom(8).hex()
-    rng = random.Random(seed)
-    loads = Loads(bench, server, rng)
-    outcomes: Counter[str] = Counter()
-
-    def kill(how: str, moment: str = "", delay_s: float | None = None) -> str:
-        before = loads.last_held
-        loads.change_files()
-        if not loads.load(moment, delay_s):
-            assert loads.held() == loads.landed
-            outcomes[f"{how}: too late"] += 1
-            return "new"
-        outcomes["with a log"] += wal_of(bench).exists()
-        after = loads.held()
-        assert after in (before, loads.landed)
-        outcome = "old" if after == before else "new"
-        outcomes[f"{how}: {outcome}"] += 1
-        return outcome
-
-    for moment in failpoints.ALL:
-        is_committed = moment == failpoints.AFTER_COMMIT
-        assert kill("failpoint", moment) == ("new" if is_committed else "old")
-        loads.level(rng.choice(["here", "there"]))
-
-    loads.change_files()
-    loads.level("there")
-    for part in range(RANDOM_KILLS):
-        # One kill in each part of a load, so that no part is left out.
-        kill("random", delay_s=loads.load_s * (part + rng.random()) / RANDOM_KILLS)
-        if rng.random() < 0.7:
-            loads.level(rng.choice(["here", "there"]))
-    loads.level("there")
-
-    print(f"seed {seed}, {loads.load_s:.2f} s a load, {dict(outcomes)}")
-    assert outcomes["random: old"]
-    assert outcomes["failpoint: new"] + outcomes["random: new"]
-    assert outcomes["with a log"]
+    kills = KillsWithALog(bench, start_child(LOADERS))
+    kills.at_failpoints()
+    kills.at_any_moment(RANDOM_KILLS)
+    print(kills)
+    assert kills.outcomes["random: old"]
+    assert kills.outcomes["failpoint: new"] + kills.outcomes["random: new"]
+    assert kills.outcomes["with a log"]
 
 
 KILLED_WITH_A_LOG = """

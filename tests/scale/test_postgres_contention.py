@@ -1,6 +1,5 @@
 """Many writers at once, and loads that are killed: nothing is lost, doubled or half there."""
 
-import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +15,7 @@ from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
 from support.postgres_bench import PostgresBench
-from support.postgres_server import PostgresServer, require_postgres, run_postgres
-from support.scale import IS_SEEDED, examples
+from support.postgres_server import PostgresServer
 from support.workbench import (
     NOTES,
     Child,
@@ -27,7 +25,11 @@ from support.workbench import (
     loaded_numbers,
 )
 
-pytestmark = [pytest.mark.scale, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.scale,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("durable_server"),
+]
 
 StartChild = Callable[[str], Child]
 PARTS = change_feed(NOTES, pattern="{key}_{part}.csv", key_pattern="[a-z]+")
@@ -35,30 +37,9 @@ RENAMED = change_feed(NOTES, pattern="n_{key}.csv", key_pattern="[a-z]+")
 PLAIN = change_feed(NOTES, key_pattern="[a-z]+")
 
 
-@pytest.fixture(scope="module")
-def durable_server() -> Iterator[PostgresServer]:
-    """A server that writes as those of companies do, and may be killed."""
-    require_postgres()
-    with run_postgres(fsync="on") as server:
-        yield server
-
-
 @pytest.fixture
-def bench(
-    tmp_path: Path, durable_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> PostgresBench:
-    url = durable_server.make_database()
-    monkeypatch.setenv("BENCH_URL", url)
-    return PostgresBench(tmp_path, url=url)
-
-
-def wait_until_alone(bench: PostgresBench) -> None:
-    """Wait until the server has noticed that a process was killed."""
-    while bench.query(
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid()"
-    ):
-        threading.Event().wait(0.02)
+def bench(postgres_bench: PostgresBench) -> PostgresBench:
+    return postgres_bench
 
 
 def wait_until_it_waits(bench: PostgresBench, future: Future[object]) -> None:
@@ -208,109 +189,10 @@ def test_a_load_that_gives_way_in_a_deadlock_is_run_again(bench: PostgresBench) 
     bench.assert_level(NOTES)
 
 
-LOAD_MANY = """
-from partitioned_etl.engine.load import load_files
-number, rounds = {number}, {rounds}
-bench = PostgresBench(bench.root / f"lander {{number}}", url=bench.url)
-bench.root.mkdir()
-pause("ready")
-for turn in range(rounds):
-    serial = number * 1000 + turn
-    for key in (f"own {{number}}", f"own {{number}} in {{turn}}", f"new {{turn}}", "old"):
-        rows = "".join(f"{{serial}},{{row}}\\n" for row in range(20 + number))
-        bench.land(NOTES, f"{{key}}.csv", "id,note\\n" + rows)
-    bench.load(NOTES)
-"""
-
-
-def test_processes_that_load_different_and_the_same_keys_lose_and_double_nothing(
-    bench: PostgresBench, start_child: StartChild
-) -> None:
-    rounds = examples(12)
-    children = [start_child(LOAD_MANY.format(number=number, rounds=rounds)) for number in (1, 2, 3)]
-    for child in children:
-        child.wait_for("ready")
-    for child in children:
-        child.go_on()
-    for child in children:
-        child.finish()
-    found = bench.query(
-        "SELECT partition_key, min(id), max(id), count(*), count(DISTINCT note) "
-        "FROM raw_notes GROUP BY 1"
-    )
-    for key, lowest, highest, count, distinct in found:
-        assert lowest == highest, key
-        assert count == distinct == 20 + lowest // 1000, key
-        if key.startswith("own"):
-            assert lowest // 1000 == int(key.split()[1])
-    news = {f"new {turn}" for turn in range(rounds)}
-    owns = {f"own {number}" for number in (1, 2, 3)}
-    own_turns = {f"{own} in {turn}" for own in owns for turn in range(rounds)}
-    assert {key for key, *_ in found} == {*news, *owns, *own_turns, "old"}
-    bench.assert_level(NOTES)
-    latest = dict(bench.query("SELECT source_file, loaded_at FROM file_loads"))
-    assert all(latest.values())
-
-
 LOAD_WITH_A_PAUSE = """
 failpoints.listener = lambda name: pause("there") if name == "{moment}" else None
 bench.load(NOTES)
 """
-
-
-@pytest.mark.parametrize("moment", failpoints.ALL)
-def test_a_load_that_is_killed_leaves_the_old_rows_or_the_new_ones(
-    bench: PostgresBench, start_child: StartChild, moment: str
-) -> None:
-    land_numbers(bench, "a", 1)
-    bench.load(NOTES)
-    land_numbers(bench, "a", 2, 2)
-    land_numbers(bench, "b", 2)
-    child = start_child(LOAD_WITH_A_PAUSE.format(moment=moment))
-    child.wait_for("there")
-    child.kill()
-    wait_until_alone(bench)
-    old, new = {"a": [1]}, {"a": [2, 2], "b": [2]}
-    is_committed = moment == failpoints.AFTER_COMMIT
-    assert loaded_numbers(bench) == (new if is_committed else old)
-    bench.assert_level(NOTES)
-    assert len(bench.sync(NOTES).loaded) == (0 if is_committed else 2)
-    assert loaded_numbers(bench) == new
-    bench.assert_level(NOTES)
-
-
-LOAD_AGAIN_AND_AGAIN = """
-print("there", flush=True)
-while True:
-    bench.load(NOTES)
-"""
-
-
-def test_loads_that_are_killed_at_any_moment_leave_whole_partitions(
-    bench: PostgresBench, start_child: StartChild
-) -> None:
-    rng = random.Random("the same every time" if IS_SEEDED else None)
-    turn = 0
-    for turn in range(examples(8)):
-        for key in ("a", "b", "c"):
-            rows = "".join(f"{turn},{row}\n" for row in range(rng.randint(1, 20_000)))
-            bench.land(NOTES, f"{key}.csv", "id,note\n" + rows)
-        child = start_child(LOAD_AGAIN_AND_AGAIN)
-        child.wait_for("there")
-        threading.Event().wait(rng.random() * 0.8)
-        child.kill()
-        wait_until_alone(bench)
-        if "file_loads" in bench.tables():
-            bench.assert_level(NOTES)
-            for lowest, highest, count, distinct in bench.query(
-                "SELECT min(id), max(id), count(*), count(DISTINCT note) "
-                "FROM raw_notes GROUP BY partition_key"
-            ):
-                assert lowest == highest
-                assert count == distinct
-    bench.sync(NOTES)
-    assert {row[0] for row in bench.query("SELECT DISTINCT id FROM raw_notes")} == {turn}
-    bench.assert_level(NOTES)
 
 
 @pytest.mark.parametrize(
@@ -366,6 +248,6 @@ def test_what_a_killed_load_wrote_aside_goes_with_the_next_one(
         assert left.exists()
         assert len([*root.iterdir()]) == 2
     child.kill()
-    wait_until_alone(bench)
+    bench.wait_until_alone()
     bench.sync(NOTES)
     assert not [*root.iterdir()]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,11 @@ class BucketBench:
     prefix: str
     staging_dir: Path
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def store(self) -> S3Store:
+        """The bucket; it is connected where it is first used, so that a fork has its own."""
         key, secret = WRITER
-        self.store = S3Store(
+        return S3Store(
             self.bucket,
             endpoint=self.endpoint,
             access_key_id=key,
@@ -55,6 +58,10 @@ class BucketBench:
     @property
     def url(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
+
+    @property
+    def address(self) -> str:
+        return self.url
 
     @property
     def landing(self) -> Landing:
@@ -77,6 +84,13 @@ class BucketBench:
     def delete(self, feed: Feed, name: str) -> None:
         """Delete an object."""
         obstore.delete(self.store, self.key(feed, name))
+
+    def touch(self, feed: Feed, name: str) -> None:
+        """Write an object's bytes until its version is new: the store tells whole seconds."""
+        content = bytes(obstore.get(self.store, self.key(feed, name)).bytes())
+        before = self.landing.list_files(feed).files[name].version
+        while self.landing.list_files(feed).files[name].version == before:
+            self.put(feed, name, content)
 
     def list_files(self, feed: Feed) -> list[LandedFile]:
         return list(self.landing.list_files(feed).files.values())

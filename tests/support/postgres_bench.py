@@ -1,5 +1,6 @@
 """PostgreSQL bench: a workbench whose warehouse is a PostgreSQL database."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,12 +9,10 @@ from typing import Any
 import psycopg
 
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.plan import Plan, make_plan
-from partitioned_etl.engine.sync import SyncReport, sync_feed
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.postgres import OpenPostgres, PostgresDatabase
 from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
-from support.workbench import Child, Workbench
+from support.workbench import Fetch, Workbench
 
 
 @dataclass
@@ -22,40 +21,35 @@ class PostgresBench(Workbench):
 
     Attributes:
         url: The database's address.
-        lock_wait_seconds: How long loads wait for each other.
     """
 
     url: str = ""
-    lock_wait_seconds: float = 60
+
+    @property
+    def address(self) -> str:
+        return self.url
 
     @property
     def warehouse(self) -> PostgresDatabase:  # type: ignore[override]
+        return self._warehouse
+
+    @property
+    def _warehouse(self) -> PostgresDatabase:  # type: ignore[override]
         return PostgresDatabase(self.url, self.lock_wait_seconds)
 
-    def sync(self, feed: Feed) -> SyncReport:
-        return sync_feed(
-            feed,
-            self.landing_dir,
-            self.url,
-            settle_seconds=0,
-            lock_wait_seconds=self.lock_wait_seconds,
-        )
-
-    def plan(self, feed: Feed) -> Plan:
-        return make_plan(feed, self.landing.scan(feed), self.landing, self.warehouse)
-
     @contextmanager
-    def open(self, lock_wait_seconds: float = 60) -> Iterator[OpenPostgres]:  # type: ignore[override]
-        with self.warehouse.open(self.landing_dir, lock_wait_seconds=lock_wait_seconds) as opened:
+    def open(self, lock_wait_seconds: float | None = None) -> Iterator[OpenPostgres]:  # type: ignore[override]
+        with self._warehouse.open(
+            self.landing.readable_dir, lock_wait_seconds=lock_wait_seconds
+        ) as opened:
             yield opened
 
     @contextmanager
-    def open_table(self, feed: Feed, lock_wait_seconds: float = 60) -> Iterator[PostgresTable]:  # type: ignore[override]
+    def open_table(  # type: ignore[override]
+        self, feed: Feed, lock_wait_seconds: float | None = None
+    ) -> Iterator[PostgresTable]:
         with self.open(lock_wait_seconds) as opened:
             yield opened.table(feed)
-
-    def start_child(self, code: str) -> Child:
-        return PostgresChild(self, code)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -80,12 +74,17 @@ class PostgresBench(Workbench):
         told = {(row.partition_key, row.source_file): row.row_count for row in ledger}
         assert counted == {of_file: count for of_file, count in told.items() if count}
 
+    @contextmanager
+    def read_as_others_do(self) -> Iterator[Fetch]:
+        with psycopg.connect(self.url, prepare_threshold=None) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            yield lambda sql: connection.execute(sql.encode()).fetchall()
 
-class PostgresChild(Child):
-    """A process that runs Python code with `bench`, this test's bench of PostgreSQL."""
-
-    _PROLOGUE = Child._PROLOGUE.replace(
-        "bench = Workbench(Path(sys.argv[1]), stays_open=False)",
-        "import os\nfrom support.postgres_bench import PostgresBench\n"
-        "bench = PostgresBench(Path(sys.argv[1]), url=os.environ['BENCH_URL'])",
-    )
+    def wait_until_alone(self) -> None:
+        """Wait until the server has noticed that a process was killed."""
+        while self.query(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid()"
+        ):
+            time.sleep(0.02)

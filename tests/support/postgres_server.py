@@ -72,7 +72,7 @@ class PostgresServer:
             **self.options,
         }
         with (self.folder / "log").open("ab") as log:
-            self._process = process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [
                     str(Path(INITDB).with_name("postgres")),
                     *("-D", str(self.folder / "data")),
@@ -85,9 +85,14 @@ class PostgresServer:
                 start_new_session=True,
                 **_as_whom(),
             )
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it answers, also after a crash of one of its processes."""
+        assert self._process
         deadline = time.monotonic() + DEADLINE_S
         while not self._answers():
-            assert process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
+            assert self._process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -105,9 +110,9 @@ class PostgresServer:
             self._process.wait(DEADLINE_S)
         self._process = None
 
-    def restart(self) -> None:
-        """Let it crash, and start it again."""
-        self.stop(signal.SIGQUIT)
+    def restart(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it, by default as if it had crashed, and start it again."""
+        self.stop(how)
         self.start()
 
     def url(self, database: str) -> str:

@@ -60,15 +60,16 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         for _ in range(3):
-            self._start(folder)
-            if self._wait():
+            self._command = self._choose_command(folder)
+            if self._start():
                 return
             self.stop()
         log = (folder / "weed.log").read_text(encoding="utf-8", errors="replace")
         raise RuntimeError(f"SeaweedFS did not start:\n{log[-3000:]}")
 
-    def _start(self, folder: Path) -> None:
+    def _choose_command(self, folder: Path) -> list[str]:
         identities = [
             {
                 "name": name,
@@ -86,7 +87,7 @@ class S3Server:
         data.mkdir(exist_ok=True)
         master, volume, filer, s3 = _choose_ports(4)
         self.endpoint = f"http://127.0.0.1:{s3}"
-        command = [
+        return [
             *(find_weed(), f"-logdir={folder}", "server", f"-dir={data}"),
             *("-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-master.port={master}", f"-volume.port={volume}"),
@@ -94,13 +95,13 @@ class S3Server:
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *("-master.telemetry=false", "-volume.max=50", "-master.volumeSizeLimitMB=256"),
         ]
-        with (folder / "weed.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder
-            )
 
-    def _wait(self) -> bool:
-        """Wait until a bucket can be made; return whether it can."""
+    def _start(self) -> bool:
+        """Start it, and wait until a bucket can be made; return whether it can."""
+        with (self._folder / "weed.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._folder
+            )
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -122,6 +123,11 @@ class S3Server:
         except HTTPError as error:
             if error.code != HTTPStatus.CONFLICT:
                 raise
+
+    def restart(self) -> None:
+        """Let it crash, and start it again at the same address."""
+        self.stop()
+        assert self._start(), "the server did not start again"
 
     def stop(self) -> None:
         """End it at once: it does not heed a polite signal."""

@@ -1,8 +1,10 @@
 """Workbench: a landing directory and a database of one test, and the feeds that tests use.
 
-It is a module and no fixture, because the processes that tests start need the same feeds.
+It is a module and no fixture, because the processes that tests start need the same feeds. A bench
+with another landing or another warehouse is made by `benches.py`.
 """
 
+import json
 import os
 import select
 import subprocess
@@ -12,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pytest
@@ -20,7 +22,7 @@ import pytest
 from partitioned_etl.engine import failpoints, load, replace
 from partitioned_etl.engine.contract import RowRule
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.landing.landing import LandedFile, Landing
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome
@@ -30,8 +32,10 @@ from partitioned_etl.engine.sync import SyncReport, sync_feed
 from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile, OpenDuckDB
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable
 from partitioned_etl.engine.warehouse.ledger import Ledger
+from partitioned_etl.engine.warehouse.read_copy import read_copy_of
 
 CHILD_DEADLINE_S = 600
+Fetch = Callable[[str], list[tuple[Any, ...]]]
 
 NO_LINE_END = "no line end after the last line: cut off? If not, set final_line_end: optional"
 """Why a file is refused whose last line has no line end."""
@@ -112,6 +116,68 @@ class FakeClock:
         self.slept_s += seconds * self.pace
 
 
+class Place(Protocol):
+    """Where the files of a bench land."""
+
+    @property
+    def address(self) -> Path | str:
+        """Its address, as the setting LANDING_DIR takes it."""
+        ...
+
+    @property
+    def landing(self) -> Landing:
+        """The landing, in which every file is settled at once."""
+        ...
+
+    def put(self, feed: Feed, name: str, content: str | bytes) -> None:
+        """Let a file land, whose version is new for certain if its content is."""
+        ...
+
+    def delete(self, feed: Feed, name: str) -> None:
+        """Take a file away."""
+        ...
+
+    def touch(self, feed: Feed, name: str) -> None:
+        """Let the bytes of a file land again: only its version is new."""
+        ...
+
+
+@dataclass
+class Folder:
+    """A landing directory.
+
+    Attributes:
+        root: The folder that it is in.
+    """
+
+    root: Path
+
+    @property
+    def address(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def landing(self) -> LocalLanding:
+        return LocalLanding(self.address, settle_seconds=0)
+
+    def path(self, feed: Feed, name: str) -> Path:
+        return self.address / feed.folder / name
+
+    def put(self, feed: Feed, name: str, content: str | bytes) -> None:
+        """Write a file aside and rename it, so that its signature is new for certain."""
+        path = self.path(feed, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.root / f"arriving {os.getpid()}"
+        aside.write_bytes(content if isinstance(content, bytes) else content.encode())
+        aside.replace(path)
+
+    def delete(self, feed: Feed, name: str) -> None:
+        self.path(feed, name).unlink()
+
+    def touch(self, feed: Feed, name: str) -> None:
+        self.path(feed, name).touch()
+
+
 @dataclass
 class Workbench:
     """A landing directory and a database in one temporary folder.
@@ -122,15 +188,31 @@ class Workbench:
     Attributes:
         root: The folder.
         stays_open: Whether the database stays open between two loads.
+        file: The database, where it is not in the folder.
+        place: Where files land, where that is not a directory in the folder.
+        lock_wait_seconds: How long loads wait for others.
+        read_copy_seconds: How often, at most, a copy of the database is made for readers.
     """
 
     root: Path
     stays_open: bool = True
+    file: Path | None = None
+    place: Place = field(default=None)  # type: ignore[assignment]
+    lock_wait_seconds: float = 0
+    read_copy_seconds: float = 0
     _duck: duckdb.DuckDBPyConnection | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.place = self.place or Folder(self.root)
 
     @property
     def landing_dir(self) -> Path:
-        return self.root / "landing"
+        return Folder(self.root).address
+
+    @property
+    def address(self) -> str:
+        """The address of the warehouse, as the setting WAREHOUSE takes it."""
+        return f"duckdb:{self._database}"
 
     @property
     def database(self) -> Path:
@@ -140,7 +222,7 @@ class Workbench:
 
     @property
     def _database(self) -> Path:
-        return self.root / "warehouse.duckdb"
+        return self.file or self.root / "warehouse.duckdb"
 
     def close(self) -> None:
         """Close the database."""
@@ -152,31 +234,49 @@ class Workbench:
         return self.landing_dir / feed.folder / name
 
     def land(self, feed: Feed, name: str, content: str | bytes) -> Path:
-        """Write a file aside and rename it, so that its signature is new for certain."""
-        path = self.path(feed, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.root / "arriving"
-        aside.write_bytes(content if isinstance(content, bytes) else content.encode())
-        aside.replace(path)
-        return path
+        """Let a file land, whose version is new for certain; give its path in a directory."""
+        self.place.put(feed, name, content)
+        return self.path(feed, name)
 
     @property
-    def landing(self) -> LocalLanding:
+    def landing(self) -> Landing:
         """The landing, in which every file is settled at once."""
-        return LocalLanding(self.landing_dir, settle_seconds=0)
+        return self.place.landing
 
     @property
     def warehouse(self) -> DuckDBFile:
-        """The warehouse, which waits for nobody and is closed."""
-        return DuckDBFile(self.database, lock_wait_seconds=0)
+        """The warehouse, which is closed."""
+        self.close()
+        return self._warehouse
+
+    @property
+    def _warehouse(self) -> DuckDBFile:
+        return DuckDBFile(
+            self._database, self.lock_wait_seconds, read_copy_seconds=self.read_copy_seconds
+        )
 
     def list_files(self, feed: Feed) -> list[LandedFile]:
         return list(self.landing.list_files(feed).files.values())
 
     def sync(self, feed: Feed) -> SyncReport:
         return sync_feed(
-            feed, self.landing_dir, self._database, settle_seconds=0, lock_wait_seconds=0
+            feed,
+            self.place.address,
+            self.address,
+            settle_seconds=0,
+            lock_wait_seconds=self.lock_wait_seconds,
         )
+
+    def describe(self) -> dict[str, Any]:
+        """Say what `benches.read_bench` needs to make the bench once more in another process."""
+        landing = str(self.place.address) if isinstance(self.place.address, str) else ""
+        return {
+            "root": str(self.root),
+            "landing": landing,
+            "warehouse": self.address,
+            "lock_wait_seconds": self.lock_wait_seconds,
+            "read_copy_seconds": self.read_copy_seconds,
+        }
 
     def start_child(self, code: str) -> "Child":
         """Start a process that runs Python code with this bench."""
@@ -184,26 +284,31 @@ class Workbench:
 
     def plan(self, feed: Feed) -> Plan:
         """Plan what a sync would do."""
-        warehouse = DuckDBFile(self._database, lock_wait_seconds=0)
-        return make_plan(feed, self.landing.scan(feed), self.landing, warehouse)
+        return make_plan(feed, self.landing.scan(feed), self.landing, self._warehouse)
 
     @contextmanager
-    def open(self, lock_wait_seconds: float = 0) -> Iterator[OpenDuckDB]:
+    def open(self, lock_wait_seconds: float | None = None) -> Iterator[OpenDuckDB]:
         """Open the warehouse."""
-        warehouse = DuckDBFile(self._database, lock_wait_seconds)
-        with warehouse.open(self.landing_dir) as opened:
+        warehouse = self._warehouse
+        with warehouse.open(
+            self.landing.readable_dir, lock_wait_seconds=lock_wait_seconds
+        ) as opened:
             if self.stays_open and not self._duck:
                 self._duck = warehouse._connect(0)
             yield opened
 
     @contextmanager
-    def open_table(self, feed: Feed, lock_wait_seconds: float = 0) -> Iterator[DuckDBTable]:
+    def open_table(
+        self, feed: Feed, lock_wait_seconds: float | None = None
+    ) -> Iterator[DuckDBTable]:
         """Open the warehouse, and give a feed's table."""
         with self.open(lock_wait_seconds) as opened:
             yield opened.table(feed)
 
     @contextmanager
-    def connect(self, lock_wait_seconds: float = 0) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(
+        self, lock_wait_seconds: float | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the warehouse, and give its connection."""
         with self.open(lock_wait_seconds) as opened:
             yield opened.duck
@@ -250,6 +355,15 @@ class Workbench:
         ledger = self.ledger(feed)
         told = [(key, ledger.count_rows(key)) for key in ledger.by_key]
         assert counted == [(key, count) for key, count in told if count]
+
+    @contextmanager
+    def read_as_others_do(self) -> Iterator[Fetch]:
+        """Give what runs queries on one state of the warehouse, as dashboards do beside loads."""
+        with duckdb.connect(str(read_copy_of(self._database)), read_only=True) as duck:
+            yield lambda sql: duck.execute(sql).fetchall()
+
+    def wait_until_alone(self) -> None:
+        """Wait until nothing goes on any more of a process that was killed."""
 
 
 def land_numbers(bench: Workbench, key: str, *numbers: int) -> Path:
@@ -307,13 +421,14 @@ class Child:
     _PROLOGUE = """
 import sys
 from pathlib import Path
-from support.workbench import NOTES, Workbench
+from support.benches import read_bench
+from support.workbench import NOTES, Workbench, land_numbers
 from partitioned_etl.engine import failpoints
-bench = Workbench(Path(sys.argv[1]), stays_open=False)
+bench = read_bench()
 
 def pause(word):
     print(word, flush=True)
-    sys.stdin.readline()
+    return sys.stdin.readline()
 
 """
 
@@ -321,27 +436,39 @@ def pause(word):
         bench.close()
         bench.stays_open = False
         self._process = subprocess.Popen(
-            [sys.executable, "-c", self._PROLOGUE + code, str(bench.root)],
+            [sys.executable, "-c", self._PROLOGUE + code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
             env=os.environ
-            | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
+            | {
+                "BENCH": json.dumps(bench.describe()),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
         )
 
     def wait_for(self, word: str) -> None:
         """Wait until it prints a line, which must be this word."""
+        assert self.read_line() == word
+
+    def read_line(self) -> str:
+        """Wait until it prints a line."""
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], CHILD_DEADLINE_S)
         assert ready, f"nothing was printed in {CHILD_DEADLINE_S} s"
-        assert self._process.stdout.readline().strip() == word
+        return self._process.stdout.readline().strip()
 
     def go_on(self) -> None:
         """Let it go on from where it paused."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+
+    def is_running(self) -> bool:
+        """Return whether it has not ended yet."""
+        return self._process.poll() is None
 
     def finish(self) -> None:
         """Wait until it has ended, which must be well."""

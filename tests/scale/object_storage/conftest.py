@@ -1,19 +1,16 @@
-"""An S3 server of these tests, and a bucket's prefix for each of them."""
+"""A bucket's prefix for each of these tests."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from support.bucket_bench import BucketBench
 from support.faulty_proxy import FaultyProxy, run_proxy
-from support.s3_server import S3Server, environment_of, find_weed
+from support.s3_server import S3Server
 from support.workbench import Workbench
 
 HERE = Path(__file__).parent
-BUCKET = "landing"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,40 +20,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.scale)
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """SeaweedFS with a bucket."""
-    if not find_weed():
-        reason = "SeaweedFS is not installed: make test-scale installs it"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = S3Server(tmp_path_factory.mktemp("s3"))
-    try:
-        server.make_bucket(BUCKET)
-        yield server
-    finally:
-        server.stop()
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Workbench]:
+    """A landing directory and a database that nobody else uses."""
+    bench = Workbench(tmp_path)
+    yield bench
+    bench.close()
 
 
 @pytest.fixture
-def _reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own environment says how a store is reached."""
-    for name in os.environ:
-        if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("STAGING_DIR", str(tmp_path / "staging"))
-
-
-@pytest.fixture
-def bucket(
-    s3_server: S3Server, bench: Workbench, _reached: None, monkeypatch: pytest.MonkeyPatch
-) -> BucketBench:
+def bucket(s3_server: S3Server, bench: Workbench, bucket_url: str) -> BucketBench:
     """A prefix that nobody else uses, which this process reaches by its environment."""
-    for name, value in environment_of(s3_server.endpoint).items():
-        monkeypatch.setenv(name, value)
-    prefix = f"in/{uuid4().hex}"
-    return BucketBench(bench, s3_server.endpoint, BUCKET, prefix, bench.root / "staging")
+    _, _, name, prefix = bucket_url.split("/", 3)
+    return BucketBench(bench, s3_server.endpoint, name, prefix, bench.root / "staging")
 
 
 @pytest.fixture

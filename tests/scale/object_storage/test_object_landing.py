@@ -1,11 +1,9 @@
 """Files that land in a bucket: what is listed, and what is loaded of it."""
 
-import gzip
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import duckdb
 import obstore
 import pytest
 
@@ -21,16 +19,7 @@ from partitioned_etl.engine.outcomes import OutcomeStatus
 from partitioned_etl.engine.sync import sync_feed
 from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile
 from support.bucket_bench import BucketBench
-from support.odd_names import (
-    CASES,
-    PARTS,
-    VERSIONS,
-    WITH_MARKERS,
-    OddNames,
-    content_of,
-    make_files,
-    tell,
-)
+from support.odd_names import CASES, OddNames, content_of, make_files, tell
 from support.s3_server import READER, WRITER, S3Server
 from support.s3_signing import put_as_is
 from support.workbench import (
@@ -42,7 +31,6 @@ from support.workbench import (
     change_feed,
     loaded_numbers,
 )
-from support.workbooks import make_xlsx
 
 CASES_FOR_S3 = {name: case for name, case in CASES.items() if case.is_for_s3}
 
@@ -93,99 +81,6 @@ def test_a_key_that_cannot_be_listed_is_named_and_nothing_is_loaded_or_removed(
     assert "feed notes: " in str(caught.value)
     assert r"notes/new\nline.csv' in it is none that can be read" in str(caught.value)
     assert loaded_numbers(bucket.bench) == {"a": [1]}
-
-
-KINDS: dict[str, tuple[dict[str, object], str, bytes]] = {
-    "csv": ({}, "a.csv", note(1, 2).encode()),
-    "gzip": ({}, "a.csv.gz", gzip.compress(note(1, 2).encode())),
-    "json lines": (
-        {"pattern": "{key}.jsonl", "format": "json_lines"},
-        "a.jsonl",
-        b'{"id": 1, "note": "x"}\n{"id": 2, "note": "x"}\n',
-    ),
-    "workbook": (
-        {"pattern": "{key}.xlsx", "format": "excel"},
-        "a.xlsx",
-        make_xlsx(("id", "note"), (1, "x"), (2, "x")),
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_format_is_loaded_exactly(bucket: BucketBench, kind: str) -> None:
-    changes, name, content = KINDS[kind]
-    feed = change_feed(NOTES, **changes)
-    bucket.put(feed, name, content)
-    outcomes = bucket.load(feed)
-    assert {file: outcome.reason for file, outcome in outcomes.items()} == {name: ""}
-    assert bucket.bench.rows(feed) == [(1, "x", "a", name), (2, "x", "a", name)]
-    assert bucket.staged() == []
-
-
-def test_parquet_is_loaded_exactly(bucket: BucketBench) -> None:
-    feed = change_feed(NOTES, pattern="{key}.parquet", format="parquet")
-    path = bucket.bench.root / "made.parquet"
-    with duckdb.connect() as duck:
-        duck.execute(f"COPY (SELECT 1::BIGINT AS id, 'x' AS note) TO '{path}' (FORMAT parquet)")
-    bucket.put(feed, "a.parquet", path.read_bytes())
-    bucket.load(feed)
-    assert bucket.bench.rows(feed) == [(1, "x", "a", "a.parquet")]
-
-
-def test_a_bad_file_costs_itself_alone(bucket: BucketBench) -> None:
-    bucket.put(NOTES, "a.csv", note(1))
-    bucket.put(NOTES, "b.csv", "id,note\nhello,x\n")
-    outcomes = bucket.load(NOTES)
-    assert outcomes["b.csv"].status is OutcomeStatus.REFUSED
-    assert outcomes["b.csv"].reason.startswith("b.csv: line 2, column id")
-    assert loaded_numbers(bucket.bench) == {"a": [1]}
-
-
-def test_a_changed_object_is_loaded_again_and_the_same_bytes_are_not(bucket: BucketBench) -> None:
-    bucket.put_all(NOTES, {"a.csv": note(1), "b.csv": note(2)})
-    assert len(bucket.sync(NOTES).loaded) == 2
-    loaded_at = {row.source_file: row.loaded_at for row in bucket.bench.ledger(NOTES).rows.values()}
-    (before, _) = bucket.list_files(NOTES)
-    bucket.put(NOTES, "b.csv", note(3))
-    # The store tells whole seconds: until the next one begins, nothing tells it was written.
-    while bucket.list_files(NOTES)[0].version == before.version:
-        bucket.put(NOTES, "a.csv", note(1))
-    report = bucket.sync(NOTES)
-    assert [record.source_file for record in report.loaded] == ["b.csv"]
-    assert loaded_numbers(bucket.bench) == {"a": [1], "b": [3]}
-    rows = bucket.bench.ledger(NOTES).rows
-    assert rows["a.csv"].loaded_at == loaded_at["a.csv"]
-    assert rows["a.csv"].version == bucket.list_files(NOTES)[0].version != before.version
-    assert rows["b.csv"].loaded_at != loaded_at["b.csv"]
-    assert not bucket.sync(NOTES).loaded
-
-
-def test_rows_of_deleted_objects_are_removed_where_the_feed_says_so(bucket: BucketBench) -> None:
-    feed = change_feed(NOTES, on_missing="remove")
-    bucket.put_all(feed, {f"{name}.csv": note(1) for name in "abc"})
-    bucket.sync(feed)
-    bucket.delete(feed, "b.csv")
-    report = bucket.sync(feed)
-    assert [record.source_file for record in report.removed] == ["b.csv"]
-    assert loaded_numbers(bucket.bench) == {"a": [1], "c": [1]}
-    for name in "ac":
-        bucket.delete(feed, f"{name}.csv")
-    bucket.sync(feed)
-    assert loaded_numbers(bucket.bench) == {"a": [1], "c": [1]}, "more than half at once is a fault"
-
-
-def test_parts_versions_and_markers_are_as_in_a_folder(bucket: BucketBench) -> None:
-    bucket.put_all(PARTS, {"a-1.csv": note(1), "a-2.csv": note(2), "b-1.csv": note(3)})
-    bucket.sync(PARTS)
-    assert [row[0] for row in bucket.bench.rows(PARTS)] == [1, 2]
-    versions = change_feed(VERSIONS, name="versions", folder="versions", table="versions")
-    bucket.put_all(versions, {"a_v2.csv": note(2), "a_v10.csv": note(10)})
-    bucket.sync(versions)
-    assert [row[0] for row in bucket.bench.rows(versions)] == [10]
-    marked = change_feed(WITH_MARKERS, name="marked", folder="marked", table="marked")
-    bucket.put_all(marked, {"a.csv": note(1), "b.csv": note(2), "b.csv.done": ""})
-    bucket.sync(marked)
-    assert [row[0] for row in bucket.bench.rows(marked)] == [2]
 
 
 def test_an_object_that_changes_between_list_and_get_is_not_loaded(bucket: BucketBench) -> None:

@@ -1,8 +1,10 @@
-"""What a warehouse promises, on each kind of it with the same words."""
+"""What is promised, on each landing with each warehouse in the same words."""
 
-from collections.abc import Callable, Iterator
+import gzip
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pytest
@@ -15,22 +17,14 @@ from partitioned_etl.engine.forget import drop_feed, forget_files, list_held_fil
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.migrate import apply_migration, find_migration
 from partitioned_etl.engine.reconcile import DifferenceKind, compare_table, reconcile_table
+from support.odd_names import PARTS as ALL_PARTS
+from support.odd_names import VERSIONS, WITH_MARKERS
 from support.workbench import NOTES, PRICES, Workbench, change_feed, land_numbers
+from support.workbooks import make_xlsx
 
 pytestmark = pytest.mark.scale
 
 PARTS = change_feed(NOTES, pattern="{key}_{part}-{version}.csv", key_pattern="[a-z]")
-
-
-@pytest.fixture(params=["duckdb", "postgres"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
-    """A bench of either warehouse."""
-    if request.param == "postgres":
-        yield request.getfixturevalue("postgres_bench")
-        return
-    made = Workbench(tmp_path, stays_open=False)
-    yield made
-    made.close()
 
 
 def numbers(bench: Workbench) -> list[tuple[int, str]]:
@@ -49,21 +43,131 @@ def test_new_changed_touched_refused_and_removed_files(bench: Workbench) -> None
     assert [one.rows for one in bench.sync(feed).loaded] == [2, 2, 2]
     assert [one.rows for one in bench.sync(feed).unchanged] == [2, 2, 2]
     land_numbers(bench, "a", 7)
-    bench.path(feed, "b.csv").touch()
+    bench.place.touch(feed, "b.csv")
     bench.land(feed, "d.csv", "id,note\nbad,x\n")
     report = bench.sync(feed)
     assert [one.partition_key for one in report.loaded] == ["a"]
-    assert "line 2, column id: not a BIGINT" in report.refused[0].reason
+    assert report.refused[0].reason.startswith("d.csv: line 2, column id: not a BIGINT")
     bench.land(feed, "c.csv", "id,note\nworse,x\n")
     bench.sync(feed)
     assert statuses(bench)["c.csv"] == "refused"
     assert numbers(bench) == [
         *((1, "b.csv"), (1, "c.csv"), (2, "b.csv"), (2, "c.csv"), (7, "a.csv"))
     ]
-    bench.path(feed, "b.csv").unlink()
+    bench.place.delete(feed, "b.csv")
     assert [one.partition_key for one in bench.sync(feed).removed] == ["b"]
     assert numbers(bench) == [(1, "c.csv"), (2, "c.csv"), (7, "a.csv")]
     bench.assert_level(feed)
+
+
+def test_a_file_whose_bytes_land_again_keeps_its_load_and_gets_its_version(
+    bench: Workbench,
+) -> None:
+    for key in ("a", "b"):
+        land_numbers(bench, key, 1)
+    assert len(bench.sync(NOTES).loaded) == 2
+    before = bench.ledger(NOTES).rows
+    land_numbers(bench, "b", 3)
+    bench.place.touch(NOTES, "a.csv")
+    report = bench.sync(NOTES)
+    assert [record.source_file for record in report.loaded] == ["b.csv"]
+    assert numbers(bench) == [(1, "a.csv"), (3, "b.csv")]
+    after = bench.ledger(NOTES).rows
+    assert after["a.csv"].loaded_at == before["a.csv"].loaded_at
+    assert after["b.csv"].loaded_at != before["b.csv"].loaded_at
+    landed = bench.landing.list_files(NOTES).files["a.csv"].version
+    assert after["a.csv"].version == landed != before["a.csv"].version
+    assert not bench.sync(NOTES).loaded
+
+
+def test_rows_of_more_than_half_of_the_files_are_not_removed_at_once(bench: Workbench) -> None:
+    feed = change_feed(NOTES, on_missing=OnMissing.REMOVE)
+    for key in ("a", "b", "c"):
+        land_numbers(bench, key, 1)
+    bench.sync(feed)
+    bench.place.delete(feed, "b.csv")
+    assert [one.source_file for one in bench.sync(feed).removed] == ["b.csv"]
+    held = [(1, "a.csv"), (1, "c.csv")]
+    assert numbers(bench) == held
+    for key in ("a", "c"):
+        bench.place.delete(feed, f"{key}.csv")
+    report = bench.sync(feed)
+    assert not report.removed
+    assert "more than half" in report.unchanged[0].reason
+    assert numbers(bench) == held
+    bench.assert_level(feed)
+
+
+def test_files_that_are_gone_stay_loaded_where_the_feed_does_not_say_otherwise(
+    bench: Workbench,
+) -> None:
+    for key in ("a", "b", "c"):
+        land_numbers(bench, key, 1)
+    bench.sync(NOTES)
+    bench.place.delete(NOTES, "b.csv")
+    assert not bench.sync(NOTES).removed
+    assert numbers(bench) == [(1, "a.csv"), (1, "b.csv"), (1, "c.csv")]
+
+
+def write_parquet() -> bytes:
+    with TemporaryDirectory() as folder, duckdb.connect() as duck:
+        path = Path(folder, "x")
+        rows = "SELECT unnest([1, 2])::BIGINT AS id, 'x' AS note"
+        duck.execute(f"COPY ({rows}) TO '{path}' (FORMAT parquet)")
+        return path.read_bytes()
+
+
+LINES = b"id,note\n1,x\n2,x\n"
+FORMATS: dict[str, tuple[dict[str, object], str, Callable[[], bytes]]] = {
+    "csv": ({}, "a.csv", lambda: LINES),
+    "gzip": ({}, "a.csv.gz", lambda: gzip.compress(LINES)),
+    "json lines": (
+        {"pattern": "{key}.jsonl", "format": "json_lines"},
+        "a.jsonl",
+        lambda: b'{"id": 1, "note": "x"}\n{"id": 2, "note": "x"}\n',
+    ),
+    "workbook": (
+        {"pattern": "{key}.xlsx", "format": "excel"},
+        "a.xlsx",
+        lambda: make_xlsx(("id", "note"), (1, "x"), (2, "x")),
+    ),
+    "parquet": ({"pattern": "{key}.parquet", "format": "parquet"}, "a.parquet", write_parquet),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_format_is_loaded_exactly(bench: Workbench, kind: str) -> None:
+    changes, name, make = FORMATS[kind]
+    feed = change_feed(NOTES, **changes)
+    bench.land(feed, name, make())
+    [outcome] = bench.load(feed).values()
+    assert outcome.reason == ""
+    assert bench.rows(feed) == [(1, "x", "a", name), (2, "x", "a", name)]
+
+
+def test_a_marker_of_completeness_is_waited_for(bench: Workbench) -> None:
+    for name in ("a.csv", "b.csv"):
+        bench.land(WITH_MARKERS, name, "id,note\n1,x\n")
+    bench.land(WITH_MARKERS, "b.csv.done", "")
+    bench.sync(WITH_MARKERS)
+    assert numbers(bench) == [(1, "b.csv")]
+    bench.land(WITH_MARKERS, "a.csv.done", "")
+    bench.sync(WITH_MARKERS)
+    assert numbers(bench) == [(1, "a.csv"), (1, "b.csv")]
+
+
+def test_a_part_that_is_missing_keeps_the_others_waiting(bench: Workbench) -> None:
+    for name in ("a-1.csv", "a-2.csv", "b-1.csv"):
+        bench.land(ALL_PARTS, name, f"id,note\n{name[2]},x\n")
+    bench.sync(ALL_PARTS)
+    assert numbers(bench) == [(1, "a-1.csv"), (2, "a-2.csv")]
+
+
+def test_of_versions_the_highest_number_counts(bench: Workbench) -> None:
+    for number in (2, 10):
+        bench.land(VERSIONS, f"a_v{number}.csv", f"id,note\n{number},x\n")
+    bench.sync(VERSIONS)
+    assert numbers(bench) == [(10, "a_v10.csv")]
 
 
 def test_loads_get_later_times_one_after_the_other_and_one_time_together(bench: Workbench) -> None:
@@ -154,7 +258,7 @@ def test_a_table_follows_its_feed_where_nothing_is_lost(bench: Workbench) -> Non
     assert told[0] == "column id becomes BIGINT from INTEGER"
     assert told[1].startswith("column day DATE is added: NULL")
     bench.land(wider, "b.csv", "id,note,day\n5000000000,b,2024-01-02\n")
-    bench.path(SALES, "a.csv").unlink()
+    bench.place.delete(SALES, "a.csv")
     bench.sync(wider)
     assert sorted(bench.query("SELECT id, note, day FROM sales"), key=repr) == [
         (5000000000, "b", date(2024, 1, 2)),
