@@ -30,3 +30,13 @@ def postgres_bench(tmp_path: Path, postgres_url: str, monkeypatch: pytest.Monkey
 
     monkeypatch.setenv("BENCH_URL", postgres_url)
     return PostgresBench(tmp_path, url=postgres_url)
+
+
+@pytest.fixture
+def ducklake_bench(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+    """A landing directory and a lake in a folder; so is the bench of the processes it starts."""
+    from support.ducklake_bench import DuckLakeBench
+
+    url = f"ducklake:postgres:{postgres_url}#{tmp_path / 'lake'}"
+    monkeypatch.setenv("BENCH_URL", url)
+    return DuckLakeBench(tmp_path, url=url)

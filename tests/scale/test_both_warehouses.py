@@ -15,6 +15,7 @@ from partitioned_etl.engine.forget import drop_feed, forget_files, list_held_fil
 from partitioned_etl.engine.formats.csv import CsvFormat
 from partitioned_etl.engine.migrate import apply_migration, find_migration
 from partitioned_etl.engine.reconcile import DifferenceKind, compare_table, reconcile_table
+from support.ducklake_bench import is_ducklake_installed
 from support.workbench import NOTES, PRICES, Workbench, change_feed, land_numbers
 
 pytestmark = pytest.mark.scale
@@ -22,11 +23,11 @@ pytestmark = pytest.mark.scale
 PARTS = change_feed(NOTES, pattern="{key}_{part}-{version}.csv", key_pattern="[a-z]")
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["ducklake"] if is_ducklake_installed() else ["duckdb", "postgres"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workbench]:
-    """A bench of either warehouse."""
-    if request.param == "postgres":
-        yield request.getfixturevalue("postgres_bench")
+    """A bench of each warehouse; DuckLake's needs an older DuckDB, and is alone with it."""
+    if request.param != "duckdb":
+        yield request.getfixturevalue(f"{request.param}_bench")
         return
     made = Workbench(tmp_path, stays_open=False)
     yield made
@@ -268,7 +269,7 @@ def test_a_copy_of_a_partition_has_its_rows(bench: Workbench, tmp_path: Path) ->
     [
         ("DELETE FROM raw_notes", "query only reads, and DELETE"),
         ("SELECT 1; DELETE FROM raw_notes", "one statement|multiple commands"),
-        ("/* a */ WITH gone AS (DELETE FROM raw_notes RETURNING *) SELECT * FROM gone", "read"),
+        ("/* a */ WITH gone AS (DELETE FROM raw_notes RETURNING *) SELECT * FROM gone", "read|CTE"),
         ("COPY raw_notes TO '/tmp/partitioned_etl_never'", "query only reads, and COPY"),
         ("SELECT nothing FROM raw_notes", "nothing"),
         ("", "no statement|one statement at a time"),
@@ -298,12 +299,12 @@ def test_statements_of_a_downstream_asset_are_done_together_or_not_at_all(
         with bench.open() as opened, opened.transaction("counted") as execute:
             execute("CREATE TABLE IF NOT EXISTS counted (key VARCHAR, n BIGINT)", [])
             execute("DELETE FROM counted WHERE key = ANY($1)", [["a", "b"]])
-            told = execute(
+            execute(
                 "INSERT INTO counted SELECT partition_key, count(*) FROM raw_notes "
-                "WHERE partition_key = ANY($1) GROUP BY 1 RETURNING n",
+                "WHERE partition_key = ANY($1) GROUP BY 1",
                 [["a"]],
             )
-            assert told == [(2,)]
+            assert execute("SELECT n FROM counted", []) == [(2,)]
             fail()
 
     count_again(lambda: None)
