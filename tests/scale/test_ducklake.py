@@ -1,14 +1,17 @@
 """A lake: its turns, its values, what is killed, and what a query cannot reach."""
 
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import dagster as dg
 import psycopg
 import pytest
 
+from partitioned_etl.defs.monthly_orders import monthly_orders, stg_orders
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import (
     QueryError,
@@ -17,6 +20,7 @@ from partitioned_etl.engine.errors import (
     WarehouseLockedError,
 )
 from partitioned_etl.engine.formats.parquet import ParquetFormat
+from partitioned_etl.engine.settings import project_dir
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse import ducklake_table
 from partitioned_etl.engine.warehouse.ducklake_session import LakeSession
@@ -34,11 +38,9 @@ from support.workbench import (
     loaded_numbers,
 )
 
-pytestmark = [
-    pytest.mark.scale,
-    pytest.mark.slow,
-    pytest.mark.skipif(not is_ducklake_installed(), reason="is run by make test-ducklake"),
-]
+pytestmark = [pytest.mark.scale, pytest.mark.slow]
+if not is_ducklake_installed():
+    pytest.skip("make test-ducklake runs these", allow_module_level=True)
 
 StartChild = Callable[[str], Child]
 
@@ -444,3 +446,29 @@ def test_the_data_may_be_in_a_bucket(
         assert found == [(1,), (2,), (3,)]
     finally:
         server.stop()
+
+
+# Dagster.
+
+
+def test_a_shipped_asset_and_what_follows_from_it_materialize(
+    bench: DuckLakeBench,
+    landing_dir: Path,
+    resources: dict[str, object],
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WAREHOUSE", bench.url)
+    monthly = project_dir() / "data" / "source" / "monthly" / "2018-01.csv"
+    shutil.copy(monthly, landing_dir / "monthly")
+    for _ in range(2):
+        assert dg.materialize(
+            [stg_orders, monthly_orders],
+            instance=instance,
+            resources=resources,
+            partition_key="2018-01-01",
+        ).success
+    counted = "SELECT status, count(*) FROM stg_orders GROUP BY 1 ORDER BY 1"
+    held = bench.query("SELECT status, order_num FROM monthly_orders ORDER BY 1")
+    assert held == bench.query(counted)
+    assert held
