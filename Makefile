@@ -49,7 +49,7 @@ $(shell for stamp in .venv/.installed .venv-*/.installed; do \
 	grep -sqxF "$(CURDIR)" "$$stamp" || rm -f "$$stamp"; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev test test-long test-duckdb15 test-scale check docs bench compare screenshots clean lock
+.PHONY: help run dev test test-long test-duckdb15 test-scale test-ducklake check docs bench compare screenshots clean lock
 
 help: ## Print this page
 	@echo 'Targets (make TARGET):'
@@ -84,6 +84,10 @@ test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
 test-scale: .venv/.scale-installed ## Run what needs object storage and PostgreSQL, which it starts; SCALE=20 takes long
 	@$(call scale,0.5) .venv/bin/python $(pytest) -n $(workers) -m scale $(ARGS)
 
+test-ducklake: .duckdb-ducklake/duckdb .venv/.scale-installed ## Run what needs DuckLake, on DuckDB 1.5
+	@PYTHONPATH="$(CURDIR)/.duckdb-ducklake" .venv/bin/python $(pytest) -n $(workers) -m scale \
+		tests/scale/test_every_bench.py tests/scale/test_ducklake.py $(ARGS)
+
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet
 	@.venv/bin/ruff check --quiet
@@ -112,6 +116,7 @@ lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 	@$(compile) pyproject.toml --all-extras --group image \
 		--constraint requirements.lock --output-file deploy/image.lock $(ARGS)
 	@$(compile) --group scale --output-file tests/scale/scale.lock $(ARGS)
+	@$(compile) --group ducklake --output-file tests/scale/ducklake.lock $(ARGS)
 	@$(compile) benchmarks/against/dlt.requirements --output-file benchmarks/against/dlt.lock $(ARGS)
 	@rm -rf .venv-lock
 
@@ -144,4 +149,10 @@ clean: ## Remove environments, caches, storage, database and generated files; la
 .duckdb-1.5/duckdb: .venv/.installed
 	@rm -rf .duckdb-1.5
 	@.venv/bin/python $(pip) --no-deps --target .duckdb-1.5 $(DUCKDB_15)
+	@touch $@
+
+# The same with the extensions of DuckLake.
+.duckdb-ducklake/duckdb: tests/scale/ducklake.lock .venv/.installed
+	@rm -rf .duckdb-ducklake
+	@.venv/bin/python $(pip) --no-deps --target .duckdb-ducklake --require-hashes --requirement $<
 	@touch $@

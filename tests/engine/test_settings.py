@@ -266,7 +266,10 @@ def test_the_database_is_the_warehouse_that_is_set_or_the_duckdb_file(project: P
 def test_a_wrong_warehouse_is_refused_without_its_password(project: Path) -> None:
     with pytest.raises(SettingError) as failed:
         read({"WAREHOUSE": "mysql://etl:secret@db.example/prices"})
-    assert str(failed.value) == "setting WAREHOUSE: must begin with postgresql:// or duckdb:"
+    assert (
+        str(failed.value)
+        == "setting WAREHOUSE: must begin with postgresql://, ducklake:postgres: or duckdb:"
+    )
 
 
 def test_a_password_is_not_shown_with_the_settings(project: Path) -> None:

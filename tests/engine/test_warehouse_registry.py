@@ -73,3 +73,39 @@ def test_a_server_that_is_not_there_is_an_error_without_the_password(tmp_path: P
         warehouse.exists()
     assert "p4ssw0rd" not in str(failed.value)
     assert "etl" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "ducklake:postgres:postgresql://etl:correct%20horse@db/a#s3://bucket/x",
+            "ducklake:postgresql://db/a#s3://bucket/x/",
+        ),
+        (
+            "ducklake:postgres:host=db dbname=a password=horse#/data/lake/",
+            "ducklake:postgresql://db/a#/data/lake/",
+        ),
+    ],
+)
+def test_the_address_of_a_lake_is_shown_without_password(url: str, shown: str) -> None:
+    warehouse = connect_warehouse(url)
+    assert (warehouse.address, warehouse.name) == (shown, shown)
+    assert "horse" not in repr(warehouse)
+    assert not has_one_writer(url)
+
+
+@pytest.mark.parametrize("rest", ["", "postgresql://db/a", "postgresql://db/a#data", "#/data"])
+def test_the_address_of_a_lake_says_where_catalog_and_data_are(rest: str) -> None:
+    with pytest.raises(WarehouseError, match="must be ducklake:postgres:CATALOG#DATA"):
+        connect_warehouse(f"ducklake:postgres:{rest}")
+
+
+def test_a_lake_without_its_extensions_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from partitioned_etl.engine.warehouse import ducklake_session
+
+    monkeypatch.setattr(ducklake_session, "find_spec", lambda _: None)
+    with pytest.raises(WarehouseError, match=r"pip install duckdb==1\.5\.5 duckdb-extension"):
+        ducklake_session._find_extension("ducklake")

@@ -80,7 +80,13 @@ def bucket_url(s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return f"s3://{BUCKET}/in/{uuid4().hex}"
 
 
-ADDRESSES = {"s3": "bucket_url", "postgres": "postgres_url"}
+@pytest.fixture
+def lake_url(postgres_url: str, tmp_path: Path) -> str:
+    """The address of a lake in a folder."""
+    return f"ducklake:postgres:{postgres_url}#{tmp_path / 'lake'}"
+
+
+ADDRESSES = {"s3": "bucket_url", "postgres": "postgres_url", "ducklake": "lake_url"}
 """The fixtures that give an address to what is not in the test's folder."""
 
 

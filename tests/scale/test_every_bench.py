@@ -372,7 +372,7 @@ def test_a_copy_of_a_partition_has_its_rows(bench: Workbench, tmp_path: Path) ->
     [
         ("DELETE FROM raw_notes", "query only reads, and DELETE"),
         ("SELECT 1; DELETE FROM raw_notes", "one statement|multiple commands"),
-        ("/* a */ WITH gone AS (DELETE FROM raw_notes RETURNING *) SELECT * FROM gone", "read"),
+        ("/* a */ WITH gone AS (DELETE FROM raw_notes RETURNING *) SELECT * FROM gone", "read|CTE"),
         ("COPY raw_notes TO '/tmp/partitioned_etl_never'", "query only reads, and COPY"),
         ("SELECT nothing FROM raw_notes", "nothing"),
         ("", "no statement|one statement at a time"),
@@ -402,12 +402,12 @@ def test_statements_of_a_downstream_asset_are_done_together_or_not_at_all(
         with bench.open() as opened, opened.transaction("counted") as execute:
             execute("CREATE TABLE IF NOT EXISTS counted (key VARCHAR, n BIGINT)", [])
             execute("DELETE FROM counted WHERE key = ANY($1)", [["a", "b"]])
-            told = execute(
+            execute(
                 "INSERT INTO counted SELECT partition_key, count(*) FROM raw_notes "
-                "WHERE partition_key = ANY($1) GROUP BY 1 RETURNING n",
+                "WHERE partition_key = ANY($1) GROUP BY 1",
                 [["a"]],
             )
-            assert told == [(2,)]
+            assert execute("SELECT n FROM counted", []) == [(2,)]
             fail()
 
     count_again(lambda: None)

@@ -9,10 +9,12 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from support.ducklake_bench import is_ducklake_installed
 from support.workbench import Workbench
 
 LANDINGS = ("folder", "s3")
-WAREHOUSES = ("duckdb", "postgres")
+WAREHOUSES = ("ducklake",) if is_ducklake_installed() else ("duckdb", "postgres")
+"""DuckLake needs an older DuckDB, and is alone with it."""
 KINDS = [f"{landing}-{warehouse}" for landing in LANDINGS for warehouse in WAREHOUSES]
 ON_FOLDERS = [kind for kind in KINDS if kind.startswith("folder-")]
 IN_BUCKETS = [kind for kind in KINDS if kind.startswith("s3-")]
@@ -57,6 +59,10 @@ def _make(root: Path, warehouse: str) -> Workbench:
             from support.postgres_bench import PostgresBench
 
             return PostgresBench(root, stays_open=False, url=warehouse)
+        case "ducklake":
+            from support.ducklake_bench import DuckLakeBench
+
+            return DuckLakeBench(root, stays_open=False, url=warehouse)
         case _:
             return Workbench(root, stays_open=False, file=Path(rest) if rest else None)
 

@@ -102,7 +102,7 @@ monthly_landing_sensor = landing_sensor(
 def monthly_orders(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
     """Number of orders per month and status, counted again whenever a month's file was loaded."""
     months = {key: key[:7] for key in context.partition_keys}
-    inserted: list[tuple[str]] = []
+    counted = Counter[str]()
     with warehouse.open() as opened:
         # The first load makes the table.
         is_loaded = opened.table(MONTHLY_ORDERS).exists()
@@ -117,14 +117,17 @@ def monthly_orders(context: dg.AssetExecutionContext, warehouse: WarehouseResour
                 [list(months.values())],
             )
             if is_loaded:
-                inserted = execute(
+                execute(
                     "INSERT INTO monthly_orders "
                     "SELECT left(partition_key, 7), status, count(*) FROM stg_orders "
-                    "WHERE partition_key = ANY($1) GROUP BY 1, 2 ORDER BY 1, 2 "
-                    "RETURNING partition_date",
+                    "WHERE partition_key = ANY($1) GROUP BY 1, 2 ORDER BY 1, 2",
                     [list(months)],
                 )
-    counted = Counter(month for (month,) in inserted)
+                inserted = execute(
+                    "SELECT partition_date FROM monthly_orders WHERE partition_date = ANY($1)",
+                    [list(months.values())],
+                )
+                counted.update(month for (month,) in inserted)
     for key, month in months.items():
         row_count = dg.MetadataValue.int(counted[month])
         context.add_asset_metadata(

@@ -183,6 +183,8 @@ def reconcile_table(
         table.remove(removal.names)
     reconciled.removed = removal.keys
     reconciled.left = compare_table(table, listing, settle_seconds=settle_seconds)
+    if table.exists():
+        table.tidy()
     return reconciled
 
 

@@ -32,7 +32,7 @@ def _to_memory_size(text: str) -> str:
 
 def _to_warehouse_address(text: str) -> str:
     if text and not is_address(text):
-        raise ValueError("must begin with postgresql:// or duckdb:")
+        raise ValueError("must begin with postgresql://, ducklake:postgres: or duckdb:")
     return text
 
 
@@ -99,7 +99,8 @@ class Settings(BaseSettings):
         AfterValidator(_to_warehouse_address),
         Field(
             description="Address of the warehouse: `postgresql://user@host/database`, of which "
-            "`docs/postgresql.md` tells more, or `duckdb:PATH`. Empty: `DUCKDB_DATABASE`.",
+            "`docs/postgresql.md` tells more, `ducklake:postgres:CATALOG#DATA`, of which "
+            "`docs/ducklake.md` does, or `duckdb:PATH`. Empty: `DUCKDB_DATABASE`.",
             repr=False,
         ),
     ] = ""

@@ -3,7 +3,7 @@
 The connection is sandboxed and read-only; this gives the refusals in words.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import duckdb
 
@@ -14,18 +14,21 @@ _ROWS_PER_FETCH = 10_000
 _QUERIES = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
-def answer_query(duck: duckdb.DuckDBPyConnection, sql: str) -> Answer:
+def answer_query(
+    duck: duckdb.DuckDBPyConnection, sql: str, why_not: Callable[[str], str] = lambda _sql: ""
+) -> Answer:
     """Run a query.
 
     Args:
         duck: A connection that is open for reading.
         sql: One statement.
+        why_not: Returns why one that reads may not run; empty if it may.
 
     Raises:
         QueryError: DuckDB refused it, or it is not one statement that reads.
     """
     try:
-        if refusal := _why_no_query(duck.extract_statements(sql)):
+        if refusal := _why_no_query(duck.extract_statements(sql)) or why_not(sql):
             raise QueryError(refusal)
         duck.execute(sql)
     except duckdb.Error as error:

@@ -112,22 +112,35 @@ class DuckDBTable:
         return quote_identifier(self.feed.table)
 
     @property
+    def _base(self) -> duckdb.DuckDBPyConnection:
+        """The connection that the table is on."""
+        return self.duck
+
+    def _ensure(self) -> None:
+        """Create ledger and rejected rows if they do not exist, inside a transaction."""
+        ensure_ledger(self._base)
+        ensure_rejected_rows(self._base)
+
+    def _upsert(self, rows: Sequence[LedgerRow]) -> None:
+        upsert_rows(self._base, rows)
+
+    @property
     def limits(self) -> Mapping[str, Limit]:
         """Which values the table cannot hold: none, as the types are DuckDB's own."""
         return {}
 
     def exists(self) -> bool:
         """Return whether the table exists; without it, the ledger's rows are void."""
-        return bool(find_columns(self.duck, self.feed.table))
+        return bool(find_columns(self._base, self.feed.table))
 
     def find_changes(self) -> TableChanges:
         """Return how the feed's declaration changes the table; nothing if there is none."""
         if not self.exists():
             return TableChanges()
-        declared = spell_types(self.duck, self.feed.column_types)
-        present = read_types(self.duck, self.feed.table)
+        declared = spell_types(self._base, self.feed.column_types)
+        present = read_types(self._base, self.feed.table)
         changes = compare_columns(declared, present, has_rows=True)
-        if changes.columns and not has_rows(self.duck, self.feed.table):
+        if changes.columns and not has_rows(self._base, self.feed.table):
             changes = compare_columns(declared, present, has_rows=False)
         return changes
 
@@ -159,47 +172,48 @@ class DuckDBTable:
 
     def _alter(self, changes: TableChanges) -> None:
         if changes.is_made_anew:
-            create_table(self.duck, self.feed.table, self.feed.column_types, anew=True)
+            create_table(self._base, self.feed.table, self.feed.column_types, anew=True)
         else:
             wider = changes.of(ChangeKind.ADDED, ChangeKind.WIDENED)
-            alter_columns(self.duck, self.feed.table, wider)
+            alter_columns(self._base, self.feed.table, wider)
         failpoints.reach(failpoints.AFTER_ALTER)
 
     def count_values(self, column: str) -> dict[str, int]:
         """Return how many values a column has, by partition key."""
-        return count_values(self.duck, self.feed.table, column)
+        return count_values(self._base, self.feed.table, column)
 
     def count_misfits(self, change: ColumnChange) -> dict[str, int]:
         """Return how many values of a column do not fit its new type, by partition key."""
-        return count_misfits(self.duck, self.feed.table, change)
+        return count_misfits(self._base, self.feed.table, change)
 
     def migrate(self, changes: TableChanges, keys: Sequence[str]) -> None:
         """Make the table what the feed declares, and remove partitions, inside a transaction."""
-        ensure_ledger(self.duck)
-        ensure_rejected_rows(self.duck)
-        if changes.is_made_anew:
-            create_table(self.duck, self.feed.table, self.feed.column_types, anew=True)
-        else:
-            alter_columns(self.duck, self.feed.table, changes.columns)
-        there = find_files(self.duck, self.feed.name, (), keys)
-        forget_files(self.duck, self.feed.name, [name for name, _, _ in there])
+        self._ensure()
+        self._change_columns(changes)
+        there = find_files(self._base, self.feed.name, (), keys)
+        forget_files(self._base, self.feed.name, [name for name, _, _ in there])
         self.delete(Replaced(keys))
         failpoints.reach(failpoints.AFTER_ALTER)
 
+    def _change_columns(self, changes: TableChanges) -> None:
+        if changes.is_made_anew:
+            create_table(self._base, self.feed.table, self.feed.column_types, anew=True)
+        else:
+            alter_columns(self._base, self.feed.table, changes.columns)
+
     def _is_created(self) -> bool:
-        has_ledger = is_ledger(find_columns(self.duck, LEDGER_TABLE), is_complete=True)
-        return has_ledger and bool(find_columns(self.duck, REJECTED_ROWS_TABLE)) and self.exists()
+        has_ledger = is_ledger(find_columns(self._base, LEDGER_TABLE), is_complete=True)
+        return has_ledger and bool(find_columns(self._base, REJECTED_ROWS_TABLE)) and self.exists()
 
     def _create(self) -> None:
         with self.transaction():
-            ensure_ledger(self.duck)
-            ensure_rejected_rows(self.duck)
-            if has_table(self.duck, self.feed.table):
+            self._ensure()
+            if has_table(self._base, self.feed.table):
                 return
-            create_table(self.duck, self.feed.table, self.feed.column_types)
+            create_table(self._base, self.feed.table, self.feed.column_types)
             # Without the table, what the ledger knew was void.
-            forget_feed(self.duck, self.feed.name)
-            forget_rejected_rows(self.duck, self.feed.name)
+            forget_feed(self._base, self.feed.name)
+            forget_rejected_rows(self._base, self.feed.name)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -229,7 +243,7 @@ class DuckDBTable:
         Another thread of this process waits: two loads of a partition from different files would
         not see each other, and both leave their rows.
         """
-        with self.lock, transaction(self.duck):
+        with self.lock, transaction(self._base):
             yield
 
     def read_ledger(
@@ -238,24 +252,24 @@ class DuckDBTable:
         names: Sequence[str] | None = None,
     ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table."""
-        columns = find_columns(self.duck, LEDGER_TABLE)
+        columns = find_columns(self._base, LEDGER_TABLE)
         if not (columns and self.exists()):
             return Ledger()
-        return read_ledger(self.duck, self.feed.name, landed, columns, names)
+        return read_ledger(self._base, self.feed.name, landed, columns, names)
 
     def read_loads(self) -> Iterator[tuple[Any, ...]]:
         """Yield the values of a `KnownLoad` of each file; nothing if there is no table."""
-        columns = find_columns(self.duck, LEDGER_TABLE)
+        columns = find_columns(self._base, LEDGER_TABLE)
         if not (columns and self.exists()):
             return iter(())
-        return read_loads(self.duck, self.feed.name, columns)
+        return read_loads(self._base, self.feed.name, columns)
 
     def next_load_time(self) -> datetime:
         """Return a time later than every earlier load of the feed, even if the clock was set back.
 
         The sensors use it to distinguish new loads from old ones.
         """
-        now, latest = datetime.now(UTC), find_latest_load(self.duck, self.feed.name)
+        now, latest = datetime.now(UTC), find_latest_load(self._base, self.feed.name)
         return max(now, latest + timedelta(microseconds=1)) if latest else now
 
     def record_loads(self, rows: Sequence[LedgerRow]) -> Replaced:
@@ -266,36 +280,36 @@ class DuckDBTable:
         """
         feed = self.feed
         names, keys = [row.source_file for row in rows], [row.partition_key for row in rows]
-        there = find_files(self.duck, feed.name, names, keys)
-        upsert_rows(self.duck, rows)
+        there = find_files(self._base, feed.name, names, keys)
+        self._upsert(rows)
         takeover = find_takeover(feed, rows, there)
-        forget_files(self.duck, feed.name, takeover.gone)
-        mark_superseded(self.duck, feed.name, takeover.superseded)
+        forget_files(self._base, feed.name, takeover.gone)
+        mark_superseded(self._base, feed.name, takeover.superseded)
         return takeover.replaced
 
     def record_refusals(self, rows: Sequence[LedgerRow]) -> None:
         """Write the ledger rows of files that are refused, inside a transaction."""
-        upsert_rows(self.duck, rows)
+        self._upsert(rows)
 
     def record_superseded(self, rows: Sequence[LedgerRow]) -> None:
         """Write the ledger rows of superseded files that have no rows in the table."""
         if not rows or not self.exists():
             return
         with self.transaction():
-            ensure_ledger(self.duck)
-            upsert_rows(self.duck, rows)
+            self._ensure()
+            self._upsert(rows)
 
     def record_versions(self, rows: Sequence[LedgerRow], files: Sequence[LandedFile]) -> None:
         """Record new versions of files whose content is the ledger's."""
         if not rows:
             return
         with self.transaction():
-            ensure_ledger(self.duck)
-            record_versions(self.duck, rows, files)
+            self._ensure()
+            record_versions(self._base, rows, files)
 
     def list_left_out(self) -> tuple[str, ...]:
         """Return the table's columns that the feed does not declare."""
-        return tuple(list_gone(self.feed.columns, find_columns(self.duck, self.feed.table)))
+        return tuple(list_gone(self.feed.columns, find_columns(self._base, self.feed.table)))
 
     def delete(self, replaced: Replaced) -> None:
         """Delete the rows of partitions, or of files in them, and their rejected rows."""
@@ -303,49 +317,46 @@ class DuckDBTable:
         if replaced.names:
             where = f"{where} AND {SOURCE_FILE_COLUMN} {_IN_LIST}"
             bound.append(list(replaced.names))
-        self.duck.execute(f"DELETE FROM {self._name} WHERE {where}", bound)
-        delete_rejected_rows(self.duck, self.feed.name, where, bound)
+        self._base.execute(f"DELETE FROM {self._name} WHERE {where}", bound)
+        delete_rejected_rows(self._base, self.feed.name, where, bound)
 
     def insert(self, rows: Query) -> None:
         """Insert the rows of a query over landed files."""
         columns = list_columns(self.feed)
-        self.duck.execute(f"INSERT INTO {self._name} ({columns}) {rows.sql}", rows.bound)
+        self._base.execute(f"INSERT INTO {self._name} ({columns}) {rows.sql}", rows.bound)
 
     def insert_rejected(self, file: LandedFile, rows: Sequence[RejectedRow]) -> None:
         """Insert rejected rows of a file that is being loaded."""
-        insert_rejected_rows(self.duck, self.feed.name, file, rows)
+        insert_rejected_rows(self._base, self.feed.name, file, rows)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files: their rows, rejected rows and ledger rows, all at once."""
         with self.transaction():
-            ensure_ledger(self.duck)
-            ensure_rejected_rows(self.duck)
-            removed = find_removed(names, find_files(self.duck, self.feed.name, names))
-            forget_files(self.duck, self.feed.name, names)
+            self._ensure()
+            removed = find_removed(names, find_files(self._base, self.feed.name, names))
+            forget_files(self._base, self.feed.name, names)
             self.delete(removed)
 
     def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
         keys, names = [key for key, _ in files], [name for _, name in files]
-        ensure_ledger(self.duck)
-        ensure_rejected_rows(self.duck)
-        self.duck.execute(f"DELETE FROM {self._name} WHERE {_OF_FILES}", [keys, keys, names])
+        self._ensure()
+        self._base.execute(f"DELETE FROM {self._name} WHERE {_OF_FILES}", [keys, keys, names])
         for table in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
-            self.duck.execute(
+            self._base.execute(
                 f"DELETE FROM {table} WHERE feed = ? AND {_OF_FILES}",
                 [self.feed.name, keys, keys, names],
             )
 
     def forget_feed(self) -> None:
         """Remove all ledger rows and rejected rows of the feed, inside a transaction."""
-        ensure_ledger(self.duck)
-        ensure_rejected_rows(self.duck)
-        forget_feed(self.duck, self.feed.name)
-        forget_rejected_rows(self.duck, self.feed.name)
+        self._ensure()
+        forget_feed(self._base, self.feed.name)
+        forget_rejected_rows(self._base, self.feed.name)
 
     def drop(self) -> None:
         """Drop the table, if it exists, inside a transaction."""
-        self.duck.execute(f"DROP TABLE IF EXISTS {self._name}")
+        self._base.execute(f"DROP TABLE IF EXISTS {self._name}")
 
     def require_columns(self) -> None:
         """Make sure that the table, if it exists, is one of a feed.
@@ -353,14 +364,17 @@ class DuckDBTable:
         Raises:
             WarehouseError: It lacks a column that every load adds.
         """
-        require_added_columns(self.feed.table, find_columns(self.duck, self.feed.table))
+        require_added_columns(self.feed.table, find_columns(self._base, self.feed.table))
+
+    def tidy(self) -> None:
+        """Do nothing: DuckDB uses what is freed again."""
 
     def count_files(self) -> int:
         """Return how many files the ledger knows of the feed, also if its table is gone."""
-        if not find_columns(self.duck, LEDGER_TABLE):
+        if not find_columns(self._base, LEDGER_TABLE):
             return 0
         sql = f"SELECT count(*) FROM {LEDGER_TABLE} WHERE feed = ?"
-        ((count,),) = self.duck.execute(sql, [self.feed.name]).fetchall()
+        ((count,),) = self._base.execute(sql, [self.feed.name]).fetchall()
         return count
 
     def count_rows(
@@ -376,7 +390,7 @@ class DuckDBTable:
 
     def sum_column(self, file: LandedFile, column: str) -> "int | Decimal":
         """Return the sum of a column of integers or decimals over the rows of a file."""
-        ((total,),) = self.duck.execute(
+        ((total,),) = self._base.execute(
             f"SELECT coalesce(sum({quote_identifier(column)}), 0) FROM {self._name} "
             f"WHERE {PARTITION_KEY_COLUMN} = ? AND {SOURCE_FILE_COLUMN} = ?",
             [file.partition_key, file.name],
@@ -385,12 +399,12 @@ class DuckDBTable:
 
     def count_rejected_rows(self) -> dict[tuple[str, str], int]:
         """Return how many rejected rows there are, by partition key and file name."""
-        if not find_columns(self.duck, REJECTED_ROWS_TABLE):
+        if not find_columns(self._base, REJECTED_ROWS_TABLE):
             return {}
         return self._count(REJECTED_ROWS_TABLE, "WHERE feed = ? ", [self.feed.name])
 
     def _count(self, table: str, where: str, bound: list[object]) -> dict[tuple[str, str], int]:
-        rows = self.duck.execute(
+        rows = self._base.execute(
             f"SELECT coalesce({PARTITION_KEY_COLUMN}, ''), coalesce({SOURCE_FILE_COLUMN}, ''), "
             f"count(*) FROM {table} {where}GROUP BY ALL",
             bound,
@@ -399,14 +413,14 @@ class DuckDBTable:
 
     def find_same_content(self, hashes: Sequence[str]) -> dict[str, list[str]]:
         """Find loaded files with rows that have one of these content hashes."""
-        return find_same_content(self.duck, self.feed.name, hashes)
+        return find_same_content(self._base, self.feed.name, hashes)
 
     def read_first_rows(
         self, files: Sequence[LandedFile], most: int
     ) -> dict[str, list[tuple[object, ...]]]:
         """Return the first rows that files have in each partition, without the added columns."""
         columns = ", ".join(map(quote_identifier, self.feed.columns))
-        found = self.duck.execute(
+        found = self._base.execute(
             f"SELECT {PARTITION_KEY_COLUMN}, {columns} FROM {self._name} "
             f"WHERE {_IN_KEYS} AND {SOURCE_FILE_COLUMN} {_IN_LIST} "
             f"QUALIFY row_number() OVER (PARTITION BY {PARTITION_KEY_COLUMN} ORDER BY rowid) <= ?",
@@ -419,11 +433,11 @@ class DuckDBTable:
 
     def read_partition(self, key: str) -> "pd.DataFrame":
         """Return the rows of a partition, for a notebook."""
-        return self.duck.execute(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", [[key]]).df()
+        return self._base.execute(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", [[key]]).df()
 
     def write_parquet(self, key: str, path: Path) -> int:
         """Write the rows of a partition to a compressed Parquet file; return how many there are."""
-        rows = self.duck.sql(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", params=[[key]])
+        rows = self._base.sql(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", params=[[key]])
         rows.write_parquet(str(path), compression="zstd")
         return sum(self.count_rows([key]).values())
 

@@ -523,13 +523,18 @@ def mark_superseded(duck: duckdb.DuckDBPyConnection, feed_name: str, by: Mapping
 
 def upsert_rows(duck: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow]) -> None:
     """Write ledger rows, replacing those of the same feed and file; inside a transaction."""
+    insert_rows(duck, rows, "INSERT OR REPLACE")
+
+
+def insert_rows(
+    duck: duckdb.DuckDBPyConnection, rows: Sequence[LedgerRow], insert: str = "INSERT"
+) -> None:
+    """Write ledger rows, inside a transaction that deals with those of the same feed and file."""
     if not rows:
         return
     unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in COLUMNS.values())
     columns = [[getattr(row, name) for row in rows] for name in COLUMNS]
-    duck.execute(
-        f"INSERT OR REPLACE INTO {LEDGER_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}", columns
-    )
+    duck.execute(f"{insert} INTO {LEDGER_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}", columns)
 
 
 def record_versions(

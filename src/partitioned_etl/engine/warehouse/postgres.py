@@ -130,7 +130,7 @@ class PostgresDatabase:
         """
         with (
             self._connect(lock_wait_seconds) as session,
-            load_folder(_scratch_root()) as scratch_dir,
+            load_folder(scratch_root()) as scratch_dir,
             duckdb.connect(":memory:") as duck,
         ):
             duck.execute(f"SET temp_directory = {quote_text(str(scratch_dir / 'spilled'))}")
@@ -165,7 +165,7 @@ class PostgresDatabase:
             yield session
 
 
-def _scratch_root() -> Path:
+def scratch_root() -> Path:
     """Return the folder that the scratch folders of this user's loads are in; it is made."""
     root = Path(gettempdir()).resolve() / f"partitioned_etl-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)

@@ -398,6 +398,9 @@ class PostgresTable:
             self.feed.table, columns_sql.find_columns(self.session, self.feed.table)
         )
 
+    def tidy(self) -> None:
+        """Do nothing: PostgreSQL has its own vacuum."""
+
     def count_files(self) -> int:
         """Return how many files the ledger knows of the feed, also if its table is gone."""
         if not self._has(LEDGER_TABLE):

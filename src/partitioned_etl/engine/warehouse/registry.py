@@ -8,6 +8,7 @@ from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
 _DUCKDB = "duckdb:"
 _POSTGRES = ("postgresql://", "postgres://")
+_DUCKLAKE = "ducklake:postgres:"
 
 
 def connect_warehouse(
@@ -20,7 +21,7 @@ def connect_warehouse(
 
     Args:
         database: Path of a DuckDB file, or an address: `duckdb:PATH`, or `postgresql://…` as libpq
-            takes it.
+            takes it, or `ducklake:postgres:CATALOG#DATA`.
         lock_wait_seconds: How long to wait for others that have it open, or change the same.
         memory_limit: How much memory DuckDB may use, such as `1GB`; empty for its default.
         read_copy_seconds: How often, at most, a copy of a DuckDB file is made for those who only
@@ -33,6 +34,7 @@ def connect_warehouse(
         path = Path(str(database).removeprefix(_DUCKDB))
         return DuckDBFile(path, lock_wait_seconds, memory_limit, read_copy_seconds)
     try:
+        from partitioned_etl.engine.warehouse.ducklake import DuckLake
         from partitioned_etl.engine.warehouse.postgres import PostgresDatabase
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "psycopg":
@@ -40,7 +42,8 @@ def connect_warehouse(
         raise WarehouseError(
             "a warehouse in PostgreSQL needs psycopg: pip install 'partitioned-etl[postgres]'"
         ) from None
-    return PostgresDatabase(str(database), lock_wait_seconds, memory_limit)
+    kind = DuckLake if name_kind(database) == "ducklake" else PostgresDatabase
+    return kind(str(database), lock_wait_seconds, memory_limit)
 
 
 def has_one_writer(database: Path | str) -> bool:
@@ -49,7 +52,7 @@ def has_one_writer(database: Path | str) -> bool:
     Args:
         database: A path or an address, as `connect_warehouse` takes it.
     """
-    return not (isinstance(database, str) and database.startswith(_POSTGRES))
+    return not (isinstance(database, str) and database.startswith((*_POSTGRES, _DUCKLAKE)))
 
 
 def name_kind(database: Path | str) -> str:
@@ -58,9 +61,11 @@ def name_kind(database: Path | str) -> str:
     Args:
         database: A path or an address, as `connect_warehouse` takes it.
     """
-    return "duckdb" if has_one_writer(database) else "postgres"
+    if has_one_writer(database):
+        return "duckdb"
+    return "ducklake" if str(database).startswith(_DUCKLAKE) else "postgres"
 
 
 def is_address(text: str) -> bool:
     """Return whether a text is the address of a warehouse of a known kind."""
-    return text.startswith((_DUCKDB, *_POSTGRES))
+    return text.startswith((_DUCKDB, _DUCKLAKE, *_POSTGRES))

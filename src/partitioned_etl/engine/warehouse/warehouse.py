@@ -226,6 +226,10 @@ class FeedTable(Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """Make good what many loads leave, such as many small files; outside a transaction."""
+        ...
+
     def count_files(self) -> int:
         """Return how many files the ledger knows of the feed, also if its table is gone."""
         ...
