@@ -1,4 +1,4 @@
-"""What the tests of PostgreSQL share: a server of their own, and a database for each."""
+"""What the tests share: servers of their own, and a PostgreSQL database for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.postgres_server import PostgresServer, require_postgres, run_postgres
+from support.s3_server import BUCKET, S3Server, require_weed
 from support.workbench import Workbench
 
 
@@ -15,6 +16,18 @@ def postgres_server() -> Iterator[PostgresServer]:
     require_postgres()
     with run_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """SeaweedFS with a bucket."""
+    require_weed()
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    try:
+        server.make_bucket(BUCKET)
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

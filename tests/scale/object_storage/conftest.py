@@ -1,4 +1,4 @@
-"""An S3 server of these tests, and a bucket's prefix for each of them."""
+"""What the tests of object storage share: a bucket's prefix for each of them."""
 
 import os
 from collections.abc import Iterator
@@ -9,11 +9,10 @@ import pytest
 
 from support.bucket_bench import BucketBench
 from support.faulty_proxy import FaultyProxy, run_proxy
-from support.s3_server import S3Server, environment_of, find_weed
+from support.s3_server import BUCKET, S3Server, environment_of
 from support.workbench import Workbench
 
 HERE = Path(__file__).parent
-BUCKET = "landing"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,22 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.scale)
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """SeaweedFS with a bucket."""
-    if not find_weed():
-        reason = "SeaweedFS is not installed: make test-scale installs it"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    server = S3Server(tmp_path_factory.mktemp("s3"))
-    try:
-        server.make_bucket(BUCKET)
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
