@@ -81,7 +81,7 @@ test-long: .venv/.installed ## Run what takes long: browser, daemons, wheel, and
 test-duckdb15: .duckdb-1.5/duckdb ## Run the tests with DuckDB 1.5
 	@PYTHONPATH="$(CURDIR)/.duckdb-1.5" .venv/bin/python $(pytest) -n $(workers) -m "not long and not scale" $(ARGS)
 
-test-scale: .venv/.scale-installed ## Run what needs object storage and PostgreSQL, which it starts; SCALE=20 takes long
+test-scale: .venv/.scale-installed ## Run what needs object storage, PostgreSQL and Redis, which it starts itself
 	@$(call scale,0.5) .venv/bin/python $(pytest) -n $(workers) -m scale $(ARGS)
 
 test-ducklake: .duckdb-ducklake/duckdb .venv/.scale-installed ## Run what needs DuckLake, on DuckDB 1.5

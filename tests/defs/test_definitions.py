@@ -7,7 +7,7 @@ import sys
 import dagster as dg
 
 from partitioned_etl.components.assets import find_feeds
-from partitioned_etl.definitions import defs, location
+from partitioned_etl.definitions import defs, load, location
 
 CHECKS_OF_ALL = (
     *("matches_contract", "rows_add_up"),
@@ -78,6 +78,17 @@ def test_a_feed_has_one_job_and_one_sensor_and_all_share_one_reconcile_job() -> 
         "supplier_stock_schedule",
         "reconcile_schedule",
     }
+
+
+def test_what_executes_the_steps_of_all_jobs_is_said_in_one_place() -> None:
+    for executor in (dg.in_process_executor, dg.multiprocess_executor):
+        definitions = load(executor).definitions
+        jobs = [definitions.resolve_job_def(job.name) for job in definitions.jobs or ()]
+        assert len(jobs) > 1
+        assert {job.executor_def.name for job in jobs} == {executor.name}
+        assert (
+            definitions.resolve_implicit_global_asset_job_def().executor_def.name == executor.name
+        )
 
 
 def test_each_asset_comes_after_the_one_before_it_in_its_chain() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from partitioned_etl.engine.settings import Settings
 from support.dev_server import PROJECT
 
 DEPLOY = PROJECT / "deploy"
-COMPOSE = DEPLOY / "docker-compose"
+CELERY, COMPOSE = DEPLOY / "celery", DEPLOY / "docker-compose"
 VALUES = "deploy/kubernetes/values.yaml"
 
 
@@ -38,6 +39,7 @@ def to_snake_case(values: Any) -> Any:
             "docker-compose",
             {"storage", "run_launcher", "compute_logs", "local_artifact_storage"},
         ),
+        ("celery", {"storage", "compute_logs", "run_monitoring"}),
     ],
 )
 def test_an_instance_differs_from_that_of_a_checkout_only_where_it_must(
@@ -70,6 +72,47 @@ def test_the_containers_agree_with_one_another() -> None:
         for volume in service.get("volumes", ()):
             if volume.startswith("./"):
                 assert (COMPOSE / volume.split(":")[0]).is_file(), volume
+
+
+def test_a_step_ends_before_its_worker_counts_as_lost_and_that_before_its_run_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://redis.example")
+    config = runpy.run_path(str(CELERY / "dagster_celery_config.py"))
+    monitoring = read("deploy/celery/dagster.yaml")["run_monitoring"]
+    longest = config["task_time_limit"]
+    lost_after = config["broker_transport_options"]["visibility_timeout"]
+    assert longest < lost_after < monitoring.pop("max_runtime_seconds")
+    ours = read("dagster.yaml")["run_monitoring"]
+    assert monitoring.items() <= ours.items()
+    worker = (CELERY / "partitioned-etl-worker@.service").read_text(encoding="utf-8")
+    assert int(*re.findall(r"^TimeoutStopSec=(.*)$", worker, re.MULTILINE)) >= longest
+    readme = (CELERY / "README.md").read_text(encoding="utf-8")
+    assert f"{lost_after // 60} minutes after it took a step" in readme
+    assert f"A step may take {longest // 60} minutes" in readme
+
+
+def test_the_services_of_celery_agree_with_one_another() -> None:
+    units = {path.stem: path.read_text("utf-8") for path in CELERY.glob("*.service")}
+    assert len(units) == 4
+    [server] = read("deploy/celery/workspace.yaml")["load_from"]
+    command = "dagster api grpc --host {host} --port {port} --module-name celery_location"
+    assert f"/{command.format_map(server['grpc_server'])}\n" in units["partitioned-etl-code"]
+    home = "/opt/partitioned-etl/deploy/celery"
+    for unit in units.values():
+        assert f"\nEnvironment=DAGSTER_HOME={home} PYTHONPATH={home}\n" in unit
+        assert "\nEnvironmentFile=/opt/partitioned-etl/.env\n" in unit
+    lines = (CELERY / "env.example").read_text(encoding="utf-8").splitlines()
+    named = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert named["DAGSTER_HOME"] == home
+    known = {name.upper() for name in Settings.model_fields} | {"CELERY_BROKER_URL"}
+    assert {name for name in named if not name.startswith(("DAGSTER", "PG", "AWS"))} <= known
+
+
+def test_celery_executes_the_steps_of_every_job() -> None:
+    definitions = runpy.run_path(str(CELERY / "celery_location.py"))["defs"]
+    jobs = [definitions.resolve_job_def(job.name) for job in definitions.jobs]
+    assert {job.executor_def.name for job in jobs} == {"celery"}
 
 
 def test_the_values_of_the_chart_start_the_image_as_it_starts_itself() -> None:

@@ -11,13 +11,11 @@ import pytest
 from support.benches import KINDS, make_bench
 from support.bucket_bench import BucketBench
 from support.postgres_server import PostgresServer, require_postgres, run_postgres
-from support.s3_server import S3Server, environment_of, find_weed
+from support.s3_server import BUCKET, S3Server, environment_of, require_weed
 from support.workbench import Workbench
 
 if TYPE_CHECKING:
     from support.postgres_bench import PostgresBench
-
-BUCKET = "landing"
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +53,7 @@ def postgres_bench(tmp_path: Path, postgres_url: str) -> "PostgresBench":
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """SeaweedFS with a bucket."""
-    if not find_weed():
-        reason = "SeaweedFS is not installed: make test-scale installs it"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_weed()
     server = S3Server(tmp_path_factory.mktemp("s3"))
     try:
         server.make_bucket(BUCKET)

@@ -4,6 +4,7 @@ It is SeaweedFS, which checks signatures, rights and `If-Match` as a real store 
 """
 
 import json
+import os
 import random
 import shutil
 import socket
@@ -13,6 +14,8 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 from urllib.error import HTTPError
+
+import pytest
 
 from support.s3_signing import put_as_is
 
@@ -26,10 +29,23 @@ READER = ("obj-reader", "reader-secret-77ef12")
 """Access key and secret of somebody who may do all, and of somebody who may only read."""
 
 
+BUCKET = "landing"
+"""A bucket that a server of the tests has."""
+
+
 def find_weed() -> str:
     """Return the path of SeaweedFS; empty if it is not installed."""
     beside = Path(sys.executable).with_name("weed")
     return str(beside) if beside.is_file() else shutil.which("weed") or ""
+
+
+def require_weed() -> None:
+    """Skip a test where SeaweedFS is not installed; where nothing may be left out, fail."""
+    if not find_weed():
+        reason = "SeaweedFS is not installed: make test-scale installs it"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 def _is_free(port: int) -> bool:

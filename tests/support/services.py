@@ -34,30 +34,38 @@ WHERE = "/opt/partitioned-etl"
 def start_service(
     unit: str, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start what a unit starts, and stop it as systemd does."""
-    settings = configparser.ConfigParser()
+    """Start what a unit starts, and stop it as systemd does.
+
+    Args:
+        unit: The unit's text.
+        folder: Where its log is.
+        environment: What systemd, or the unit's `EnvironmentFile`, would set.
+    """
+    settings = configparser.ConfigParser(interpolation=None)
     settings.read_string(unit)
     service = settings["Service"]
-    name, value = service["Environment"].split("=")
+    own = dict(one.split("=", 1) for one in shlex.split(service["Environment"]))
     with (folder / "service.log").open("ab") as log, default_interrupt():
         process = subprocess.Popen(
-            shlex.split(service["ExecStart"]),
+            shlex.split(service["ExecStart"].replace("%%", "%")),
             cwd=service["WorkingDirectory"],
-            env={**environment, name: value},
+            env={**environment, **own},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
             yield process
-            os.killpg(process.pid, signal.Signals[service["KillSignal"]])
+            stop = os.kill if service.get("KillMode") == "mixed" else os.killpg
+            stop(process.pid, signal.Signals[service.get("KillSignal", "SIGTERM")])
             process.wait(STOP_DEADLINE_S)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _wait_until(what: str, condition: Callable[[], bool], log: Path) -> None:
+def wait_until(what: str, condition: Callable[[], bool], log: Path) -> None:
+    """Wait until something is true; fail with the services' log after a deadline."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"not true: {what}\n{log.read_text(encoding='utf-8')}"
@@ -125,6 +133,6 @@ def check_services(folder: Path, home: str, settings: Mapping[str, str]) -> None
     ):
         samples = folder / "data" / "source" / "customers"
         shutil.copy(samples / "acme.csv", samples / "umbrella.csv")
-        _wait_until("what landed is loaded", is_loaded, log)
-        _wait_until("the web server answers", is_shown, log)
+        wait_until("what landed is loaded", is_loaded, log)
+        wait_until("the web server answers", is_shown, log)
         assert is_live()

@@ -253,7 +253,7 @@ def _list_specs(assets: FeedAssets) -> list[dg.AssetSpec]:
 
 
 def feed_job(definition: dg.AssetsDefinition) -> AssetJob:
-    """Build the job that imports, checks and loads partitions of a feed, in one process.
+    """Build the job that imports, checks and loads partitions of a feed, in one step.
 
     It selects only the load asset, whose step also imports: for each selected asset Dagster writes
     an event per partition before a run begins, which takes longer than loading a small file. It
@@ -270,7 +270,6 @@ def feed_job(definition: dg.AssetsDefinition) -> AssetJob:
         | dg.AssetSelection.checks(*checks),
         description=f"Import, check and load partitions of {assets.feed.name}: one key or a range.",
         tags={FEED_TAG: assets.feed.name},
-        executor_def=dg.in_process_executor,
     )
 
 

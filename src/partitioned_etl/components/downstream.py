@@ -113,7 +113,7 @@ def list_stale_keys(
 def downstream_job(
     definition: dg.AssetsDefinition, *, name: str, feed: dg.AssetsDefinition
 ) -> AssetJob:
-    """Build the job that computes partitions of a downstream asset, in one process.
+    """Build the job that computes partitions of a downstream asset, in one step.
 
     Args:
         definition: The downstream asset.
@@ -129,7 +129,6 @@ def downstream_job(
             "range."
         ),
         tags={DOWNSTREAM_TAG: feed_name},
-        executor_def=dg.in_process_executor,
     )
 
 

@@ -86,7 +86,6 @@ def build_forget_job(
             "Remove what a feed's table holds of stale files or of partitions, or all of a feed, "
             "in one transaction. A file that is still landed is loaded again."
         ),
-        executor_def=dg.in_process_executor,
     )
     def forget_job() -> None:
         forget()

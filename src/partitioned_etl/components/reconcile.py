@@ -94,7 +94,6 @@ def build_reconcile_job(
             "Make landing, ledger, table and Dagster agree, as far as the files can: load again "
             "what differs, remove what the policy removes, name what is left."
         ),
-        executor_def=dg.in_process_executor,
     )
     def reconcile_job() -> None:
         reconcile()
