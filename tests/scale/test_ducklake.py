@@ -193,9 +193,9 @@ def test_a_load_waits_for_its_turn_and_no_longer_than_it_may(
 
 
 LOAD_MANY = """
+from support.benches import make_beside
 number, rounds = {number}, {rounds}
-bench = DuckLakeBench(bench.root / f"lander {{number}}", url=bench.url)
-bench.root.mkdir()
+bench = make_beside(bench, f"lander {{number}}")
 pause("ready")
 for turn in range(rounds):
     serial = number * 1000 + turn

@@ -15,17 +15,17 @@ from partitioned_etl.engine.file_names import KEY_SEPARATOR
 from partitioned_etl.engine.landing.found import FoundFiles
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.memory_tables import ROWS_AT_ONCE, MemoryTables
-from partitioned_etl.engine.warehouse.ledger import is_still_loaded
+from partitioned_etl.engine.warehouse.ledger import LoadStatus, is_still_loaded
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
     from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FILES_PER_SLICE = 250_000
+_FILES_PER_SLICE = 100_000
 """How many rows are joined at a time, which takes 150 bytes of memory for each."""
-_LOOKS_AT_FILES = 20
-"""How often all files are looked at to match what the ledger tells, a part of that each time."""
+_LOADS_AT_LEAST, _LOOKS_AT_MOST = 25_000, 40
+"""Of how many loads, at least, the files are looked for together, and how often at most."""
 _FACTS = dict.fromkeys(("row_count", "rejected_count", "loaded_us", "run"), "BIGINT")
 _TOLD = {"name": "VARCHAR", "partition_key": "VARCHAR", "version": "VARCHAR", "likeness": "VARCHAR"}
 _TABLES = {
@@ -187,7 +187,7 @@ def set_aside_unchanged(found: FoundFiles, table: "FeedTable") -> Unchanged:
     feed, tables, count = table.feed, found.tables, len(found)
     for name, columns in _TABLES.items():
         tables.create(name, columns)
-    runs, rows, most = {"": 0}, table.read_loads(), max(ROWS_AT_ONCE, count // _LOOKS_AT_FILES)
+    runs, rows, most = {"": 0}, table.read_loads(), max(_LOADS_AT_LEAST, count // _LOOKS_AT_MOST)
     while tables.append("told", _to_columns(feed, found, islice(rows, ROWS_AT_ONCE), runs)):
         if tables.count("told") >= most:
             _match(tables)
@@ -230,12 +230,13 @@ def _to_columns(
     if not columns:
         return []
     names, keys, versions, statuses, left_out, *facts, run_ids = columns
+    loaded = str(LoadStatus.LOADED)
     wanted = [
-        version if is_still_loaded(feed, status, out) else ""
+        version if (status == loaded and not out) or is_still_loaded(feed, status, out) else ""
         for version, status, out in zip(versions, statuses, left_out, strict=True)
     ]
     numbers = [runs.setdefault(run_id, len(runs)) for run_id in run_ids]
-    return [names, keys, wanted, [*map(found.likeness_of, keys)], *facts, numbers]
+    return [names, keys, wanted, found.list_likenesses(keys), *facts, numbers]
 
 
 def _to_time(microseconds: int) -> datetime:

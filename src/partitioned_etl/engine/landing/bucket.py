@@ -28,9 +28,9 @@ MOST_AT_ONCE = 16
 PART_BYTES = 8 << 20
 """A larger object is read in parts, so that none has to arrive within the time of one request."""
 _CHUNK_BYTES = 1 << 20
+_OBJECTS_AT_ONCE = 10_000
 _READ_ATTEMPTS = 3
 _MOST_KEPT = 100_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIABLES = re.compile(r"(AWS|GOOGLE|AZURE)_\w+|(https?|no)_proxy", re.IGNORECASE)
 """What of the environment decides how a store is reached."""
 
@@ -58,7 +58,7 @@ class StoredObject(NamedTuple):
     @property
     def modified_ns(self) -> int:
         """When it was written, in nanoseconds since 1970."""
-        return (self.modified - _EPOCH) // timedelta(microseconds=1) * 1000
+        return int(self.modified.timestamp()) * 10**9 + self.modified.microsecond * 1000
 
     def has_bytes_of(self, version: str) -> bool:
         """Return whether it has the bytes of a version: its size and its ETag, if there is one."""
@@ -94,10 +94,16 @@ class Bucket:
         """
         import obstore
 
+        prefix_of_all = prefix.rstrip("/") or None
+        pages = iter(obstore.list(self._store, prefix=prefix_of_all, chunk_size=_OBJECTS_AT_ONCE))
         try:
-            for page in obstore.list(self._store, prefix=prefix.rstrip("/") or None):
-                for meta in page:
-                    yield _stored(meta)
+            # While one page is looked at, the next one is on its way.
+            with ThreadPoolExecutor(1) as ahead:
+                coming = ahead.submit(next, pages, None)
+                while (page := coming.result()) is not None:
+                    coming = ahead.submit(next, pages, None)
+                    for meta in page:
+                        yield _stored(meta)
         except Exception as error:
             raise self._explain(error, f"{self.url}/{prefix} cannot be listed") from None
 

@@ -5,7 +5,7 @@ of many files are as they were at the look before: of these, each is a row of a 
 Next: `engine/unchanged.py` compares that table with the ledger.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -62,9 +62,9 @@ class FoundFiles:
         self._flush()
         return self._tables
 
-    def likeness_of(self, key: str) -> str:
-        """Return what a partition key has in common with all others that may concern it."""
-        return likeness_of(self._feed, key)
+    def list_likenesses(self, keys: Iterable[str]) -> list[str]:
+        """Return, per partition key, what it has in common with all others that may concern it."""
+        return [likeness_of(self._feed, key) for key in keys]
 
     def select(
         self, condition: str = "true", values: Sequence[object] = ()
@@ -85,8 +85,9 @@ class FoundFiles:
         if not self._files:
             return
         keys, names, versions, sizes, times, _, _ = zip(*self._files, strict=True)
-        likenesses = [self.likeness_of(key) for key in keys]
-        parts = [part_of(self._feed, name) for name in names]
+        likenesses, parts = self.list_likenesses(keys), [""] * len(names)
+        if self._feed.file_names.has_parts:
+            parts = [part_of(self._feed, name) for name in names]
         self._tables.append("landed", [keys, names, versions, sizes, times, likenesses, parts])
         self._row_count += len(keys)
         self._files.clear()

@@ -42,14 +42,20 @@ def why_ignored(feed: "Feed", name: str) -> str:
     return f"the name does not match the pattern {feed.pattern!r}"
 
 
-def key_of_match(feed: "Feed", match: re.Match[str]) -> str:
+def key_of_match(feed: "Feed", match: re.Match[str], accepted: str = "") -> str:
     """Return the partition key of a name that matches the feed's pattern.
+
+    Args:
+        feed: The feed.
+        match: The match.
+        accepted: A key that the feed is known to accept; empty for none.
 
     Raises:
         PartitionKeyError: It stands for no key that the feed accepts, or DuckDB cannot open it.
     """
     name, key = match.string, feed.file_names.key_of(match)
-    feed.check_partition_key(key)
+    if key != accepted:
+        feed.check_partition_key(key)
     if "\\" in name:
         raise PartitionKeyError("the name holds a backslash, which DuckDB takes for an escape")
     try:
@@ -88,14 +94,16 @@ class Scan:
         self.refused: list[PassedOver] = []
         self.found = FoundFiles(feed, place)
         self.markers: set[str] = set()
+        self._has_markers = bool(feed.done_suffix or feed.done_names)
+        self._accepted = ""
         self.has_partition: Callable[[str], bool] = lambda _: True
 
     def take_marker(self, name: str) -> bool:
         """Take an entry for a marker, if it is named as one; return whether it is."""
-        is_marker = self.feed.is_marker(name)
-        if is_marker:
-            self.markers.add(name)
-        return is_marker
+        if not self._has_markers or not self.feed.is_marker(name):
+            return False
+        self.markers.add(name)
+        return True
 
     def take_folder(self, name: str) -> bool:
         """Return whether a folder may hold files; any other is ignored, or refused for its name."""
@@ -113,7 +121,8 @@ class Scan:
         """Add a file whose name matches the feed's pattern, or refuse it for its name."""
         name = match.string
         try:
-            key = key_of_match(self.feed, match)
+            key = key_of_match(self.feed, match, self._accepted)
+            self._accepted = key  # the next name is likely to be of the same partition
         except PartitionKeyError as error:
             self.refuse(name, str(error))
             return

@@ -63,7 +63,10 @@ class _ObjectScan(Scan):
     def look_at(self, found: StoredObject) -> None:
         """Take an object, unless it is in a folder of no concern, or may be the mark of one."""
         name = found.key[self._prefix_length :]
-        if name and self._is_reached(name):
+        folder = name.rpartition("/")[0]
+        # Many objects are in few folders.
+        is_reached = self._folders.get(folder) if folder else True
+        if name and (self._is_reached(name) if is_reached is None else is_reached):
             if found.size_bytes or self.feed.is_marker(name):
                 self.take(found)
             else:
