@@ -9,7 +9,7 @@ import pytest
 from partitioned_etl import definitions
 
 PACKAGE = Path(definitions.__file__).parent
-LAYERS = ("engine", "components", "defs", "definitions", "cli", "__main__")
+LAYERS = ("engine", "components", "defs", "location", "definitions", "cli", "__main__")
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 PUBLIC_IN_FACT = {f"dagster.components.core.{name}" for name in ("context", "decl", "defs_module")}
 """What lets one folder of definitions be loaded without the others; nothing else does."""

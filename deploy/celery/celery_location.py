@@ -2,10 +2,8 @@
 
 from dagster_celery import celery_executor
 
-from partitioned_etl import definitions
+from partitioned_etl.location import load
 
 redis = {"env": "CELERY_BROKER_URL"}
-location = definitions.load(
-    celery_executor.configured({"broker": redis, "backend": redis}, name="celery")
-)
+location = load(celery_executor.configured({"broker": redis, "backend": redis}, name="celery"))
 defs = location.definitions

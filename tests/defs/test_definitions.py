@@ -7,7 +7,8 @@ import sys
 import dagster as dg
 
 from partitioned_etl.components.assets import find_feeds
-from partitioned_etl.definitions import defs, load, location
+from partitioned_etl.definitions import defs, location
+from partitioned_etl.location import load
 
 CHECKS_OF_ALL = (
     *("matches_contract", "rows_add_up"),

@@ -15,6 +15,7 @@ from partitioned_etl.components.partitions import FeedPartitions, build_partitio
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.infer import infer_feed
+from partitioned_etl.engine.landing.names import Bounds
 from partitioned_etl.engine.sql import quote_identifier
 from support.reported_cases import CASES, SAMPLES, Case, Sample
 from support.workbench import Workbench
@@ -56,7 +57,7 @@ def load(case: Case, feed: Feed, bench: Workbench) -> tuple[list[tuple[Any, ...]
     name = case.name or case.pattern.replace("{key}", "a")
     bench.land(feed, name, make_file(case, bench.root))
     windows = FeedPartitions(feed, build_partitions_def(feed)).list_windows()
-    listing = bench.landing.scan(feed, lambda _, key: windows.why_outside(key)).list_files()
+    listing = bench.landing.scan(feed, Bounds(windows.why_outside)).list_files()
     reasons = [one.reason for one in listing.refused]
     outcomes = bench.load(feed, list(listing.files.values()))
     reasons += [one.reason.removeprefix(f"{name}: ") for one in outcomes.values() if one.reason]

@@ -15,7 +15,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing import found
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.local import LocalFolder, LocalLanding
-from partitioned_etl.engine.landing.names import Scan
+from partitioned_etl.engine.landing.names import Bounds, Scan
 from partitioned_etl.engine.plan import Action, Plan, find_removable, make_plan
 from partitioned_etl.engine.sql import LEDGER_TABLE
 from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile
@@ -41,6 +41,9 @@ DATES = ("2018-01-01", "2018-01-02")
 LOADED_AT = datetime(2024, 1, 2, tzinfo=UTC)
 
 
+State = tuple[Feed, list[LandedFile], list[LedgerRow], Bounds | None]
+
+
 def define(declared: dict[str, Any]) -> Feed:
     return Feed.model_validate(DECLARED | declared)
 
@@ -55,8 +58,8 @@ def list_names(feed: Feed) -> list[str]:
 
 
 @st.composite
-def states(draw: st.DrawFn) -> tuple[Feed, list[LandedFile], list[LedgerRow]]:
-    """Draw a feed, what has landed, and what its ledger says."""
+def states(draw: st.DrawFn) -> State:
+    """Draw a feed, what has landed, what its ledger says, and what else decides about a file."""
     feed = define(FEEDS[draw(st.sampled_from(sorted(FEEDS)))])
     place = LocalFolder(Path("/nowhere"))
     landed, rows = list[LandedFile](), list[LedgerRow]()
@@ -87,11 +90,17 @@ def states(draw: st.DrawFn) -> tuple[Feed, list[LandedFile], list[LedgerRow]]:
         if change in (LoadStatus.REFUSED, LoadStatus.SUPERSEDED):
             row = row._replace(loaded_at=draw(st.sampled_from([None, row.loaded_at])))
         rows.append(row)
-    return feed, landed, rows
+    outside = draw(st.sets(st.sampled_from(["b", "a|2018-01-02", *DATES]), max_size=1))
+    shared = draw(st.sets(st.sampled_from(list_names(feed)), max_size=2))
+    bounds = Bounds(
+        lambda key: "outside" if key in outside else "",
+        lambda name: "shared" if name in shared else "",
+    )
+    return feed, landed, rows, draw(st.sampled_from([None, bounds]))
 
 
-def scan(feed: Feed, landed: list[LandedFile]) -> Scan:
-    seen = Scan(feed, LocalFolder(Path("/nowhere")))
+def scan(feed: Feed, landed: list[LandedFile], bounds: Bounds | None) -> Scan:
+    seen = Scan(feed, LocalFolder(Path("/nowhere")), bounds)
     for file in landed:
         if seen.take_marker(file.name):
             continue
@@ -157,17 +166,15 @@ def describe(plan: Plan, feed: Feed) -> dict[str, Any]:
 @pytest.mark.scaled
 @given(state=states())
 @try_examples(200)
-def test_what_is_set_aside_changes_nothing_of_a_plan(
-    warehouse: OpenAlways, state: tuple[Feed, list[LandedFile], list[LedgerRow]]
-) -> None:
-    feed, landed, rows = state
+def test_what_is_set_aside_changes_nothing_of_a_plan(warehouse: OpenAlways, state: State) -> None:
+    feed, landed, rows, bounds = state
     fill(warehouse.opened.table(feed), rows)
     landing, place = LocalLanding(Path("/nowhere"), settle_seconds=0), cast("Warehouse", warehouse)
     most = found.MOST_OBJECTS
     try:
         planned = []
         for found.MOST_OBJECTS in (most, 1):
-            plan = make_plan(feed, scan(feed, landed), landing, place, read_only=True)
+            plan = make_plan(feed, scan(feed, landed, bounds), landing, place, read_only=True)
             planned.append(describe(plan, feed))
     finally:
         found.MOST_OBJECTS = most

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.components import isolation
+from partitioned_etl.engine.landing.local import LocalLanding
 from support.define import DefinedFeed, define_feed, define_location
 from support.location import Location
 from support.workbench import NOTES, change_feed
@@ -58,3 +59,18 @@ def test_neither_a_tick_nor_a_person_loads_it(
         ("notes", "a_x.csv"),
         ("others", "x_b.csv"),
     ]
+
+
+def test_a_version_that_another_feed_takes_leaves_no_room_for_an_older_one(
+    landing_dir: Path,
+) -> None:
+    versions = define_feed(change_feed(PREFIXED, pattern="{key}_v{version}.csv"))
+    second = define_feed(change_feed(SUFFIXED, pattern="{key}_v2.csv"))
+    isolation.Location(define_location(versions, second))
+    (landing_dir / "in").mkdir()
+    for name in ("x_v1.csv", "x_v2.csv"):
+        (landing_dir / "in" / name).write_text("id,note\n1,x\n", encoding="utf-8")
+    listing = versions.assets.list_files(LocalLanding(landing_dir, settle_seconds=0))
+    assert listing.files == {}
+    assert list(listing.superseded) == ["x_v1.csv"]
+    assert [(one.name, one.reason) for one in listing.refused] == [("x_v2.csv", REASONS["notes"])]

@@ -234,6 +234,21 @@ def test_processes_that_load_and_tidy_lose_and_double_nothing(
     bench.assert_level(NOTES)
 
 
+def test_a_lake_is_made_only_in_an_empty_place_of_its_own(bench: DuckLakeBench) -> None:
+    """Of the files there, it removes those that it does not know."""
+    land_numbers(bench, "a", 1)
+    there = Path(bench.url.rpartition("#")[2]) / "archive" / "mine.parquet"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"mine")
+    with pytest.raises(WarehouseError, match="need an empty place"):
+        bench.load(NOTES)
+    there.unlink()
+    bench.load(NOTES)
+    bench.url = f"{bench.url.rpartition('#')[0]}#{bench.landing_dir / 'lake'}"
+    with pytest.raises(WarehouseError, match="need a folder of their own"):
+        bench.load(NOTES)
+
+
 # What is killed.
 
 LOAD_WITH_A_PAUSE = """

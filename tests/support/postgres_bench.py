@@ -8,48 +8,18 @@ from typing import Any
 
 import psycopg
 
-from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.warehouse.ledger import Ledger
-from partitioned_etl.engine.warehouse.postgres import OpenPostgres, PostgresDatabase
-from partitioned_etl.engine.warehouse.postgres_table import PostgresTable
-from support.workbench import Fetch, Workbench
+from partitioned_etl.engine.warehouse.postgres import PostgresDatabase
+from support.server_bench import ServerBench
+from support.workbench import Fetch
 
 
 @dataclass
-class PostgresBench(Workbench):
-    """A landing directory and a PostgreSQL database.
-
-    Attributes:
-        url: The database's address.
-    """
-
-    url: str = ""
-
-    @property
-    def address(self) -> str:
-        return self.url
-
-    @property
-    def warehouse(self) -> PostgresDatabase:  # type: ignore[override]
-        return self._warehouse
+class PostgresBench(ServerBench):
+    """A landing directory and a PostgreSQL database."""
 
     @property
     def _warehouse(self) -> PostgresDatabase:  # type: ignore[override]
         return PostgresDatabase(self.url, self.lock_wait_seconds)
-
-    @contextmanager
-    def open(self, lock_wait_seconds: float | None = None) -> Iterator[OpenPostgres]:  # type: ignore[override]
-        with self._warehouse.open(
-            self.landing.readable_dir, lock_wait_seconds=lock_wait_seconds
-        ) as opened:
-            yield opened
-
-    @contextmanager
-    def open_table(  # type: ignore[override]
-        self, feed: Feed, lock_wait_seconds: float | None = None
-    ) -> Iterator[PostgresTable]:
-        with self.open(lock_wait_seconds) as opened:
-            yield opened.table(feed)
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -60,19 +30,6 @@ class PostgresBench(Workbench):
     def tables(self) -> list[str]:
         found = self.query("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
         return sorted(name for (name,) in found)
-
-    def rows(self, feed: Feed) -> list[tuple[Any, ...]]:
-        return sorted(self.query(f'SELECT * FROM "{feed.table}"'), key=repr)
-
-    def ledger(self, feed: Feed) -> Ledger:
-        with self.open_table(feed) as table:
-            return table.read_ledger()
-
-    def assert_level(self, feed: Feed) -> None:
-        with self.open_table(feed) as table:
-            counted, ledger = table.count_rows(), table.read_ledger()
-        told = {(row.partition_key, row.source_file): row.row_count for row in ledger}
-        assert counted == {of_file: count for of_file, count in told.items() if count}
 
     @contextmanager
     def read_as_others_do(self) -> Iterator[Fetch]:

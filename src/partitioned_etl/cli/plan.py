@@ -124,16 +124,20 @@ def _plan(
 def _list_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
     plan, nexts = agenda.plan, _list_nexts(agenda, settings)
     run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
+    planned = list[PlannedFile]()
     for key, file, _, size_bytes, _ in plan.unchanged:
         what, why = nexts.get(file, ("nothing", ""))
-        run = run_of.get(key)
-        yield PlannedFile(name, key, file, str(Action.IDENTICAL), what, why, run, size_bytes)
+        run, identical = run_of.get(key), str(Action.IDENTICAL)
+        planned.append(PlannedFile(name, key, file, identical, what, why, run, size_bytes))
     for step in plan.steps.values():
         key, file = step.partition_key, step.file
         what, why = nexts.get(step.name) or _describe(step, agenda.removal)
         state = f"{step.action}, touched" if step.is_touched else str(step.action)
         run, size_bytes = (run_of.get(key), file.size_bytes) if file else (None, None)
-        yield PlannedFile(name, key, step.name, state, what, why, run, size_bytes)
+        planned.append(PlannedFile(name, key, step.name, state, what, why, run, size_bytes))
+    if plan.unchanged.count:
+        planned.sort(key=lambda one: (one.partition_key, one.file))
+    yield from planned
     for entry in plan.refused:
         key = entry.partition_key
         yield PlannedFile(name, key, entry.name, "refused", "refuse", entry.reason)

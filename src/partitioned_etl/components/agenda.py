@@ -139,8 +139,9 @@ def make_agenda(
         return known, in_flight, plan
 
     known, in_flight, plan = look()
-    if plan.is_settling and landing.settle_seconds <= limits.settle_wait_seconds:
-        # Two plans of a large landing would take too much memory.
+    is_soon = landing.settle_seconds <= limits.settle_wait_seconds
+    # Two looks at a large landing may take longer than a tick, and two plans too much memory.
+    if plan.is_settling and is_soon and not plan.unchanged.found:
         del known, plan
         time.sleep(landing.settle_seconds)
         known, in_flight, plan = look()
@@ -161,7 +162,7 @@ def make_agenda(
         most=limits.max_files,
     )
     wanted = list(dict.fromkeys(file.partition_key for file in choice.wanted))
-    names = _list_new_names(assets.partitions, plan.landed_keys, known, wanted, limits.max_files)
+    names = _list_new_names(assets.partitions, plan, known, wanted, limits.max_files)
     ordered = assets.partitions.add_names(known, names)
     ranges = group_into_ranges(wanted, ordered, limits.max_files)[:MAX_RUNS_AT_ONCE]
     removal = find_removable(assets.feed, plan)
@@ -183,7 +184,7 @@ def digest(parts: Iterable[object]) -> str:
 
 def _list_new_names(
     partitions: FeedPartitions,
-    landed: Iterable[str],
+    plan: Plan,
     known: Sequence[str],
     wanted: Sequence[str],
     most: int,
@@ -194,5 +195,7 @@ def _list_new_names(
     registered = set(partitions.list_names(known))
     needed = sorted(set(partitions.list_names(wanted)) - registered)
     registered.update(needed)
-    others = sorted(name for name in partitions.list_names(landed) if name not in registered)
+    others = sorted(
+        name for name in partitions.list_names(plan.landed_keys) if name not in registered
+    )
     return needed + others[: max(0, most - len(needed))]

@@ -27,7 +27,7 @@ from partitioned_etl.components.partitions import FeedPartitions, build_partitio
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, Listing
-from partitioned_etl.engine.landing.names import Scan
+from partitioned_etl.engine.landing.names import Bounds, Scan
 from partitioned_etl.engine.overlap import folder_of, key_of_path, may_share_files
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.registry import has_one_writer, name_kind
@@ -127,17 +127,14 @@ class FeedAssets:
         near = [one for one in self.others if may_share_files(self.feed, one.feed)]
         of_near = [(one.feed, one.partitions.list_windows()) for one in near]
 
-        def why_refused(name: str, key: str) -> str:
-            if reason := windows.why_outside(key):
-                return reason
+        def why_shared(name: str) -> str:
             for other, of_other in of_near:
                 if (other_key := key_of_path(other, folder + name)) and other_key in of_other:
                     return f"feed {other.name} takes this file, too: neither loads it"
             return ""
 
-        scan = landing.scan(self.feed, why_refused if near or any(windows.of_parts) else None)
-        scan.has_partition = windows.__contains__
-        return scan
+        bounds = Bounds(windows.why_outside, why_shared if near else None)
+        return landing.scan(self.feed, bounds if near or any(windows.of_parts) else None)
 
     @property
     def job_name(self) -> str:

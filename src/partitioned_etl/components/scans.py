@@ -15,8 +15,12 @@ from partitioned_etl.engine.landing.landing import Landing
 from partitioned_etl.engine.landing.names import Scan
 
 TICK_SCAN_SECONDS = 30.0
-"""How long a tick waits for a look; Dagster ends a tick after 60 seconds, unless told otherwise:
-https://docs.dagster.io/guides/automate/sensors says so of `DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS`."""
+"""How long a tick waits for a look. Dagster ends a tick after 60 seconds:
+https://docs.dagster.io/deployment/troubleshooting/sensor-timeouts.
+"""
+
+
+_MOST_AGE_SECONDS = 300.0
 
 
 class StillScanningError(LandedFileError):
@@ -27,7 +31,7 @@ class _ScanUnderWay:
     """A look that goes on in a thread, which ends with its process."""
 
     def __init__(self, assets: FeedAssets, landing: Landing) -> None:
-        self.started = time.monotonic()
+        self.started = self.ended = time.monotonic()
         self.found: Future[Scan] = Future()
         Thread(target=self._look, args=(assets, landing), daemon=True).start()
 
@@ -36,6 +40,12 @@ class _ScanUnderWay:
             self.found.set_result(assets.scan(landing))
         except BaseException as error:
             self.found.set_exception(error)
+        self.ended = time.monotonic()
+
+    @property
+    def is_too_old(self) -> bool:
+        """Whether it ended so long ago that nobody should go by it."""
+        return self.found.done() and time.monotonic() - self.ended > _MOST_AGE_SECONDS
 
 
 _under_way: dict[tuple[str, str, str], _ScanUnderWay] = {}
@@ -62,11 +72,13 @@ def scan_in_time(
     place = landing.describe(assets.feed)
     key = asker, assets.feed.name, place
     with _lock:
-        scan = _under_way.pop(key, None) or _ScanUnderWay(assets, landing)
+        scan = _under_way.pop(key, None)
+        if scan is None or scan.is_too_old:
+            scan = _ScanUnderWay(assets, landing)
     wait([scan.found], seconds)
     if scan.found.done():
         return scan.found.result()
     with _lock:
-        _under_way[key] = scan
+        _under_way.setdefault(key, scan)
     took = time.monotonic() - scan.started
     raise StillScanningError(f"{place} is still being listed, for {took:.0f} s now")

@@ -24,6 +24,7 @@ class MemoryTables:
         self._duck = duckdb.connect(":memory:", config={"threads": 1})
         self._duck.execute("ATTACH ':memory:' AS compressed (COMPRESS)")
         self._duck.execute("USE compressed")
+        self._duck.execute("SET temp_directory = ''")
         self._columns: dict[str, Mapping[str, str]] = {}
         self._uncompressed = 0
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from logging import getLogger
 
+from partitioned_etl.engine.errors import WarehouseError
 from partitioned_etl.engine.landing.landing import LandedFile, Landing, Listing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome
@@ -184,7 +185,11 @@ def reconcile_table(
     reconciled.removed = removal.keys
     reconciled.left = compare_table(table, listing, settle_seconds=settle_seconds)
     if table.exists():
-        table.tidy()
+        try:
+            table.tidy()
+        except WarehouseError as error:
+            # What was repaired is told nevertheless.
+            logger.error(f"feed {feed.name}: the warehouse was not tidied: {error}")
     return reconciled
 
 

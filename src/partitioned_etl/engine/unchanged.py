@@ -58,9 +58,16 @@ WITH partitions AS (
     SELECT likeness, partition_key, count(*) AS files, count(DISTINCT part) AS parts
     FROM landed WHERE hash(likeness) % $slices = $slice GROUP BY likeness, partition_key)
 SELECT likeness FROM partitions GROUP BY likeness
-HAVING max(files - parts) > 0 OR max(files) > $most_parts OR count(DISTINCT {name}) > 1
+HAVING max(files - parts) > 0 OR max(files) > $most_parts OR count(*) > 1
 """
-"""Two files of one partition, or of one part; too many parts; two spellings of a name."""
+"""Two files of one partition, or of one part; too many parts; two spellings of a key."""
+_SEVERAL_SPELLINGS = f"""
+INSERT INTO concerned SELECT DISTINCT likeness FROM landed
+WHERE split_part(likeness, '{KEY_SEPARATOR}', 1) IN (
+    SELECT split_part(likeness, '{KEY_SEPARATOR}', 1) FROM landed
+    GROUP BY 1 HAVING count(DISTINCT split_part(partition_key, '{KEY_SEPARATOR}', 1)) > 1)
+"""
+"""Two spellings of a name that has a date beside it: all dates of it are concerned."""
 _IS_CONCERNED = "likeness IN (SELECT likeness FROM concerned)"
 _OF_SAME = "FROM same JOIN landed ON landed.rowid = file WHERE"
 
@@ -194,13 +201,13 @@ def set_aside_unchanged(found: FoundFiles, table: "FeedTable") -> Unchanged:
     _match(tables)
     for first in range(0, count, _FILES_PER_SLICE):
         tables.run(_NOT_AS_TOLD, {"first": first, "last": first + _FILES_PER_SLICE - 1})
-    in_key = f"split_part(partition_key, '{KEY_SEPARATOR}', 1)"
-    is_two = feed.file_names.is_two_dimensional
-    statement = _SEVERAL_THINGS.replace("{name}", in_key if is_two else "partition_key")
+    tables.append("concerned", [sorted(found.concerned)] if found.concerned else [])
+    if feed.file_names.is_two_dimensional:
+        tables.run(_SEVERAL_SPELLINGS)
     slices = 1 + count // _FILES_PER_SLICE
     for number in range(slices):
         bound = {"slices": slices, "slice": number, "most_parts": feed.part_count or count}
-        tables.run(statement, bound)
+        tables.run(_SEVERAL_THINGS, bound)
     others = [name for (name,) in tables.read("SELECT name FROM others")]
     left = [name for (name,) in tables.read(f"SELECT name {_OF_SAME} {_IS_CONCERNED}")]
     same = tables.count("same")

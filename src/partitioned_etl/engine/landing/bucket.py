@@ -95,8 +95,10 @@ class Bucket:
         import obstore
 
         prefix_of_all = prefix.rstrip("/") or None
-        pages = iter(obstore.list(self._store, prefix=prefix_of_all, chunk_size=_OBJECTS_AT_ONCE))
         try:
+            pages = iter(
+                obstore.list(self._store, prefix=prefix_of_all, chunk_size=_OBJECTS_AT_ONCE)
+            )
             # While one page is looked at, the next one is on its way.
             with ThreadPoolExecutor(1) as ahead:
                 coming = ahead.submit(next, pages, None)

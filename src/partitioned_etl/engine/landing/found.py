@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.landing.landing import LandedFile, Place
-from partitioned_etl.engine.landing.slots import likeness_of, part_of
+from partitioned_etl.engine.landing.slots import part_of, to_one_spelling
 from partitioned_etl.engine.memory_tables import ROWS_AT_ONCE, MemoryTables
 
 if TYPE_CHECKING:
@@ -30,12 +30,17 @@ _COLUMNS = {
 
 
 class FoundFiles:
-    """The files that one look at a feed's place found."""
+    """The files that one look at a feed's place found.
+
+    Attributes:
+        concerned: Of which partition keys, in one spelling, all files are looked at in any case.
+    """
 
     def __init__(self, feed: "Feed", place: Place) -> None:
         self._feed, self._place = feed, place
         self._files: list[LandedFile] = []
         self._row_count = 0
+        self.concerned: set[str] = set()
 
     @property
     def are_many(self) -> bool:
@@ -56,6 +61,10 @@ class FoundFiles:
         if len(self._files) >= MOST_OBJECTS:
             self._flush()
 
+    def concern(self, key: str) -> None:
+        """Have all files that a partition key may concern looked at one by one."""
+        self.concerned.update(self.list_likenesses([key]))
+
     @property
     def tables(self) -> MemoryTables:
         """Table `landed` of the files that are rows, and what is compared with it."""
@@ -64,7 +73,7 @@ class FoundFiles:
 
     def list_likenesses(self, keys: Iterable[str]) -> list[str]:
         """Return, per partition key, what it has in common with all others that may concern it."""
-        return [likeness_of(self._feed, key) for key in keys]
+        return [to_one_spelling(key) for key in keys]
 
     def select(
         self, condition: str = "true", values: Sequence[object] = ()

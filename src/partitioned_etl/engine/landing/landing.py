@@ -18,7 +18,7 @@ from partitioned_etl.engine.errors import LandedFileError
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
-    from partitioned_etl.engine.landing.names import Scan, WhyRefused
+    from partitioned_etl.engine.landing.names import Bounds, Scan
 
 
 CHUNK_BYTES = 1 << 22
@@ -258,12 +258,12 @@ class Landing(Protocol):
         """
         ...
 
-    def scan(self, feed: "Feed", why_refused: "WhyRefused | None" = None) -> "Scan":
+    def scan(self, feed: "Feed", bounds: "Bounds | None" = None) -> "Scan":
         """Look at a feed's place once, as `list_files` does, and leave open what is listed of it.
 
         Args:
             feed: The feed.
-            why_refused: Why a file is refused that the feed's pattern matches.
+            bounds: What else decides whether the feed takes a file.
 
         Raises:
             LandedFileError: The landing does not exist, or cannot be read.

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.landing.landing import LandedFile, Listing, PassedOver
 from partitioned_etl.engine.landing.names import (
     PATTERN_CHARACTERS,
+    Bounds,
     Scan,
-    WhyRefused,
     is_hidden_or_temporary,
 )
 
@@ -109,13 +108,11 @@ class LocalLanding:
         """Do nothing: DuckDB reads the files where they lie."""
         return nullcontext(files)
 
-    @no_garbage_collection()
     def list_files(self, feed: "Feed") -> Listing:
         """List a feed's folder; see `scan`."""
         return self.scan(feed).list_files()
 
-    @no_garbage_collection()
-    def scan(self, feed: "Feed", why_refused: WhyRefused | None = None) -> Scan:
+    def scan(self, feed: "Feed", bounds: Bounds | None = None) -> Scan:
         """Look at a feed's folder once, and at the folders in it that the feed's pattern has.
 
         A folder that does not exist is ignored.
@@ -125,11 +122,11 @@ class LocalLanding:
         """
         place = LocalFolder(self.directory / feed.folder)
         self._check_folder(feed, place.folder)
-        scan = _FolderScan(feed, place, why_refused)
+        scan = _FolderScan(feed, place, bounds)
         try:
             scan.read()
         except FileNotFoundError:
-            scan = _FolderScan(feed, place, why_refused)
+            scan = _FolderScan(feed, place, bounds)
             scan.ignored.append(PassedOver(str(place.folder), "the feed's folder does not exist"))
         except OSError as error:
             raise LandedFileError(
@@ -152,10 +149,8 @@ class LocalLanding:
 class _FolderScan(Scan):
     """One look at a feed's folder."""
 
-    def __init__(
-        self, feed: "Feed", place: LocalFolder, why_refused: WhyRefused | None = None
-    ) -> None:
-        super().__init__(feed, place, why_refused)
+    def __init__(self, feed: "Feed", place: LocalFolder, bounds: Bounds | None = None) -> None:
+        super().__init__(feed, place, bounds)
         self._folder = place.folder
 
     def read(self) -> None:

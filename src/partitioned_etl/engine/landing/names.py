@@ -7,8 +7,10 @@ looking at a place belongs in its module.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.errors import PartitionKeyError
 from partitioned_etl.engine.landing.found import FoundFiles
 from partitioned_etl.engine.landing.landing import (
@@ -71,8 +73,18 @@ def to_printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-WhyRefused = Callable[[str, str], str]
-"""Returns why the file of a name and a partition key is refused; empty if it is not."""
+@dataclass(frozen=True)
+class Bounds:
+    """What decides, beside its name, whether a feed takes a file.
+
+    Attributes:
+        why_outside: Returns why there is no partition of a key; empty if there is one.
+        why_shared: Returns why a file is left to nobody, by its name, because another feed takes
+            it, too; empty if none does. None if no other feed is near.
+    """
+
+    why_outside: Callable[[str], str]
+    why_shared: Callable[[str], str] | None = None
 
 
 class Scan:
@@ -85,18 +97,18 @@ class Scan:
         refused: Entries that are named like a file of the feed but cannot be loaded.
         found: The files whose names match the feed's pattern.
         markers: The names of the marker files.
-        has_partition: Whether the feed has a partition of a key; by default of all that it accepts.
     """
 
-    def __init__(self, feed: "Feed", place: Place, why_refused: WhyRefused | None = None) -> None:
-        self.feed, self.place, self._why_refused = feed, place, why_refused
+    def __init__(self, feed: "Feed", place: Place, bounds: Bounds | None = None) -> None:
+        self.feed, self.place, self._bounds = feed, place, bounds
         self.ignored: list[PassedOver] = []
         self.refused: list[PassedOver] = []
         self.found = FoundFiles(feed, place)
         self.markers: set[str] = set()
         self._has_markers = bool(feed.done_suffix or feed.done_names)
         self._accepted = ""
-        self.has_partition: Callable[[str], bool] = lambda _: True
+        self._outside: dict[str, str] = {}
+        self._shared: dict[str, str] = {}
 
     def take_marker(self, name: str) -> bool:
         """Take an entry for a marker, if it is named as one; return whether it is."""
@@ -126,10 +138,18 @@ class Scan:
         except PartitionKeyError as error:
             self.refuse(name, str(error))
             return
-        if self._why_refused and (reason := self._why_refused(name, key)):
-            self.refuse(name, reason, key)
-            return
+        if self._bounds:
+            self._check_bounds(self._bounds, name, key)
         self.found.add(LandedFile(key, name, version, size_bytes, landed_ns, self.place))
+
+    def _check_bounds(self, bounds: Bounds, name: str, key: str) -> None:
+        """Note why a file will be refused; until then, it stands beside those that it concerns."""
+        reason, of_names = bounds.why_outside(key), self._outside
+        if not reason and bounds.why_shared:
+            reason, of_names = bounds.why_shared(name), self._shared
+        if reason:
+            of_names[name] = reason
+            self.found.concern(key)
 
     def ignore(self, name: str, what: str = "") -> None:
         """Ignore an entry, with what it is if it is no file."""
@@ -139,10 +159,11 @@ class Scan:
         passed_over = PassedOver(to_printable(name), reason, is_unmatched=is_unmatched)
         self.ignored.append(passed_over)
 
-    def refuse(self, name: str, reason: str, key: str = "") -> None:
+    def refuse(self, name: str, reason: str) -> None:
         """Refuse an entry that is named like a file of the feed."""
-        self.refused.append(PassedOver(to_printable(name), reason, key))
+        self.refused.append(PassedOver(to_printable(name), reason))
 
+    @no_garbage_collection()
     def list_files(self, files: Iterable[LandedFile] | None = None) -> Listing:
         """Return what was found and skipped, without files that stand for one thing together.
 
@@ -154,11 +175,19 @@ class Scan:
             The listing, each part in the order of keys or names.
         """
         feed, found = self.feed, list(self.found if files is None else files)
-        listing = Listing({}, {}, [*self.ignored], [*self.refused], self.has_partition)
+        listing = Listing({}, {}, [*self.ignored], [*self.refused])
+        if bounds := self._bounds:
+            listing.has_partition = lambda key: not bounds.why_outside(key)
         chosen = choose_files_of_slots(feed, found, listing)
         if feed.part_count or feed.done_suffix or feed.done_names:
             chosen = list(_find_what_lacks(feed, chosen, listing, self.markers))
         listing.files = {file.name: file for file in chosen}
+        for name, reason in self._shared.items():
+            if file := listing.files.pop(name, None):
+                listing.refused.append(PassedOver(name, reason, file.partition_key))
+        for name, reason in self._outside.items():
+            if file := listing.files.pop(name, None) or listing.superseded.pop(name, None):
+                listing.refused.append(PassedOver(name, reason, file.partition_key))
         listing.ignored.sort(key=lambda passed_over: passed_over.name)
         listing.refused.sort(key=lambda passed_over: passed_over.name)
         return listing

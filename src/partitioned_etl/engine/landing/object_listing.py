@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.landing.bucket import Bucket, StoredObject
 from partitioned_etl.engine.landing.landing import PassedOver, Place
-from partitioned_etl.engine.landing.names import Scan, WhyRefused, is_hidden_or_temporary
+from partitioned_etl.engine.landing.names import Bounds, Scan, is_hidden_or_temporary
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -19,7 +19,7 @@ def scan_objects(
     bucket: Bucket,
     prefix: str,
     place: Place,
-    why_refused: WhyRefused | None = None,
+    bounds: Bounds | None = None,
 ) -> Scan:
     """Look at the objects below a prefix as at a feed's files.
 
@@ -28,12 +28,12 @@ def scan_objects(
         bucket: The bucket.
         prefix: What the keys of the feed's files begin with; empty, or with a slash at its end.
         place: The feed's place.
-        why_refused: Why a file is refused that the feed's pattern matches.
+        bounds: What else decides whether the feed takes a file.
 
     Raises:
         LandedFileError: They cannot be listed.
     """
-    scan = _ObjectScan(feed, place, len(prefix), why_refused)
+    scan = _ObjectScan(feed, place, len(prefix), bounds)
     is_empty = True
     for found in bucket.list_objects(prefix):
         is_empty = False
@@ -53,9 +53,9 @@ class _ObjectScan(Scan):
     """
 
     def __init__(
-        self, feed: "Feed", place: Place, prefix_length: int, why_refused: WhyRefused | None
+        self, feed: "Feed", place: Place, prefix_length: int, bounds: Bounds | None
     ) -> None:
-        super().__init__(feed, place, why_refused)
+        super().__init__(feed, place, bounds)
         self._prefix_length = prefix_length
         self._folders: dict[str, bool] = {}
         self.doubtful: list[StoredObject] = []

@@ -16,7 +16,6 @@ from posixpath import join, normpath
 from typing import TYPE_CHECKING, BinaryIO
 
 from partitioned_etl.engine import failpoints
-from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.errors import LandedFileError, SettingError
 from partitioned_etl.engine.landing.bucket import (
     MOST_AT_ONCE,
@@ -27,7 +26,7 @@ from partitioned_etl.engine.landing.bucket import (
 )
 from partitioned_etl.engine.landing.copies import CopiedPlace
 from partitioned_etl.engine.landing.landing import CHUNK_BYTES, LandedFile, Listing, Place
-from partitioned_etl.engine.landing.names import PATTERN_CHARACTERS, Scan, WhyRefused
+from partitioned_etl.engine.landing.names import PATTERN_CHARACTERS, Bounds, Scan
 from partitioned_etl.engine.landing.object_listing import scan_objects
 from partitioned_etl.engine.load_folder import load_folder
 
@@ -152,13 +151,11 @@ class ObjectLanding:
         """Return the address of a feed's prefix."""
         return self._place_of(feed).uri_of("")
 
-    @no_garbage_collection()
     def list_files(self, feed: "Feed") -> Listing:
         """List the objects below a feed's prefix; see `scan`."""
         return self.scan(feed).list_files()
 
-    @no_garbage_collection()
-    def scan(self, feed: "Feed", why_refused: WhyRefused | None = None) -> Scan:
+    def scan(self, feed: "Feed", bounds: Bounds | None = None) -> Scan:
         """Look at the objects below a feed's prefix once.
 
         Raises:
@@ -166,7 +163,7 @@ class ObjectLanding:
         """
         place = self._place_of(feed)
         try:
-            return scan_objects(feed, self.bucket, place.prefix, place, why_refused)
+            return scan_objects(feed, self.bucket, place.prefix, place, bounds)
         except LandedFileError as error:
             raise LandedFileError(f"feed {feed.name}: {error}") from None
 

@@ -84,10 +84,11 @@ def _compare_spellings(feed: "Feed", found: Sequence[LandedFile]) -> dict[str, s
         return {}
     spellings: dict[str, set[str]] = defaultdict(set)
     for file in found:
-        spellings[likeness_of(feed, file.partition_key)].add(name_in_key(feed, file.partition_key))
+        name = name_in_key(feed, file.partition_key)
+        spellings[to_one_spelling(name)].add(name)
     reasons = {}
     for file in found:
-        alike = spellings[likeness_of(feed, file.partition_key)]
+        alike = spellings[to_one_spelling(name_in_key(feed, file.partition_key))]
         if len(alike) > 1:
             reasons[file.name] = f"several spellings of one name: {', '.join(sorted(alike))}"
     return reasons
@@ -96,14 +97,6 @@ def _compare_spellings(feed: "Feed", found: Sequence[LandedFile]) -> dict[str, s
 def name_in_key(feed: "Feed", key: str) -> str:
     """Return the name in a partition key: all of it, unless it has a date, too."""
     return key.partition(KEY_SEPARATOR)[0] if feed.file_names.is_two_dimensional else key
-
-
-def likeness_of(feed: "Feed", key: str) -> str:
-    """Return what all partition keys have in common whose files may concern each other.
-
-    They have the same name, in whatever spelling.
-    """
-    return to_one_spelling(name_in_key(feed, key))
 
 
 def part_of(feed: "Feed", name: str) -> str:

@@ -131,6 +131,7 @@ class DuckLake:
         Raises:
             WarehouseError: The lake cannot be reached.
         """
+        self._check_apart(readable_dir.resolve())
         with (
             self._connect(lock_wait_seconds) as locks,
             load_folder(scratch_root()) as scratch_dir,
@@ -155,11 +156,24 @@ class DuckLake:
                     f"there is no ledger yet in {self.address}; the first load makes it"
                 )
             with (
-                LakeSession.open(self._address, locks, [], read_only=True) as session,
+                LakeSession.open(
+                    self._address, locks, [], self.memory_limit, read_only=True
+                ) as session,
                 duckdb.connect(":memory:") as duck,
             ):
                 shut_off(duck)
                 yield OpenDuckLake(duck, session)
+
+    def _check_apart(self, readable_dir: Path) -> None:
+        """Refuse to remove what no state of the lake has where files land."""
+        address = self._address
+        if not address.is_bucket:
+            data = Path(address.data)
+            if data.is_relative_to(readable_dir) or readable_dir.is_relative_to(data):
+                raise WarehouseError(
+                    f"{address.name}: its data need a folder of their own, apart from "
+                    f"{readable_dir}: the lake removes files there that it does not know"
+                )
 
     @contextmanager
     def _connect(self, lock_wait_seconds: float | None) -> Iterator[Session]:

@@ -109,6 +109,8 @@ class LakeSession:
             else:
                 with locks.transaction():
                     locks.lock([_LOCK])
+                    if not is_initialized(locks):
+                        session._require_empty(address)
                     session._attach(address, read_only=read_only)
             session._shut_off(address, folders)
             if not read_only:
@@ -121,15 +123,23 @@ class LakeSession:
             self.execute(f"LOAD {quote_text(str(_find_extension(name)))}")
         self.execute("SET GLOBAL TimeZone = 'UTC'")
         self.execute("SET enable_progress_bar = false")
+        if address.is_bucket:
+            self.execute(_bucket_secret())
         if folders:
             self.execute(f"SET temp_directory = {quote_text(str(folders[0] / 'spilled_lake'))}")
         if memory_limit:
             self.execute(f"SET memory_limit = {quote_text(memory_limit)}")
 
+    def _require_empty(self, address: LakeAddress) -> None:
+        """Refuse to make a lake where files are that it does not know: it would remove them."""
+        if self.execute("SELECT 1 FROM glob(?) LIMIT 1", [f"{address.data}**"]).fetchall():
+            raise WarehouseError(
+                f"{self._name}: its data need an empty place: the lake removes files there that it "
+                "does not know"
+            )
+
     def _attach(self, address: LakeAddress, *, read_only: bool) -> None:
-        if address.is_bucket:
-            self.execute(_bucket_secret())
-        elif not read_only:
+        if not address.is_bucket and not read_only:
             Path(address.data).mkdir(parents=True, exist_ok=True)
         told = {key: str(value) for key, value in read_address(address.catalog).items()}
         # A secret's password is not shown to those who may query.
