@@ -351,7 +351,8 @@ def test_a_copy_of_a_partition_has_its_rows(bench: Workbench, tmp_path: Path) ->
     bench.land(feed, "a.csv", 'id,note,at\n18446744073709551615,"",2024-01-02 03:04:05Z\n2,,\n')
     bench.sync(feed)
     folder = tmp_path / "copies"
-    with bench.warehouse.open(tmp_path) as opened:
+    folder.mkdir()
+    with bench.warehouse.open(folder) as opened:
         [copy] = write_archive(opened.table(feed), ["a"], folder).values()
     assert copy.row_count == 2
     with duckdb.connect() as duck:
