@@ -153,7 +153,7 @@ def describe(plan: Plan, feed: Feed) -> dict[str, Any]:
         "ignored": plan.ignored,
         "refused": plan.refused,
         "stale": sorted(row.source_file for row in plan.stale),
-        "counts": [plan.count(action) for action in Action],
+        "counts": [plan.count_actions()[action] for action in Action],
         "landed keys": sorted(plan.landed_keys),
         "loads": [sorted({*plan.list_loads(since)}) for since in (0, later)],
         "totals": plan.sum_up(),

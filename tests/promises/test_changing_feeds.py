@@ -247,7 +247,7 @@ class ChangingFeedMachine(RuleBasedStateMachine):
         assert {record.source_file for record in report.loaded} == planned - refused
         changed = {name for name, load in self.loads().items() if before.get(name) != load}
         assert changed == planned - refused
-        self.seen.update({str(action): plan.count(action) for action in Action})
+        self.seen.update({str(action): count for action, count in plan.count_actions().items()})
         self.look(expected, refused)
 
     def plan(self) -> Plan:

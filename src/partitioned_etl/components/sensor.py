@@ -259,7 +259,8 @@ def _describe(
     requests: Sequence[dg.RunRequest],
     unmatched: Sequence[PassedOver],
 ) -> str:
-    counts = {str(action): agenda.plan.count(action) for action in Action}
+    of_action = agenda.plan.count_actions()
+    counts = {str(action): of_action[action] for action in Action}
     counts |= {
         "being loaded": len(agenda.in_flight),
         "waiting because their run could not start": len(agenda.pausing),

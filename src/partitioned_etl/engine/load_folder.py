@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 _OF_A_LOAD = "load-"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,6 +34,13 @@ def load_folder(root: Path) -> Iterator[Path]:
     finally:
         rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def folder_within(folder: Path) -> Iterator[Path]:
+    """Give a folder in a load's folder, for what is of use to a part of the load."""
+    with TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def _make_locked(root: Path) -> tuple[Path, int]:

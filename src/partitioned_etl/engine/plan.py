@@ -6,6 +6,7 @@ to tell a touched one from changed content.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -191,10 +192,11 @@ class Plan:
         keys = dict.fromkeys(step.partition_key for step in self.steps.values() if step.file)
         return [*keys, *self.unchanged.list_keys()]
 
-    def count(self, action: Action) -> int:
-        """Return how many files have a step that is this action."""
-        set_aside = self.unchanged.count if action is Action.IDENTICAL else 0
-        return set_aside + sum(step.action is action for step in self.steps.values())
+    def count_actions(self) -> Counter[Action]:
+        """Return how many files have a step that is this action, by action."""
+        counts = Counter(step.action for step in self.steps.values())
+        counts[Action.IDENTICAL] += self.unchanged.count
+        return counts
 
     def list_loads(self, since: float = 0.0) -> Iterator[LoadOfRun]:
         """Yield which runs loaded what the table holds.
@@ -227,7 +229,8 @@ class Plan:
         Args:
             feed_name: The feed.
         """
-        return self.changes.describe(feed_name, self.sum_up().partitions)
+        loaded = self.sum_up().partitions if self.changes.columns else None
+        return self.changes.describe(feed_name, loaded)
 
     def count_rows(self, feed: Feed, step: Step) -> int:
         """Return how many rows the table holds of what the file of a step stands for.

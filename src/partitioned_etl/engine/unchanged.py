@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from partitioned_etl.engine.file_names import KEY_SEPARATOR
-from partitioned_etl.engine.landing.found import FoundFiles
+from partitioned_etl.engine.landing.found import FoundFiles, list_likenesses
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.memory_tables import ROWS_AT_ONCE, MemoryTables
 from partitioned_etl.engine.warehouse.ledger import LoadStatus, is_still_loaded
@@ -195,7 +195,7 @@ def set_aside_unchanged(found: FoundFiles, table: "FeedTable") -> Unchanged:
     for name, columns in _TABLES.items():
         tables.create(name, columns)
     runs, rows, most = {"": 0}, table.read_loads(), max(_LOADS_AT_LEAST, count // _LOOKS_AT_MOST)
-    while tables.append("told", _to_columns(feed, found, islice(rows, ROWS_AT_ONCE), runs)):
+    while tables.append("told", _to_columns(feed, islice(rows, ROWS_AT_ONCE), runs)):
         if tables.count("told") >= most:
             _match(tables)
     _match(tables)
@@ -221,7 +221,7 @@ def _match(tables: MemoryTables) -> None:
 
 
 def _to_columns(
-    feed: "Feed", found: FoundFiles, rows: Iterable[tuple[Any, ...]], runs: dict[str, int]
+    feed: "Feed", rows: Iterable[tuple[Any, ...]], runs: dict[str, int]
 ) -> list[Sequence[object]]:
     """Return the columns of table `told` for values of `KnownLoad`; none for none.
 
@@ -229,7 +229,6 @@ def _to_columns(
 
     Args:
         feed: The feed.
-        found: What a look at its place found.
         rows: The values.
         runs: The runs' numbers; new ones are added.
     """
@@ -243,7 +242,7 @@ def _to_columns(
         for version, status, out in zip(versions, statuses, left_out, strict=True)
     ]
     numbers = [runs.setdefault(run_id, len(runs)) for run_id in run_ids]
-    return [names, keys, wanted, found.list_likenesses(keys), *facts, numbers]
+    return [names, keys, wanted, list_likenesses(keys), *facts, numbers]
 
 
 def _to_time(microseconds: int) -> datetime:

@@ -29,6 +29,11 @@ _COLUMNS = {
 }
 
 
+def list_likenesses(keys: Iterable[str]) -> list[str]:
+    """Return, per partition key, what it has in common with all others that may concern it."""
+    return [to_one_spelling(key) for key in keys]
+
+
 class FoundFiles:
     """The files that one look at a feed's place found.
 
@@ -63,17 +68,13 @@ class FoundFiles:
 
     def concern(self, key: str) -> None:
         """Have all files that a partition key may concern looked at one by one."""
-        self.concerned.update(self.list_likenesses([key]))
+        self.concerned.update(list_likenesses([key]))
 
     @property
     def tables(self) -> MemoryTables:
         """Table `landed` of the files that are rows, and what is compared with it."""
         self._flush()
         return self._tables
-
-    def list_likenesses(self, keys: Iterable[str]) -> list[str]:
-        """Return, per partition key, what it has in common with all others that may concern it."""
-        return [to_one_spelling(key) for key in keys]
 
     def select(
         self, condition: str = "true", values: Sequence[object] = ()
@@ -94,7 +95,7 @@ class FoundFiles:
         if not self._files:
             return
         keys, names, versions, sizes, times, _, _ = zip(*self._files, strict=True)
-        likenesses, parts = self.list_likenesses(keys), [""] * len(names)
+        likenesses, parts = list_likenesses(keys), [""] * len(names)
         if self._feed.file_names.has_parts:
             parts = [part_of(self._feed, name) for name in names]
         self._tables.append("landed", [keys, names, versions, sizes, times, likenesses, parts])

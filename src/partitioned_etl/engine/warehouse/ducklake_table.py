@@ -10,8 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import copyfile, rmtree
-from tempfile import mkdtemp
+from shutil import copyfile
 from typing import cast
 
 import duckdb
@@ -20,6 +19,7 @@ from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.conflicts import run_until_done
 from partitioned_etl.engine.formats.rows import list_columns
 from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.load_folder import folder_within
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
     REJECTED_ROWS_TABLE,
@@ -128,11 +128,8 @@ class DuckLakeTable(DuckDBTable):
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a folder, in which DuckDB can read, for what one load writes aside."""
-        folder = Path(mkdtemp(dir=self.scratch_dir))
-        try:
+        with folder_within(self.scratch_dir) as folder:
             yield folder
-        finally:
-            rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def transaction(self, _files: Sequence[LandedFile] | None = None, /) -> Iterator[None]:

@@ -8,14 +8,12 @@ change anything has the feed's alone.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ import duckdb
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.conflicts import run_until_done
 from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.load_folder import folder_within
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
     PARTITION_KEY_COLUMN,
@@ -195,14 +194,9 @@ class PostgresTable:
             columns_sql.alter_columns(self.session, self.feed.table, changes.columns)
         failpoints.reach(failpoints.AFTER_ALTER)
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> AbstractContextManager[Path]:
         """Give a folder, in which DuckDB can read, for what one load writes aside."""
-        folder = Path(mkdtemp(dir=self.scratch_dir))
-        try:
-            yield folder
-        finally:
-            rmtree(folder, ignore_errors=True)
+        return folder_within(self.scratch_dir)
 
     @contextmanager
     def transaction(self, files: Sequence[LandedFile] | None = None, /) -> Iterator[None]:
