@@ -14,7 +14,7 @@ ETAG_OF_CHANGED = "f" * 32
 PARTS = 1_000
 """How many parts a partition has."""
 _PER_PAGE = 1_000
-_SIZE_BYTES, _MODIFIED = 5_000, "2026-01-01T00:00:00.000Z"
+SIZE_BYTES, _MODIFIED = 5_000, "2026-01-01T00:00:00.000Z"
 MODIFIED_S = 1_767_225_600
 
 
@@ -34,7 +34,7 @@ def etag_of(number: int, changed: int) -> str:
 
 def version_of(number: int) -> str:
     """Give the version that a landing tells of an object that has not changed."""
-    return f"{_SIZE_BYTES}-{etag_of(number, 0)}-{MODIFIED_S}"
+    return f"{SIZE_BYTES}-{etag_of(number, 0)}-{MODIFIED_S}"
 
 
 class Listing(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ class Listing(BaseHTTPRequestHandler):
             f"<Contents><Key>{PREFIX}/{name_of(number)}</Key>"
             f"<LastModified>{_MODIFIED}</LastModified>"
             f"<ETag>&quot;{etag_of(number, self.changed)}&quot;</ETag>"
-            f"<Size>{_SIZE_BYTES}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            f"<Size>{SIZE_BYTES}</Size><StorageClass>STANDARD</StorageClass></Contents>"
             for number in range(first, last)
         )
         token = f"<NextContinuationToken>{last}</NextContinuationToken>" if is_cut else ""

@@ -18,13 +18,17 @@ from typing import Any
 
 import dagster as dg
 
-from listed_bucket import PARTS, PREFIX, name_of, version_of
+from listed_bucket import PARTS, PREFIX, SIZE_BYTES, name_of, version_of
 from measure import MEASURED, REFERENCE, Bar, Figures, Lines, plain_environment, report
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.landing.local import LocalFolder
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from past_loads import record_past_load
 
 OBJECTS = (10_000, 100_000, 1_000_000)
 CHANGED = 10
+FILES_PER_LOAD = 10_000
 PATTERN = "{key}/{part}.csv"
 TICKS = Path(__file__).with_name("evaluate_ticks.py")
 SERVER = Path(__file__).with_name("listed_bucket.py")
@@ -56,24 +60,21 @@ def serve(objects: int, changed: int) -> Iterator[str]:
             server.terminate()
 
 
+def land(number: int) -> LandedFile:
+    """Give an object as a landing lists it that has not changed."""
+    name = name_of(number)
+    return LandedFile(name[:4], name, version_of(number), SIZE_BYTES, 0, LocalFolder(Path()))
+
+
 def record(objects: int, folder: Path) -> None:
-    """Write the ledger as if the objects had been loaded by one run, and Dagster's keys."""
+    """Write the ledger as if the objects had been loaded, and Dagster's keys."""
     feed, warehouse = build_feed(), connect_warehouse(folder / "warehouse.duckdb")
     with warehouse.open(folder) as opened:
         table = opened.table(feed)
         table.prepare()
-        names = [name_of(number) for number in range(objects)]
-        versions = [version_of(number) for number in range(objects)]
-        for start in range(0, objects, 10_000):
-            some = slice(start, start + 10_000)
-            table.duck.execute(
-                "INSERT INTO file_loads (feed, source_file, partition_key, version, size_bytes, "
-                "landed_ns, content_hash, row_count, rejected_count, file_row_count, status, "
-                "contract, loaded_at, run_id) SELECT ?, name, split_part(name, '/', 1), version, "
-                "5000, 0, sha256(name), 1, 0, 1, 'loaded', ?, TIMESTAMPTZ '2026-01-02', '' FROM "
-                "(SELECT unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS version)",
-                [feed.name, feed.contract_fingerprint, names[some], versions[some]],
-            )
+        for start in range(0, objects, FILES_PER_LOAD):
+            numbers = range(start, start + FILES_PER_LOAD)
+            record_past_load(table, [land(number) for number in numbers])
     (folder / "dagster.yaml").touch()
     with dg.DagsterInstance.from_config(str(folder)) as instance:
         keys = [f"{number:04}" for number in range(objects // PARTS)]

@@ -3,7 +3,7 @@
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse import ducklake_table
 from partitioned_etl.engine.warehouse.ducklake_session import LakeSession
 from support.ducklake_bench import DuckLakeBench, is_ducklake_installed
+from support.many_writers import write_side_by_side
 from support.postgres_server import PostgresServer
 from support.s3_server import S3Server, environment_of
 from support.scale import IS_SEEDED, examples
@@ -49,19 +50,6 @@ StartChild = Callable[[str], Child]
 def bench(tmp_path: Path, durable_server: PostgresServer) -> DuckLakeBench:
     url = f"ducklake:postgres:{durable_server.make_database()}#{tmp_path / 'lake'}"
     return DuckLakeBench(tmp_path, stays_open=False, url=url, lock_wait_seconds=60)
-
-
-@pytest.fixture
-def start_child(bench: DuckLakeBench) -> Iterator[StartChild]:
-    children: list[Child] = []
-
-    def start(code: str) -> Child:
-        children.append(bench.start_child(code))
-        return children[-1]
-
-    yield start
-    for child in children:
-        child.close()
 
 
 def catalog(bench: DuckLakeBench) -> str:
@@ -192,16 +180,7 @@ def test_a_load_waits_for_its_turn_and_no_longer_than_it_may(
     bench.assert_level(NOTES)
 
 
-LOAD_MANY = """
-from support.benches import make_beside
-number, rounds = {number}, {rounds}
-bench = make_beside(bench, f"lander {{number}}")
-pause("ready")
-for turn in range(rounds):
-    serial = number * 1000 + turn
-    for key in (f"own {{number}}", f"own {{number}} in {{turn}}", f"new {{turn}}", "old"):
-        rows = "".join(f"{{serial}},{{row}}\\n" for row in range(20 + number))
-        bench.land(NOTES, f"{{key}}.csv", "id,note\\n" + rows)
+LOAD_AND_TIDY = """
     bench.load(NOTES)
     if turn % 3 == number % 3:
         with bench.open_table(NOTES) as table:
@@ -212,26 +191,7 @@ for turn in range(rounds):
 def test_processes_that_load_and_tidy_lose_and_double_nothing(
     bench: DuckLakeBench, start_child: StartChild
 ) -> None:
-    rounds = examples(5)
-    children = [start_child(LOAD_MANY.format(number=number, rounds=rounds)) for number in (1, 2, 3)]
-    for child in children:
-        child.wait_for("ready")
-    for child in children:
-        child.go_on()
-    for child in children:
-        child.finish()
-    found = bench.query(
-        "SELECT partition_key, min(id), max(id), count(*), count(DISTINCT note) "
-        "FROM raw_notes GROUP BY 1"
-    )
-    for key, lowest, highest, count, distinct in found:
-        assert lowest == highest, key
-        assert count == distinct == 20 + lowest // 1000, key
-    news = {f"new {turn}" for turn in range(rounds)}
-    owns = {f"own {number}" for number in (1, 2, 3)}
-    own_turns = {f"{own} in {turn}" for own in owns for turn in range(rounds)}
-    assert {key for key, *_ in found} == {*news, *owns, *own_turns, "old"}
-    bench.assert_level(NOTES)
+    write_side_by_side(bench, start_child, examples(5), LOAD_AND_TIDY)
 
 
 def test_a_lake_is_made_only_in_an_empty_place_of_its_own(bench: DuckLakeBench) -> None:
