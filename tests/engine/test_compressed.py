@@ -453,8 +453,8 @@ def test_what_a_killed_load_left_beside_the_database_is_removed_by_the_next(
     bench: Workbench,
 ) -> None:
     scratch_dir = bench.database.with_name("warehouse.duckdb.scratch")
-    (scratch_dir / "of a killed process").mkdir(parents=True)
-    (scratch_dir / "of a killed process" / "rows").write_bytes(TEXT)
+    (scratch_dir / "load-killed").mkdir(parents=True)
+    (scratch_dir / "load-killed" / "rows").write_bytes(TEXT)
     bench.land(NOTES, "a.csv.gz", compress_gz(TEXT))
     bench.sync(NOTES)
     assert loaded(bench) == ROWS

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import obstore
 import pytest
 from obstore.store import MemoryStore
 
+from partitioned_etl.engine import survey
 from partitioned_etl.engine.errors import FeedDefinitionError, LandedFileError, SettingError
+from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing import bucket as bucket_module
+from partitioned_etl.engine.landing import copies
 from partitioned_etl.engine.landing.bucket import Bucket, connect_bucket
 from partitioned_etl.engine.landing.landing import LandedFile, hash_content, list_changed
 from partitioned_etl.engine.landing.local import LocalLanding
@@ -25,6 +29,7 @@ from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.load_folder import load_folder
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.overlap import folder_of, may_share_files
+from partitioned_etl.engine.replace import Candidate
 from partitioned_etl.engine.settings import Settings, project_dir
 from support.odd_names import CASES, OddNames, content_of, make_files, tell
 from support.workbench import NOTES, Child, Workbench, change_feed, loaded_numbers
@@ -217,8 +222,8 @@ def test_a_copy_has_the_path_and_the_bytes_of_its_version(memory: MemoryBucket) 
     memory.put("a.csv", b"id,note\n1,x\n")
     files = memory.list_files()
     with memory.landing.stage(files) as (staged,):
-        memory.put("a.csv", b"id,note\n2,y\n")
         assert staged.path.is_relative_to(memory.landing.readable_dir)
+        memory.put("a.csv", b"id,note\n2,y\n")
         with staged.open() as handle:
             assert handle.read() == b"id,note\n1,x\n"
         assert staged.uri == "s3://bucket/in/notes/a.csv"
@@ -235,7 +240,7 @@ def test_a_full_disk_costs_files_and_not_the_load(
 
     files, read = memory.list_files(), Bucket.read
 
-    def fail_for_one(bucket: Bucket, key: str, *given: Any) -> Iterator[bytes]:
+    def fail_for_one(bucket: Bucket, key: str, *given: Any) -> Iterator[memoryview]:
         if "b.csv" in key:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return read(bucket, key, *given)
@@ -245,6 +250,118 @@ def test_a_full_disk_costs_files_and_not_the_load(
     assert "cannot be copied" in outcomes["b.csv"].reason
     assert "No space left on device" in outcomes["b.csv"].reason
     assert loaded_numbers(bench) == {"a": [1]}
+
+
+def test_a_file_is_surveyed_while_others_are_on_their_way(
+    bench: Workbench, memory: MemoryBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.csv", "b.csv"):
+        memory.put(name)
+    is_surveyed, read, survey_one = Event(), Bucket.read, survey._survey
+
+    def read_late(bucket: Bucket, key: str, *given: Any) -> Iterator[memoryview]:
+        if "b.csv" in key:
+            assert is_surveyed.wait(60)
+        return read(bucket, key, *given)
+
+    def note(feed: Feed, file: LandedFile, *given: Any) -> Candidate:
+        candidate = survey_one(feed, file, *given)
+        is_surveyed.set()
+        return candidate
+
+    monkeypatch.setattr(Bucket, "read", read_late)
+    monkeypatch.setattr(survey, "_survey", note)
+    load(bench, memory, memory.list_files())
+    assert loaded_numbers(bench) == {"a": [1], "b": [1]}
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let each part of a copy be of a few bytes; gives how many."""
+    for module in (copies, bucket_module):
+        monkeypatch.setattr(module, "PART_BYTES", 7)
+    return 7
+
+
+def test_a_copy_can_be_read_anywhere_while_it_arrives(
+    memory: MemoryBucket, monkeypatch: pytest.MonkeyPatch, small_parts: int
+) -> None:
+    content = bytes(range(50))
+    memory.put("a.csv", content)
+    (listed,) = memory.list_files()
+    may_go_on, read = Event(), Bucket.read
+
+    def read_late(
+        bucket: Bucket, key: str, version: str, start: int = 0, *given: Any
+    ) -> Iterator[memoryview]:
+        if start:
+            assert may_go_on.wait(60)
+        return read(bucket, key, version, start, *given)
+
+    monkeypatch.setattr(Bucket, "read", read_late)
+    with memory.landing.stage([listed]) as (staged,):
+        assert staged.is_arriving
+        with staged.open() as handle:
+            assert handle.read(small_parts - 1) == content[: small_parts - 1]
+            assert staged.is_arriving
+            assert handle.seek(-3, os.SEEK_END) == len(content) - 3
+            may_go_on.set()
+            assert handle.read() == content[-3:]
+            assert handle.read(1) == b""
+            assert handle.seek(5) == 5
+            assert handle.read(20) == content[5:25]
+            assert handle.seek(-2, os.SEEK_CUR) == handle.tell() == 23
+            assert handle.read() == content[23:]
+        assert staged.path.read_bytes() == content
+        assert not staged.is_arriving
+        assert hash_content(staged) == hash_content(listed)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_an_object_that_fails_midway_is_not_read_as_a_shorter_one(
+    bench: Workbench, memory: MemoryBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.put("a.csv", b"id,note\n1,x\n2,y\n3,z\n")
+    memory.put("b.csv")
+    files, read = memory.list_files(), Bucket.read
+
+    def fail_late(bucket: Bucket, key: str, version: str, start: int, stop: int) -> Any:
+        if "a.csv" in key and start == 14:
+            raise LandedFileError("the store says no")
+        return read(bucket, key, version, start, stop)
+
+    monkeypatch.setattr(Bucket, "read", fail_late)
+    outcomes = load(bench, memory, files)
+    assert "the store says no" in outcomes["a.csv"].reason
+    assert loaded_numbers(bench) == {"b": [1]}
+
+
+@pytest.mark.parametrize("between", [0, 3, 100], ids=["side by side", "apart", "far apart"])
+def test_many_objects_are_looked_at_by_listing_where_they_lie_close_together(
+    memory: MemoryBucket, monkeypatch: pytest.MonkeyPatch, between: int
+) -> None:
+    names = [f"{folder}/{number:03}.csv" for folder in "ab" for number in range(40)]
+    for name in names:
+        memory.put(name)
+        for number in range(between):
+            memory.put(f"{name}-{number:03}")
+    feed = change_feed(NOTES, pattern="{key}/{part}.csv")
+    listed = list(memory.landing.list_files(feed).files.values())
+    assert sorted(file.name for file in listed) == names
+    assert list_changed(listed) == []
+    looked_at, find = list[str](), Bucket.find
+
+    def count(bucket: Bucket, key: str) -> Any:
+        looked_at.append(key)
+        return find(bucket, key)
+
+    monkeypatch.setattr(Bucket, "find", count)
+    memory.put("a/007.csv", b"id,note\n2,y\n")
+    obstore.delete(memory.store, "in/notes/a/000.csv")
+    obstore.delete(memory.store, "in/notes/b/039.csv")
+    changed = {file.name for file in list_changed(listed)}
+    assert changed == {"a/000.csv", "a/007.csv", "b/039.csv"}
+    assert (len(looked_at) > 3) == (between == 100)
 
 
 def test_folders_of_dead_loads_are_cleared_and_those_of_living_ones_stay(tmp_path: Path) -> None:

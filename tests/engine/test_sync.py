@@ -310,6 +310,26 @@ def test_a_file_that_changes_while_it_is_loaded_is_loaded_as_it_is_at_last(
     bench.assert_level(NOTES)
 
 
+def test_others_use_the_database_while_files_are_surveyed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land_numbers(bench, "a", 1)
+    bench.sync(NOTES)
+    bench.close()
+    land_numbers(bench, "b", 2)
+    seen: list[object] = []
+
+    def look() -> None:
+        # DuckDB refuses to open a database read-only that the process has open to write.
+        with DuckDBFile(bench.database, 0).open_read_only() as opened:
+            seen.append(opened.duck.execute("SELECT id FROM raw_notes").fetchall())
+
+    at_moment(monkeypatch, failpoints.AFTER_SURVEY, look)
+    bench.sync(NOTES)
+    assert seen == [[(1,)]]
+    assert loaded_numbers(bench) == {"a": [1], "b": [2]}
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """A clock for everything that waits or asks how old a file is."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import duckdb
 import pytest
 
-from partitioned_etl.engine import failpoints, load, replace
+from partitioned_etl.engine import failpoints, replace, survey
 from partitioned_etl.engine.contract import RowRule
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile, Landing
@@ -411,7 +411,7 @@ def in_background(
 
 def call_large_from(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
     """Take files of more than so many bytes for large ones."""
-    for module in (load, replace):
+    for module in (survey, replace):
         monkeypatch.setattr(module, "LARGE_BYTES", size_bytes)
 
 

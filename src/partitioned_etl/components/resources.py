@@ -28,11 +28,12 @@ from partitioned_etl.engine.landing.landing import (
     find_landed_files,
 )
 from partitioned_etl.engine.landing.registry import connect_landing
-from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.load import load_files, load_surveyed
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.plan import choose_parts, compare, list_newly_superseded
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings, to_landing_address
+from partitioned_etl.engine.survey import Surveyed, survey_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.registry import connect_warehouse, has_one_writer
 from partitioned_etl.engine.warehouse.warehouse import (
@@ -246,11 +247,13 @@ class WarehouseResource(DuckDBResource):
         if found.keys and assets.load_key not in context.selected_asset_keys:
             step.survey()
         if step.needs_warehouse:
-            # Copied before the warehouse is opened: others use it while a slow store answers.
-            with step.staged(), warehouse.open(found.landing.readable_dir) as opened:
+            with (
+                step.surveyed(warehouse) as surveyed,
+                warehouse.open(found.landing.readable_dir) as opened,
+            ):
                 table = opened.table(assets.feed)
                 if assets.load_key in context.selected_asset_keys:
-                    step.load(table)
+                    step.load(table, surveyed)
                 step.look(table)
         yield from step.report()
 
@@ -267,7 +270,7 @@ class _Step:
     ) -> None:
         self._context, self._assets, self._found = context, assets, found
         self._address = address
-        self._files = found.files
+        self._started = time.monotonic()
         self._reasons = dict(found.reasons)
         self._outcomes: dict[str, list[Outcome]] = {}
         self._previews: Mapping[str, str] = {}
@@ -298,28 +301,30 @@ class _Step:
         self._end(outcomes)
 
     @contextmanager
-    def staged(self) -> Iterator[None]:
-        """Stage the files that are to be loaded, if all of them are.
+    def surveyed(self, warehouse: Warehouse) -> Iterator[Surveyed | None]:
+        """Survey the files that are to be loaded, if all of them are; None otherwise.
 
-        Which parts of a partition are, the ledger tells, so these are staged later.
+        Which parts of a partition are, the ledger tells.
         """
-        is_loaded = self._assets.load_key in self._context.selected_asset_keys
-        if not is_loaded or self._assets.feed.file_names.has_parts:
-            yield
+        assets = self._assets
+        is_loaded = assets.load_key in self._context.selected_asset_keys
+        if not is_loaded or assets.feed.file_names.has_parts:
+            yield None
             return
-        with self._found.landing.stage(self._found.files) as self._files:
-            yield
+        landing, files = self._found.landing, self._found.files
+        with survey_files(assets.feed, landing, files, warehouse) as surveyed:
+            yield surveyed
 
-    def load(self, table: FeedTable) -> None:
+    def load(self, table: FeedTable, surveyed: Surveyed | None) -> None:
         """Load the files."""
-        feed, found, started = self._assets.feed, self._found, time.monotonic()
-        files = self._files
-        if feed.file_names.has_parts:
+        feed, found, run_id = self._assets.feed, self._found, self._context.run.run_id
+        if surveyed:
+            outcomes = load_surveyed(table, surveyed, run_id=run_id)
+        else:
             ledger = table.read_ledger(found.listing.files)
-            files = choose_parts(compare(feed, found.listing, ledger), files)
-        run_id = self._context.run.run_id
-        outcomes = load_files(table, found.landing, files, run_id=run_id)
-        self._load_seconds = time.monotonic() - started
+            files = choose_parts(compare(feed, found.listing, ledger), found.files)
+            outcomes = load_files(table, found.landing, files, run_id=run_id)
+        self._load_seconds = time.monotonic() - self._started
         if feed.file_names.has_versions:
             plan = compare(feed, found.listing, table.read_ledger())
             table.record_superseded(list(list_newly_superseded(feed, plan)))

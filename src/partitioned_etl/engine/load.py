@@ -1,14 +1,14 @@
 """Load: put the rows of landed files into a feed's table, or say why a file is refused.
 
-Takes landed files; returns an outcome for each. `replace.py` loads sound files all at once, in one
-transaction; only when that fails does `diagnose.py` look for the files at fault. What a file must
-look like belongs in the contract and its format; what to load or remove, in `plan.py`.
+Takes files that `survey.py` has read once; returns an outcome for each. `replace.py` loads sound
+files all at once, in one transaction; only when that fails does `diagnose.py` look for the files at
+fault. What a file must look like belongs in the contract and its format; what to load or remove, in
+`plan.py`.
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from logging import getLogger
-from pathlib import Path
 
 import duckdb
 
@@ -24,17 +24,14 @@ from partitioned_etl.engine.formats.format import list_broken_rules
 from partitioned_etl.engine.formats.rows import FILE_FAULTS
 from partitioned_etl.engine.landing.landing import LandedFile, Landing, list_changed
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
-from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.replace import (
-    LARGE_BYTES,
-    Candidate,
     ControlTotalError,
     FileAtFaultError,
     FilesChangedError,
     LooseTextError,
-    Stage,
     replace_rows,
 )
+from partitioned_etl.engine.survey import Surveyed, survey_files
 from partitioned_etl.engine.warehouse.ledger import LoadStatus, ledger_row
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
@@ -47,6 +44,19 @@ _MAX_WARNINGS = 20
 def load_files(
     table: FeedTable, landing: Landing, files: Sequence[LandedFile], *, run_id: str = ""
 ) -> list[Outcome]:
+    """Survey and load files into a table that is open; see `load_surveyed`.
+
+    Args:
+        table: The feed's table on an open warehouse, outside a transaction.
+        landing: The landing of the files.
+        files: Landed files, each partition or part of one once.
+        run_id: The Dagster run, for the ledger.
+    """
+    with survey_files(table.feed, landing, files, table) as surveyed:
+        return load_surveyed(table, surveyed, run_id=run_id)
+
+
+def load_surveyed(table: FeedTable, surveyed: Surveyed, *, run_id: str = "") -> list[Outcome]:
     """Replace each file's partition, or part of it, with its rows, all in one transaction.
 
     A file that breaks the contract, or changes while it is read, changes no row and does not
@@ -56,8 +66,7 @@ def load_files(
 
     Args:
         table: The feed's table on an open warehouse, outside a transaction.
-        landing: The landing of the files.
-        files: Landed files, each partition or part of one once.
+        surveyed: The files, while they are staged.
         run_id: The Dagster run, for the ledger.
 
     Returns:
@@ -68,16 +77,14 @@ def load_files(
         duckdb.Error: The database failed for a reason unrelated to the files, such as a full disk;
             nothing was changed.
     """
-    with landing.stage(files) as staged, table.scratch() as scratch:
-        load = _Load(table, run_id)
-        load.survey(staged, scratch)
-        changes = table.prepare()
-        if changes.is_altered:
-            for change in changes.describe(table.feed.name):
-                logger.info(f"feed {table.feed.name}: {change}")
-        load.load_pending()
-        load.record_refusals()
-    return [load.outcomes[file.name] for file in files]
+    load = _Load(table, surveyed, run_id)
+    changes = table.prepare()
+    if changes.is_altered:
+        for change in changes.describe(table.feed.name):
+            logger.info(f"feed {table.feed.name}: {change}")
+    load.load_pending()
+    load.record_refusals()
+    return [load.outcomes[name] for name in surveyed.names]
 
 
 class _Load:
@@ -87,20 +94,10 @@ class _Load:
         outcomes: What happened to a file, by its name.
     """
 
-    def __init__(self, table: FeedTable, run_id: str) -> None:
+    def __init__(self, table: FeedTable, surveyed: Surveyed, run_id: str) -> None:
         self._table, self._feed, self._run_id = table, table.feed, run_id
-        self._pending: list[Candidate] = []
-        self.outcomes: dict[str, Outcome] = {}
-
-    def survey(self, files: Sequence[LandedFile], scratch: Path) -> None:
-        """Survey files, and make those that can be read candidates of the load."""
-        progress = Progress(self._feed.name, files)
-        for file in files:
-            try:
-                self._pending.append(_survey(self._feed, file, progress, scratch))
-            except LandedFileError as error:
-                self._end([Outcome.changed(file, str(error))])
-            progress.done("surveyed", file)
+        self._pending = surveyed.candidates
+        self.outcomes = {outcome.file.name: outcome for outcome in surveyed.changed}
 
     def load_pending(self) -> None:
         """Load all candidates in one transaction, without those that turn out to be at fault.
@@ -198,18 +195,6 @@ class _Load:
                     )
                 rows.append(row)
             self._table.record_refusals(rows)
-
-
-def _survey(feed: Feed, file: LandedFile, progress: Progress, scratch: Path) -> Candidate:
-    contract = feed.contract_of(file.partition_key)
-    if file.size_bytes > LARGE_BYTES:
-        start = feed.format.survey_start(contract, file)
-        if start is not None:
-            return Candidate(file, contract, start, Stage.STARTED)
-        survey = feed.format.survey(contract, file, progress.watch("surveyed"), scratch)
-    else:
-        survey = feed.format.survey(contract, file, scratch=scratch)
-    return Candidate(file, contract, survey)
 
 
 def _log_warnings(feed: Feed, warnings: Sequence[str]) -> None:

@@ -26,7 +26,6 @@ def load_folder(root: Path) -> Iterator[Path]:
     Raises:
         OSError: No folder can be made.
     """
-    root.mkdir(parents=True, exist_ok=True)
     _clear(root)
     folder, lock = _make_locked(root)
     try:
@@ -34,6 +33,21 @@ def load_folder(root: Path) -> Iterator[Path]:
     finally:
         rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def passing_load_folder(root: Path) -> Iterator[Path]:
+    """Give a folder as `load_folder` does, and remove that of all with the last of them.
+
+    Raises:
+        OSError: No folder can be made.
+    """
+    try:
+        with load_folder(root) as folder:
+            yield folder
+    finally:
+        with suppress(OSError):  # others are in it
+            root.rmdir()
 
 
 @contextmanager
@@ -46,8 +60,9 @@ def folder_within(folder: Path) -> Iterator[Path]:
 def _make_locked(root: Path) -> tuple[Path, int]:
     """Make a folder and lock it; another process may take it for a dead one's before the lock."""
     while True:
-        folder = Path(mkdtemp(prefix=_OF_A_LOAD, dir=root))
+        root.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
+            folder = Path(mkdtemp(prefix=_OF_A_LOAD, dir=root))
             lock = os.open(folder, _DIRECTORY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)

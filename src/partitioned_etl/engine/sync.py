@@ -16,7 +16,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing
 from partitioned_etl.engine.landing.local import DEFAULT_SETTLE_SECONDS
 from partitioned_etl.engine.landing.registry import connect_landing
-from partitioned_etl.engine.load import load_files
+from partitioned_etl.engine.load import load_surveyed
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.plan import (
     Action,
@@ -28,6 +28,7 @@ from partitioned_etl.engine.plan import (
     make_plan,
 )
 from partitioned_etl.engine.settings import to_landing_address
+from partitioned_etl.engine.survey import survey_files
 from partitioned_etl.engine.warehouse.duckdb_file import DEFAULT_LOCK_WAIT_SECONDS
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
@@ -123,10 +124,10 @@ def sync_feed(
         choice = choose_files(plan.candidates(), lambda file: attempts[file.name, file.version])
         if choice.wanted:
             with (
-                landing.stage(choice.wanted) as staged,
+                survey_files(feed, landing, choice.wanted, warehouse) as surveyed,
                 warehouse.open(landing.readable_dir) as opened,
             ):
-                tried = load_files(opened.table(feed), landing, staged)
+                tried = load_surveyed(opened.table(feed), surveyed)
             for outcome in tried:
                 file = outcome.file
                 attempts[file.name, file.version] += 1

@@ -99,7 +99,7 @@ def test_an_object_that_changes_between_list_and_get_is_not_loaded(bucket: Bucke
     assert loaded_numbers(bucket.bench) == {"a": [1], "b": [2]}
 
 
-@pytest.mark.parametrize("moment", [failpoints.AFTER_STAGING, failpoints.MID_INSERT])
+@pytest.mark.parametrize("moment", [failpoints.AFTER_SURVEY, failpoints.MID_INSERT])
 def test_an_object_that_is_replaced_before_the_commit_is_not_loaded(
     bucket: BucketBench, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -219,7 +219,7 @@ bucket.load(NOTES)
 
 
 @pytest.mark.parametrize(
-    "moment", [failpoints.MID_STAGING, failpoints.AFTER_STAGING, failpoints.BEFORE_COMMIT]
+    "moment", [failpoints.MID_STAGING, failpoints.AFTER_SURVEY, failpoints.BEFORE_COMMIT]
 )
 def test_a_load_that_is_killed_leaves_nothing_that_the_next_one_does_not_clear(
     bucket: BucketBench, start_child: Callable[[str], Child], moment: str

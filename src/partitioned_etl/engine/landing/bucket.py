@@ -6,6 +6,7 @@ objects are files of a feed, and where they are copied to, is decided in other m
 """
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,11 @@ PART_BYTES = 8 << 20
 _CHUNK_BYTES = 1 << 20
 _OBJECTS_AT_ONCE = 10_000
 _READ_ATTEMPTS = 3
+_LEAST_LISTED = 50
+"""Of fewer objects each is looked at."""
+_MOST_BETWEEN = 20
+"""How many objects are listed, at most, to find one that is looked for."""
+_OBJECTS_LISTED_AT_ONCE = 1_000
 _MOST_KEPT = 100_000
 _VARIABLES = re.compile(r"(AWS|GOOGLE|AZURE)_\w+|(https?|no)_proxy", re.IGNORECASE)
 """What of the environment decides how a store is reached."""
@@ -124,9 +130,52 @@ class Bucket:
         except Exception as error:
             raise self._explain(error, f"{self.url}/{key} cannot be looked at") from None
 
+    def find_many(self, keys: Sequence[str]) -> dict[str, StoredObject]:
+        """Return objects as they are now, by their keys, without those that there are not.
+
+        Raises:
+            LandedFileError: They cannot be looked at.
+        """
+        # Of the stores, this one surely begins a listing in the middle.
+        is_listed = len(keys) >= _LEAST_LISTED and self.url.startswith("s3://")
+        found = self._find_by_listing(keys) if is_listed else {}
+        left = [key for key in keys if key not in found]
+        with ThreadPoolExecutor(min(MOST_AT_ONCE, len(left) or 1)) as pool:
+            try:
+                looks = list(pool.map(self.find, left))
+            except LandedFileError:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return found | {one.key: one for one in looks if one}
+
+    def _find_by_listing(self, keys: Sequence[str]) -> dict[str, StoredObject]:
+        """Find objects that lie close together with few requests; those far apart are left out.
+
+        A request lists a thousand objects, and looks at one.
+        """
+        import obstore
+
+        wanted, found, left = set(keys), dict[str, StoredObject](), len(keys) * _MOST_BETWEEN
+        folder = posixpath.commonpath([posixpath.dirname(key) for key in keys])
+        listing = obstore.list(
+            self._store,
+            prefix=folder or None,
+            offset=min(keys)[:-1],  # all that follows it, so also the first key
+            chunk_size=_OBJECTS_LISTED_AT_ONCE,
+        )
+        try:
+            for page in listing:
+                found |= {meta["path"]: _stored(meta) for meta in page if meta["path"] in wanted}
+                left -= len(page)
+                if left <= 0 or len(found) == len(wanted):
+                    break
+        except Exception:
+            return {}  # then each is looked at, and says what is wrong
+        return found
+
     def read(
         self, key: str, version: str, start: int = 0, stop: int | None = None
-    ) -> Iterator[bytes]:
+    ) -> Iterator[memoryview]:
         """Yield the bytes of an object's version, all of them or those of a range.
 
         Where the connection ends early, it goes on from there, a few times.
@@ -147,7 +196,7 @@ class Bucket:
                     position += len(chunk)
                     if position > part_end:
                         raise ChangedObjectError
-                    yield bytes(chunk)
+                    yield memoryview(chunk)
                 if position < part_end:
                     raise EOFError
             except ChangedObjectError:

@@ -47,6 +47,10 @@ class Place(Protocol):
         """Return the address of a file, for people."""
         ...
 
+    def is_arriving(self, name: str) -> bool:
+        """Return whether a staged file is on its way; whoever opens it reads it as it arrives."""
+        ...
+
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the files that are gone, cannot be looked at, or have another version now.
 
@@ -96,6 +100,11 @@ class LandedFile(NamedTuple):
     def uri(self) -> str:
         """Its address, for people."""
         return self.place.uri_of(self.name)
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether it is still on its way to where it is staged."""
+        return self.place.is_arriving(self.name)
 
     @property
     def has_changed(self) -> bool:
@@ -276,8 +285,9 @@ class Landing(Protocol):
         Files that are staged already stay as they are.
 
         Yields:
-            The files as they are to be read, in the order given. One that could not be brought
-            there says why when it is opened; the others are not concerned.
+            The files as they are to be read, in the order given, and some may still be on their
+            way. One that cannot be brought there says why when it is opened; the others are not
+            concerned.
         """
         ...
 

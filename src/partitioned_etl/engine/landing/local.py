@@ -53,6 +53,10 @@ class LocalFolder:
         """Return the address of a file."""
         return self.path_of(name).resolve().as_uri()
 
+    def is_arriving(self, name: str) -> bool:  # noqa: ARG002
+        """Return that it is not: DuckDB reads it where it lies."""
+        return False
+
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the files that are gone, or have another version now."""
         return {name for name, version in versions.items() if self._version_of(name) != version}

@@ -7,7 +7,6 @@ one load: see `copies.py`. The library that reaches the store, and its errors, b
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -15,10 +14,8 @@ from pathlib import Path
 from posixpath import join, normpath
 from typing import TYPE_CHECKING, BinaryIO
 
-from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import LandedFileError, SettingError
 from partitioned_etl.engine.landing.bucket import (
-    MOST_AT_ONCE,
     Bucket,
     ChangedObjectError,
     GoneObjectError,
@@ -60,26 +57,22 @@ class ObjectPrefix:
         """Return the address of an object."""
         return f"{self.bucket.url}/{self.prefix}{name}"
 
+    def is_arriving(self, name: str) -> bool:  # noqa: ARG002
+        """Return that it is not: only a copy is."""
+        return False
+
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the objects that are gone, cannot be looked at, or have other bytes now."""
-        failures: list[LandedFileError] = []
-
-        def has_changed(name: str) -> bool:
-            if failures:  # then the load fails in any case
-                return True
-            try:
-                found = self.bucket.find(self.prefix + name)
-            except LandedFileError as error:
-                failures.append(error)
-                return True
-            return found is None or not found.has_bytes_of(versions[name])
-
-        with ThreadPoolExecutor(min(MOST_AT_ONCE, len(versions) or 1)) as pool:
-            verdicts = zip(versions, pool.map(has_changed, versions), strict=True)
-            changed = {name for name, is_changed in verdicts if is_changed}
-        for failure in failures[:1]:
-            logger.warning(str(failure))
-        return changed
+        try:
+            found = self.bucket.find_many([self.prefix + name for name in versions])
+        except LandedFileError as error:
+            logger.warning(str(error))
+            return set(versions)  # then the load fails in any case
+        return {
+            name
+            for name, version in versions.items()
+            if (one := found.get(self.prefix + name)) is None or not one.has_bytes_of(version)
+        }
 
     @contextmanager
     def open(self, name: str, version: str) -> Iterator[BinaryIO]:
@@ -112,7 +105,7 @@ class _ObjectReader(io.RawIOBase):
                 chunk = next(self._chunks, None)
                 if chunk is None:
                     return 0
-                self._left = memoryview(chunk)
+                self._left = chunk
         except ChangedObjectError:
             raise LandedFileError(f"{self._name}: changed since it was listed") from None
         except GoneObjectError:
@@ -171,8 +164,8 @@ class ObjectLanding:
     def stage(self, files: Sequence[LandedFile]) -> Iterator[Sequence[LandedFile]]:
         """Copy files to disk, many at once, for the time of one load.
 
-        A file that cannot be copied, or is no longer the version that was listed, says so when it
-        is opened.
+        They may be read at once: what has not arrived yet is waited for. A file that cannot be
+        copied, or is no longer the version that was listed, says so when it is opened.
 
         Raises:
             LandedFileError: The folder of the copies cannot be used.
@@ -188,8 +181,8 @@ class ObjectLanding:
                     continue
                 folder = stack.enter_context(self._load_folder())
                 copied = CopiedPlace(place, place.bucket, place.prefix, folder)
-                staged |= dict(zip(of_place, copied.copy(of_place), strict=True))
-            failpoints.reach(failpoints.AFTER_STAGING)
+                copies = stack.enter_context(copied.copy(of_place))
+                staged |= zip(of_place, copies, strict=True)
             yield [staged[file] for file in files]
 
     @contextmanager

@@ -4,7 +4,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -18,6 +18,7 @@ from partitioned_etl.engine.errors import (
     WarehouseError,
     WarehouseLockedError,
 )
+from partitioned_etl.engine.load_folder import passing_load_folder
 from partitioned_etl.engine.sandbox import enter_sandbox, shut_off
 from partitioned_etl.engine.warehouse.duckdb_query import answer_query
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable, transaction
@@ -130,6 +131,15 @@ class DuckDBFile:
         """Return whether the file exists."""
         return self.path.exists()
 
+    @property
+    def _scratch_dir(self) -> Path:
+        path = self.path.resolve()
+        return path.with_name(f"{path.name}.scratch")
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder for what one load writes aside, in which DuckDB reads once it is open."""
+        return passing_load_folder(self._scratch_dir)
+
     @contextmanager
     def open(
         self, readable_dir: Path, *, lock_wait_seconds: float | None = None
@@ -151,13 +161,12 @@ class DuckDBFile:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         path, wait_seconds = self.path.resolve(), self._wait(lock_wait_seconds)
-        scratch_dir = path.with_name(f"{path.name}.scratch")
-        folders = [readable_dir.resolve(), scratch_dir]
+        folders = [readable_dir.resolve(), self._scratch_dir]
         with _FOLDERS.use(path, frozenset(folders), wait_seconds):
             duck = self._connect(wait_seconds)
             try:
                 enter_sandbox(duck, folders, self.memory_limit)
-                yield OpenDuckDB(duck, _LOCKS[path], scratch_dir)
+                yield OpenDuckDB(duck, _LOCKS[path], self._scratch_dir)
                 if self.read_copy_seconds:
                     publish_read_copy(duck, path, _LOCKS[path], self.read_copy_seconds)
             finally:

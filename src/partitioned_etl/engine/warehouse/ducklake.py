@@ -4,7 +4,7 @@ One DuckDB, in memory and sandboxed, reads and validates the landed files; anoth
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,6 +120,10 @@ class DuckLake:
         with self._connect(None) as locks:
             return _has_ledger(locks)
 
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder for what one load writes aside, in which DuckDB reads once it is open."""
+        return load_folder(scratch_root())
+
     @contextmanager
     def open(
         self, readable_dir: Path, *, lock_wait_seconds: float | None = None
@@ -139,7 +143,7 @@ class DuckLake:
             duckdb.connect(":memory:") as duck,
         ):
             duck.execute(f"SET temp_directory = {quote_text(str(scratch_dir / 'spilled'))}")
-            enter_sandbox(duck, [readable_dir.resolve(), scratch_dir], self.memory_limit)
+            enter_sandbox(duck, [readable_dir.resolve(), scratch_root()], self.memory_limit)
             yield OpenDuckLake(duck, session, scratch_dir)
 
     @contextmanager

@@ -5,12 +5,10 @@ decided in `load.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +18,7 @@ import duckdb
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.formats.rows import list_columns
 from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.load_folder import passing_load_folder
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
     PARTITION_KEY_COLUMN,
@@ -80,8 +79,6 @@ if TYPE_CHECKING:
 
     from partitioned_etl.engine.feed import Feed
 
-_scratch_lock = Lock()
-_scratch_in_use = set[Path]()
 _NO_FILES: Mapping[str, LandedFile] = MappingProxyType({})
 _IN_LIST = "IN (SELECT unnest(CAST(? AS VARCHAR[])))"
 _IN_KEYS = f"{PARTITION_KEY_COLUMN} {_IN_LIST}"
@@ -215,26 +212,9 @@ class DuckDBTable:
             forget_feed(self._base, self.feed.name)
             forget_rejected_rows(self._base, self.feed.name)
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """Give a folder, in which DuckDB can read, for what one load writes aside.
-
-        Whatever else lies there is of a process that was killed: no other has the database open.
-        """
-        with _scratch_lock:
-            self.scratch_dir.mkdir(exist_ok=True)
-            for left in {*self.scratch_dir.iterdir()} - _scratch_in_use:
-                rmtree(left, ignore_errors=True)
-            folder = Path(mkdtemp(dir=self.scratch_dir))
-            _scratch_in_use.add(folder)
-        try:
-            yield folder
-        finally:
-            with _scratch_lock:
-                rmtree(folder, ignore_errors=True)
-                _scratch_in_use.discard(folder)
-                with suppress(OSError):
-                    self.scratch_dir.rmdir()
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder, in which DuckDB can read, for what one load writes aside."""
+        return passing_load_folder(self.scratch_dir)
 
     @contextmanager
     def transaction(self, _files: Sequence[LandedFile] | None = None, /) -> Iterator[None]:

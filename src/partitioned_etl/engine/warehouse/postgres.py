@@ -6,7 +6,7 @@ DuckDB, in memory and sandboxed, reads and validates the landed files; psycopg c
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import gettempdir
@@ -117,6 +117,10 @@ class PostgresDatabase:
         with self._connect(None, read_only=True) as session:
             return bool(find_columns(session, LEDGER_TABLE))
 
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder for what one load writes aside, in which DuckDB reads once it is open."""
+        return load_folder(scratch_root())
+
     @contextmanager
     def open(
         self, readable_dir: Path, *, lock_wait_seconds: float | None = None
@@ -134,7 +138,7 @@ class PostgresDatabase:
             duckdb.connect(":memory:") as duck,
         ):
             duck.execute(f"SET temp_directory = {quote_text(str(scratch_dir / 'spilled'))}")
-            enter_sandbox(duck, [readable_dir.resolve(), scratch_dir], self.memory_limit)
+            enter_sandbox(duck, [readable_dir.resolve(), scratch_root()], self.memory_limit)
             yield OpenPostgres(duck, session, scratch_dir)
 
     @contextmanager

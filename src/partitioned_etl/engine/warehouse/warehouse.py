@@ -353,6 +353,13 @@ class Warehouse(Protocol):
         """Return whether anything was ever written to it."""
         ...
 
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give a folder for what one load writes aside, in which DuckDB reads once it is open.
+
+        It is removed in the end; what a killed process left behind, by the next load.
+        """
+        ...
+
     def open(
         self, readable_dir: Path, *, lock_wait_seconds: float | None = None
     ) -> AbstractContextManager[OpenWarehouse]:
