@@ -115,7 +115,8 @@ lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 	@$(compile) pyproject.toml --all-extras --group dev --output-file requirements.lock $(ARGS)
 	@$(compile) pyproject.toml --all-extras --group image \
 		--constraint requirements.lock --output-file deploy/image.lock $(ARGS)
-	@$(compile) --group scale --output-file tests/scale/scale.lock $(ARGS)
+	@$(compile) --group scale --constraint requirements.lock \
+		--output-file tests/scale/scale.lock $(ARGS)
 	@$(compile) --group ducklake --output-file tests/scale/ducklake.lock $(ARGS)
 	@$(compile) benchmarks/against/dlt.requirements --output-file benchmarks/against/dlt.lock $(ARGS)
 	@rm -rf .venv-lock

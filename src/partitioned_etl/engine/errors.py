@@ -33,6 +33,10 @@ class LandedFileError(PartitionedEtlError):
     """A landed file is missing, is not a regular file, or changed while it was read."""
 
 
+class NotificationError(PartitionedEtlError):
+    """Word of what lands cannot be received."""
+
+
 class ContractError(PartitionedEtlError):
     """A landed file does not match its feed's contract."""
 
