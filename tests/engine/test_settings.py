@@ -52,6 +52,8 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
         "daily_end_date": date(2018, 1, 24),
         "monthly_start_date": date(2018, 1, 1),
         "sensor_interval_seconds": 10,
+        "landing_notifications": "",
+        "landing_notifications_token": "",
         "settle_seconds": 2.0,
         "max_files_per_run": 1000,
         "lock_wait_seconds": 60.0,
@@ -96,6 +98,8 @@ def test_every_setting_can_be_set(project: Path) -> None:
         "DAILY_END_DATE": "2020-03-04",
         "MONTHLY_START_DATE": "2020-04-01",
         "SENSOR_INTERVAL_SECONDS": "7",
+        "LANDING_NOTIFICATIONS": "hook:0.0.0.0:8099",
+        "LANDING_NOTIFICATIONS_TOKEN": "a-token",
         "SETTLE_SECONDS": "0",
         "MAX_FILES_PER_RUN": "1",
         "LOCK_WAIT_SECONDS": "1.5",
@@ -117,6 +121,8 @@ def test_every_setting_can_be_set(project: Path) -> None:
         "daily_end_date": date(2020, 3, 4),
         "monthly_start_date": date(2020, 4, 1),
         "sensor_interval_seconds": 7,
+        "landing_notifications": "hook:0.0.0.0:8099",
+        "landing_notifications_token": "a-token",
         "settle_seconds": 0.0,
         "max_files_per_run": 1,
         "lock_wait_seconds": 1.5,
@@ -169,6 +175,8 @@ def test_any_other_empty_setting_means_its_default(project: Path, name: str) -> 
         ("DUCKDB_READ_COPY", "yes"),
         ("DUCKDB_MEMORY_LIMIT", "1GB'"),
         ("WEB_UI_URL", "dagster.example"),
+        ("LANDING_NOTIFICATIONS", "8099"),
+        ("LANDING_NOTIFICATIONS", "sqs:landing"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(project: Path, name: str, value: str) -> None:
@@ -274,3 +282,14 @@ def test_a_wrong_warehouse_is_refused_without_its_password(project: Path) -> Non
 
 def test_a_password_is_not_shown_with_the_settings(project: Path) -> None:
     assert "secret" not in repr(read({"WAREHOUSE": "postgresql://etl:secret@db.example/prices"}))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "hooks.internal"])
+def test_a_port_that_others_reach_needs_a_token(project: Path, host: str) -> None:
+    address = {"LANDING_NOTIFICATIONS": f"hook:{host}:8099"}
+    with pytest.raises(SettingError, match=r"^setting LANDING_NOTIFICATIONS_TOKEN: must not be"):
+        read(address)
+    settings = read(address | {"LANDING_NOTIFICATIONS_TOKEN": "a-secret"})
+    assert "a-secret" not in repr(settings)
+    for own in ("hook:127.0.0.1:8099", "hook:[::1]:8099", "sqs:https://sqs.example/1/landing"):
+        assert read({"LANDING_NOTIFICATIONS": own}).landing_notifications_token == ""

@@ -18,7 +18,7 @@ from partitioned_etl.components.assets import AssetJob, FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.ranges import group_into_ranges, request_run
 from partitioned_etl.components.runs import list_keys_in_flight, list_keys_of_unfinished_runs
-from partitioned_etl.components.sensor import read_tick_interval
+from partitioned_etl.components.wakes import read_follow_interval
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
 from partitioned_etl.engine.settings import Settings
 
@@ -157,7 +157,7 @@ def downstream_sensor(
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=read_tick_interval(),
+        minimum_interval_seconds=read_follow_interval(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags={DOWNSTREAM_TAG: feed_name},
         metadata={"asset": dg.MetadataValue.asset(downstream)},

@@ -84,13 +84,20 @@ class LandingResource(dg.ConfigurableResource):
             LandedFileError: What it needs is not installed, or not set.
         """
         settings, settle_seconds = Settings(), self.settle_seconds
-        if feed and feed.landing:
-            address = to_landing_address(feed.landing)
-        else:
-            address = self.path or settings.landing_dir
         return connect_landing(
-            address, settings.settle_seconds if settle_seconds is None else settle_seconds
+            self.address_of(feed, settings),
+            settings.settle_seconds if settle_seconds is None else settle_seconds,
         )
+
+    def address_of(self, feed: Feed | None, settings: Settings) -> Path | str:
+        """Return where the landing of a feed is, a folder or a URL, without a look at it.
+
+        Raises:
+            SettingError: Its address makes no sense.
+        """
+        if feed and feed.landing:
+            return to_landing_address(feed.landing)
+        return to_landing_address(self.path) if self.path else settings.landing_dir
 
     def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
         """Find the landed files of each partition of a feed's run.

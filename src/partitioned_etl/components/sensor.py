@@ -20,7 +20,8 @@ from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import request_run
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import list_keys_that_could_not_start
-from partitioned_etl.components.scans import TICK_SCAN_SECONDS
+from partitioned_etl.components.scans import TICK_SCAN_SECONDS, StillScanningError
+from partitioned_etl.components.wakes import Rest, Wake, find_wake, read_wake_interval
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group_by_key
@@ -50,6 +51,7 @@ class LandingCursor:
         reported_until: Time up to which loads are known to be reported, in seconds since 1970.
         failures_until: Time up to which failed runs were looked at, in seconds since 1970.
         requests: A number that increases with every requested run; it makes run keys unique.
+        rest: For how long it rests, if notifications wake it.
     """
 
     attempts: Attempts = field(default_factory=Attempts)
@@ -58,6 +60,7 @@ class LandingCursor:
     reported_until: float = 0.0
     failures_until: float = 0.0
     requests: int = 0
+    rest: Rest = field(default_factory=Rest)
 
     def remember(self, assets: FeedAssets, plan: Plan) -> Attempts:
         """Return the attempts, except under another definition, or of a table that is lost."""
@@ -89,6 +92,7 @@ class LandingCursor:
                 float(values["reported_until"]),
                 float(values["failures_until"]),
                 int(values["requests"]),
+                Rest.parse(values["rest"]) if "rest" in values else Rest(),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -96,15 +100,6 @@ class LandingCursor:
     def __str__(self) -> str:
         """Return the cursor as compact JSON."""
         return json.dumps(asdict(self), separators=(",", ":"))
-
-
-def read_tick_interval() -> int:
-    """Return the minimum number of seconds between two ticks, as declared to Dagster.
-
-    Dagster's daemon checks every five seconds whether a tick is due. Given the exact setting, it
-    would defer a tick to its next check because the previous tick began a moment after its own.
-    """
-    return max(1, Settings().sensor_interval_seconds - 1)
 
 
 def landing_sensor(
@@ -127,7 +122,7 @@ def landing_sensor(
     @dg.sensor(
         name=name or f"{feed.name}_landing_sensor",
         job=job,
-        minimum_interval_seconds=read_tick_interval(),
+        minimum_interval_seconds=read_wake_interval(),
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags={FEED_TAG: feed.name},
         description=(
@@ -139,6 +134,9 @@ def landing_sensor(
         context: dg.SensorEvaluationContext, landing: LandingResource, warehouse: WarehouseResource
     ) -> dg.SensorResult | dg.SkipReason:
         instance, cursor = context.instance, LandingCursor.parse(context.cursor)
+        wake = find_wake(context, landing, feed, cursor.rest)
+        if wake.is_resting:
+            return dg.SkipReason(f"feed {feed.name}: {wake.describe_rest()}")
         origin = context.code_location_origin
         location_name = (origin and origin.location_name) or ""
         fail_runs_without_worker(
@@ -163,15 +161,16 @@ def landing_sensor(
                 reported_since=cursor.reported_until,
             )
         except (WarehouseLockedError, LandedFileError) as error:
-            return dg.SkipReason(f"feed {feed.name}: {error}; the next tick tries again")
+            return _skip_after(error, context, wake, feed)
         unmatched = list_unmatched(feed, agenda.plan.ignored, _list_feeds(context))
         _log_what_is_passed_over(context, assets, agenda.plan, unmatched, cursor)
         cursor.reported_until = agenda.reported_until
         cursor.attempts.keep(agenda.keys_to_remember())
+        cursor.rest = wake.rest_after(agenda)
         for file in agenda.choice.given_up:
             context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
         requests = _request_runs(assets, agenda, cursor)
-        message = _describe(assets, agenda, requests, unmatched)
+        message = _describe(assets, agenda, requests, unmatched) + wake.addition
         if requests:
             context.log.info(message)
             log = context.log.error if agenda.plan.changes.is_refused else context.log.info
@@ -196,6 +195,18 @@ def describe_given_up(file: LandedFile) -> str:
         f"{file.name} was requested {MAX_ATTEMPTS} times and neither loaded nor refused; it is "
         "requested once an hour, and when it changes. See the failed runs for the reason."
     )
+
+
+def _skip_after(
+    error: Exception, context: dg.SensorEvaluationContext, wake: Wake, feed: Feed
+) -> dg.SensorResult | dg.SkipReason:
+    """Say why a tick did not look, and when one looks again."""
+    reason = dg.SkipReason(f"feed {feed.name}: {error}; the next tick tries again{wake.addition}")
+    if not wake.is_on:
+        return reason
+    cursor = LandingCursor.parse(context.cursor)
+    cursor.rest = wake.rest_after_error(is_listing=isinstance(error, StillScanningError))
+    return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
 
 
 def _request_runs(assets: FeedAssets, agenda: Agenda, cursor: LandingCursor) -> list[dg.RunRequest]:

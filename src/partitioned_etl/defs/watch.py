@@ -16,7 +16,7 @@ from partitioned_etl.components.reconcile import (
     build_reconcile_schedule,
     build_removal_sensor,
 )
-from partitioned_etl.components.sensor import read_tick_interval
+from partitioned_etl.components.wakes import read_tick_interval
 from partitioned_etl.engine.settings import Settings
 
 

@@ -21,6 +21,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from partitioned_etl.engine.errors import SettingError
 from partitioned_etl.engine.landing_address import parse_address
+from partitioned_etl.engine.notification_address import (
+    HookAddress,
+    parse_notification_address,
+)
 from partitioned_etl.engine.warehouse.registry import has_one_writer, is_address
 
 
@@ -33,6 +37,12 @@ def _to_memory_size(text: str) -> str:
 def _to_warehouse_address(text: str) -> str:
     if text and not is_address(text):
         raise ValueError("must begin with postgresql://, ducklake:postgres: or duckdb:")
+    return text
+
+
+def _to_notification_address(text: str) -> str:
+    if text:
+        parse_notification_address(text)
     return text
 
 
@@ -128,6 +138,24 @@ class Settings(BaseSettings):
             ge=1,
         ),
     ] = 10
+    landing_notifications: Annotated[
+        str,
+        AfterValidator(_to_notification_address),
+        Field(
+            description="Where word of what lands comes from, which wakes a feed's tick at once: "
+            "`sqs:URL` with the URL of a queue, or `hook:HOST:PORT` to listen for it; "
+            "`docs/object-storage.md` tells more. Empty: nowhere."
+        ),
+    ] = ""
+    landing_notifications_token: Annotated[
+        str,
+        Field(
+            description="What a sender to `hook:…` must send as `Authorization: Bearer …`; needed "
+            "where others than this machine reach the port.",
+            repr=False,
+            validate_default=True,
+        ),
+    ] = ""
     settle_seconds: Annotated[
         FiniteFloat,
         Field(
@@ -214,6 +242,18 @@ class Settings(BaseSettings):
         if info.field_name == "daily_end_date":
             return None
         return cls.model_fields[info.field_name].default
+
+    @field_validator("landing_notifications_token")
+    @classmethod
+    def _is_given_if_needed(cls, token: str, info: Any) -> str:
+        address = info.data.get("landing_notifications")
+        hook = parse_notification_address(address) if address else None
+        if isinstance(hook, HookAddress) and not (hook.is_loopback or token):
+            raise ValueError(
+                "must not be empty, because others than this machine reach "
+                f"LANDING_NOTIFICATIONS={address}"
+            )
+        return token
 
 
 def project_dir() -> Path:
