@@ -57,6 +57,16 @@ def count_ticks(server: DevServer, sensor: str, since: float) -> int:
     return len(state["ticks"])
 
 
+def read_skip_reason(server: DevServer, sensor: str) -> str:
+    """Give why a sensor's latest tick asked for nothing; empty if it did, or there was none."""
+    state = server.ask(
+        "query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) "
+        "{ ... on Sensor { sensorState { ticks(limit: 1) { skipReason } } } } }",
+        sensor=_select_sensor(sensor),
+    )["sensorOrError"]["sensorState"]
+    return next((tick["skipReason"] or "" for tick in state["ticks"]), "")
+
+
 def read_sensor_status(server: DevServer, sensor: str) -> str:
     """Tell whether a sensor is `RUNNING` or `STOPPED`."""
     return server.ask(
