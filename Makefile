@@ -33,7 +33,7 @@ waiting = $$(($$(getconf _NPROCESSORS_ONLN) * 2))
 scale = TEST_SCALE="$(or $(SCALE),$(1))"
 # A benchmark reports through benchmarks/measure.py; its neighbours are what it starts or imports.
 benchmarks = $(basename $(notdir $(shell grep -l '^from measure import' benchmarks/*/*.py)))
-dlt = $(if $(filter small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
+dlt = $(if $(filter object_landing postgres_warehouse small_files,$(or $(NAME),$(benchmarks))),.venv-dlt/.installed)
 weed = $(if $(filter object_landing,$(or $(NAME),$(benchmarks))),.venv/.scale-installed)
 # Hides Dagster's warnings about the two commands that are used here.
 dagster := PYTHONWARNINGS='ignore:Function `dev_command`,ignore:Function `definitions_validate' \

@@ -89,7 +89,7 @@ class Lines:
 
 
 def take_turns(
-    ways: Mapping[str, Callable[[], None]],
+    ways: Mapping[str, Callable[[], float | None]],
     *,
     runs: int = 5,
     warm_ups: int = 1,
@@ -98,7 +98,8 @@ def take_turns(
     """Run ways by turns and time them.
 
     Args:
-        ways: What to run, by name.
+        ways: What to run, by name. What returns seconds has timed itself, such as another program
+            whose start does not count.
         runs: How often each one counts.
         warm_ups: How often each one runs before that.
         prepare: What goes before each run of a way and is not timed, by the way's name.
@@ -112,9 +113,10 @@ def take_turns(
             if prepare and name in prepare:
                 prepare[name]()
             started = time.perf_counter()
-            way()
+            own = way()
+            seconds = time.perf_counter() - started if own is None else own
             if run >= warm_ups:
-                took[name].append(time.perf_counter() - started)
+                took[name].append(seconds)
     return {name: Figures.of(seconds) for name, seconds in took.items()}
 
 

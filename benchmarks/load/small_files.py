@@ -7,14 +7,14 @@ ways are in `against/load_with_dlt.py`; only its pipeline is timed, not the star
 Everybody begins with no database.
 """
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import duckdb
 
-from measure import MEASURED, REFERENCE, Bar, Figures, plain_environment, report, take_turns
+from dlt_process import dlt_versions, require_dlt, sum_files, time_dlt
+from measure import MEASURED, REFERENCE, Bar, Figures, report, take_turns
 from partitioned_etl.defs.daily_prices import DAILY_PRICES, SHARE_PRICE_IS_POSITIVE
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.sync import sync_feed
@@ -22,8 +22,6 @@ from partitioned_etl.engine.sync import sync_feed
 FILES, ROWS = 2_000, 50
 RAW_MUST, DLT_MUST = 4.0, 8.0
 DLT_RUNS = 3
-AGAINST = Path(__file__).parents[1] / "against"
-DLT_PYTHON = Path(__file__).parents[2] / ".venv-dlt/bin/python"
 FEED = Feed(
     name="readings",
     pattern="{key}.csv",
@@ -50,26 +48,9 @@ def write_files(folder: Path) -> None:
         path.write_text(f"{','.join(FEED.columns)}\n{text}\n", encoding="utf-8")
 
 
-def time_dlt(folder: Path, way: str) -> float:
-    """Give how many seconds dlt's pipeline takes."""
-    with tempfile.TemporaryDirectory(prefix="small_files_dlt_") as work:
-        ran = subprocess.run(
-            [DLT_PYTHON, AGAINST / "load_with_dlt.py", folder, work, way],
-            check=True,
-            env=plain_environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-    rows, seconds = ran.stdout.split()
-    assert int(rows) == FILES * ROWS, rows
-    return float(seconds)
-
-
 def main() -> int:
     """Measure, and give 0 if all bars are met."""
-    if not DLT_PYTHON.exists():
-        sys.exit(f"{DLT_PYTHON} is missing: make .venv-dlt/.installed")
+    require_dlt()
     with tempfile.TemporaryDirectory(prefix="small_files_") as name:
         folder = Path(name)
         landed = folder / "landing" / FEED.folder
@@ -98,8 +79,9 @@ def main() -> int:
         figures = take_turns(
             {REFERENCE: insert, MEASURED: load}, prepare={REFERENCE: forget, MEASURED: forget}
         )
+        sums = sum_files(sorted(landed.iterdir()))
         for label, way in {"dlt": "plain", "dlt with Arrow and types": "arrow"}.items():
-            runs = [time_dlt(landed, way) for _ in range(DLT_RUNS + 1)]
+            runs = [time_dlt(landed.as_uri(), way, sums) for _ in range(DLT_RUNS + 1)]
             figures[label] = Figures.of(runs[1:])
     ours = figures[MEASURED].median
     return report(
@@ -113,13 +95,6 @@ def main() -> int:
         amount=(FILES, "files"),
         packages=dlt_versions(),
     )
-
-
-def dlt_versions() -> dict[str, str]:
-    """Give the versions that dlt's environment is made of."""
-    lines = (AGAINST / "dlt.requirements").read_text(encoding="utf-8").split()
-    versions = dict(line.split("==") for line in lines)
-    return {"dlt": versions["dlt[duckdb]"], "duckdb of dlt": versions["duckdb"]}
 
 
 if __name__ == "__main__":
