@@ -2,14 +2,23 @@
 
 The sensors tick every 5 seconds and wait until a file was left alone for 2. The reference is one
 run per file under the default executor, `against/run_per_file.py`, without a settle time.
+
+The same with Dagster's storage in PostgreSQL, until the run is green, too: as `deploy/one-machine`
+sets it up, through PgBouncer, and without that. Its reference is the SQLite of a checkout.
 """
 
+import shutil
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from measure import MEASURED, REFERENCE, Bar, Figures, Lines, report
 from server_inputs import RUN_PER_FILE, SHIPPED, make_price_files
-from support.dev_server import DevServer, open_server
+from support.dev_server import PROJECT, DevServer, open_server
+from support.postgres_pooler import PGBOUNCER, run_pooler
+from support.postgres_server import run_postgres
 
 COUNTS = {20: 3, 100: 3, 1000: 3}
 """How often so many files land."""
@@ -19,40 +28,103 @@ REFERENCE_COUNT = 20
 MUST_TAKE = {100: 2.6, 1000: 7.8}
 """The most time for so many files, in times of what the reference takes for one."""
 MUST_RATIO = 90
-TABLE = "raw_dynamic_partition_data"
+MUST_SECONDS = 12
+"""The most that the most files may take with PostgreSQL, through PgBouncer, until all is green."""
+POSTGRES_RUNS = 3
+TABLE, JOB = "raw_dynamic_partition_data", "customer_prices_job"
+BATCHES = {"DAGSTER_EVENT_BATCH_SIZE": "200"}
+"""What `deploy/one-machine` sets besides."""
 
 
-def land_and_wait(server: DevServer, count: int, so_far: int) -> float:
-    """Let files land, wait for their rows, and give the seconds that it took."""
+@dataclass(frozen=True)
+class Took:
+    """How long files took, in seconds.
+
+    Attributes:
+        rows: Until the last of their rows was queryable.
+        green: Until the run that loaded them had succeeded, too.
+    """
+
+    rows: float
+    green: float
+
+
+@contextmanager
+def open_on_postgres(*, is_pooled: bool) -> Iterator[DevServer]:
+    """Give a server, not started yet, with Dagster's storage in a PostgreSQL server of its own."""
+    with run_postgres(fsync="on") as postgres:
+        address = postgres.make_database()
+        with run_pooler(postgres, address) as pooled:
+            url = pooled if is_pooled else address
+            storage = {"DAGSTER_POSTGRES_URL": url.replace("://", "+psycopg2://"), **BATCHES}
+            with open_server(SHIPPED, SENSOR_INTERVAL_SECONDS="5", **storage) as server:
+                shutil.copy(PROJECT / "deploy/one-machine/dagster.yaml", server.folder)
+                yield server
+
+
+def land_and_wait(server: DevServer, count: int, so_far: int, job: str = JOB) -> Took:
+    """Let files land, wait for their rows and what follows, and tell how long it took."""
     stems = [f"file-{so_far + number:06}" for number in range(count)]
     landed_at = server.land("customers", make_price_files(stems))
-    took = server.wait_for_files(TABLE, so_far + count) - landed_at
+    wall_clock = time.time() - (time.perf_counter() - landed_at)
+    rows = server.wait_for_files(TABLE, so_far + count) - landed_at
     server.wait_until_quiet(QUIET_SECONDS)
+    ended_at = find_end(server, job)
     # Files land at different moments between two ticks of the sensor.
     time.sleep(1.7 * (so_far % 3))
+    return Took(rows, max(rows, ended_at - wall_clock))
+
+
+def find_end(server: DevServer, job: str) -> float:
+    """Give the moment when the latest run of a job ended; all of its runs must have succeeded."""
+    query = (
+        "query ($of: RunsFilter) { runsOrError(filter: $of) { "
+        "... on Runs { results { status endTime } } } }"
+    )
+    runs = server.ask(query, of={"pipelineName": job})["runsOrError"]["results"]
+    assert {run["status"] for run in runs} == {"SUCCESS"}, runs
+    return max(run["endTime"] for run in runs)
+
+
+def time_landings(server: DevServer, counts: Mapping[int, int]) -> dict[int, list[Took]]:
+    """Start a server, and let so many files land so often."""
+    took: dict[int, list[Took]] = {count: [] for count in counts}
+    server.start()
+    so_far = 1
+    land_and_wait(server, 1, 0)
+    for count, times in counts.items():
+        for _ in range(times):
+            took[count].append(land_and_wait(server, count, so_far))
+            so_far += count
     return took
 
 
 def main() -> int:
     """Measure, and give 0 if all bars are met."""
-    runs: dict[int, list[float]] = {count: [] for count in COUNTS}
+    if not PGBOUNCER:
+        sys.exit("PgBouncer is missing (Debian: pgbouncer)")
+    most = max(COUNTS)
     with open_server(SHIPPED, SENSOR_INTERVAL_SECONDS="5") as server:
-        server.start()
-        so_far = 1
-        land_and_wait(server, 1, 0)
-        for count, times in COUNTS.items():
-            for _ in range(times):
-                runs[count].append(land_and_wait(server, count, so_far))
-                so_far += count
+        runs = time_landings(server, COUNTS)
+    until_green = {"SQLite": runs[most]}
+    for storage, is_pooled in {"PostgreSQL, PgBouncer": True, "PostgreSQL": False}.items():
+        with open_on_postgres(is_pooled=is_pooled) as server:
+            until_green[storage] = time_landings(server, {most: POSTGRES_RUNS})[most]
     with open_server(RUN_PER_FILE, SENSOR_INTERVAL_SECONDS="5") as server:
         server.start()
-        reference = land_and_wait(server, REFERENCE_COUNT, 0)
+        reference = land_and_wait(server, REFERENCE_COUNT, 0, "customers_job").rows
 
-    seconds = {count: Figures.of(times) for count, times in runs.items()}
-    most = max(COUNTS)
+    seconds = {count: Figures.of([one.rows for one in took]) for count, took in runs.items()}
+    green = {
+        storage: Figures.of([one.green for one in took]) for storage, took in until_green.items()
+    }
     figures = {
         REFERENCE: Figures.of([REFERENCE_COUNT / reference]),
-        MEASURED: Figures.of([most / took for took in runs[most]]),
+        MEASURED: Figures.of([most / one.rows for one in runs[most]]),
+        **{
+            f"until green, {storage}": Figures.of([most / one.green for one in took])
+            for storage, took in until_green.items()
+        },
     }
     ratio = figures[MEASURED].median / figures[REFERENCE].median
     points = [(count, round(count / one.median, 2)) for count, one in seconds.items()]
@@ -71,6 +143,12 @@ def main() -> int:
                 )
                 for count, must in MUST_TAKE.items()
             ),
+            Bar(
+                f"PostgreSQL: seconds for {most} files until their run is green",
+                green["PostgreSQL, PgBouncer"].median,
+                MUST_SECONDS,
+                is_least=False,
+            ),
         ],
         unit="files/s",
         lines=Lines(
@@ -78,6 +156,10 @@ def main() -> int:
             {
                 "this project": points,
                 "one run per file": [(REFERENCE_COUNT, round(REFERENCE_COUNT / reference, 2))],
+                **{
+                    f"until green, {storage}": [(most, round(most / one.median, 2))]
+                    for storage, one in green.items()
+                },
             },
         ),
     )

@@ -35,7 +35,7 @@ def require_postgres() -> None:
         pytest.skip(reason)
 
 
-def _as_whom() -> dict[str, Any]:
+def as_whom() -> dict[str, Any]:
     """Give the user that the server runs as, which may not be root."""
     if os.getuid() != 0:
         return {}
@@ -83,7 +83,7 @@ class PostgresServer:
                 cwd="/",
                 # Its worker processes share one group, so that a Ctrl-C of the tests is not theirs.
                 start_new_session=True,
-                **_as_whom(),
+                **as_whom(),
             )
         self.wait()
 
@@ -143,7 +143,7 @@ def run_postgres(**options: str) -> Iterator[PostgresServer]:
         options: Settings of the server.
     """
     assert INITDB
-    whom = _as_whom()
+    whom = as_whom()
     folder = Path(tempfile.mkdtemp(prefix="partitioned_etl_postgres_"))
     server = PostgresServer(folder, _find_free_port(), secrets.token_hex(16), options)
     try:
