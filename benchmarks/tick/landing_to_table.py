@@ -32,8 +32,6 @@ MUST_SECONDS = 12
 """The most that the most files may take with PostgreSQL, through PgBouncer, until all is green."""
 POSTGRES_RUNS = 3
 TABLE, JOB = "raw_dynamic_partition_data", "customer_prices_job"
-BATCHES = {"DAGSTER_EVENT_BATCH_SIZE": "200"}
-"""What `deploy/one-machine` sets besides."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,11 @@ def open_on_postgres(*, is_pooled: bool) -> Iterator[DevServer]:
         address = postgres.make_database()
         with run_pooler(postgres, address) as pooled:
             url = pooled if is_pooled else address
-            storage = {"DAGSTER_POSTGRES_URL": url.replace("://", "+psycopg2://"), **BATCHES}
-            with open_server(SHIPPED, SENSOR_INTERVAL_SECONDS="5", **storage) as server:
+            settings = {
+                "SENSOR_INTERVAL_SECONDS": "5",
+                "DAGSTER_POSTGRES_URL": url.replace("://", "+psycopg2://"),
+            }
+            with open_server(SHIPPED, **settings) as server:
                 shutil.copy(PROJECT / "deploy/one-machine/dagster.yaml", server.folder)
                 yield server
 
