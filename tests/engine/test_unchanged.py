@@ -16,6 +16,7 @@ from partitioned_etl.engine.landing import found
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.local import LocalFolder, LocalLanding
 from partitioned_etl.engine.landing.names import Bounds, Scan
+from partitioned_etl.engine.list_since import is_left_out
 from partitioned_etl.engine.plan import Action, Plan, find_removable, make_plan
 from partitioned_etl.engine.sql import LEDGER_TABLE
 from partitioned_etl.engine.warehouse.duckdb_file import DuckDBFile
@@ -34,6 +35,8 @@ FEEDS = {
     "parts in versions": {"pattern": "{key}_{part}_{version}.csv"},
     "names and dates": {"pattern": "{key}/{date:%Y-%m-%d}.csv"},
     "markers": {"pattern": "{key}.csv", "done_suffix": ".done"},
+    "dates and parts": {"pattern": "{date:%Y-%m-%d}/{part}.csv"},
+    "dates and names": {"pattern": "{date:%Y-%m-%d}/{key}.csv", "done_suffix": ".done"},
 }
 ALIKE = ("a", "A", "ä", "a\N{COMBINING DIAERESIS}", "ß", "ss")
 NAMES = (*ALIKE, "b", "a_1", "a_2", "A_1", "a_2_v2", "b_1")
@@ -41,7 +44,7 @@ DATES = ("2018-01-01", "2018-01-02")
 LOADED_AT = datetime(2024, 1, 2, tzinfo=UTC)
 
 
-State = tuple[Feed, list[LandedFile], list[LedgerRow], Bounds | None]
+State = tuple[Feed, list[LandedFile], list[LedgerRow], Bounds | None, str]
 
 
 def define(declared: dict[str, Any]) -> Feed:
@@ -53,7 +56,9 @@ def list_names(feed: Feed) -> list[str]:
     names = NAMES
     if "{date" in feed.pattern:
         names = [f"{name}/{date}" for name in NAMES for date in DATES]
-        names = names if "{key}" in feed.pattern else DATES
+        if feed.file_names.has_leading_date:
+            names = [f"{date}/{name}" for name in NAMES for date in DATES]
+        names = names if "/" in feed.pattern else DATES
     return [name + suffix for name in names for suffix in (".csv", ".csv.gz", ".csv.done")]
 
 
@@ -96,13 +101,19 @@ def states(draw: st.DrawFn) -> State:
         lambda key: "outside" if key in outside else "",
         lambda name: "shared" if name in shared else "",
     )
-    return feed, landed, rows, draw(st.sampled_from([None, bounds]))
+    first_name = draw(st.sampled_from(["", "2018", *DATES])) if is_sorted(feed) else ""
+    return feed, landed, rows, draw(st.sampled_from([None, bounds])), first_name
 
 
-def scan(feed: Feed, landed: list[LandedFile], bounds: Bounds | None) -> Scan:
-    seen = Scan(feed, LocalFolder(Path("/nowhere")), bounds)
+def is_sorted(feed: Feed) -> bool:
+    """Give whether a feed may have `list_since_days`."""
+    return feed.file_names.has_leading_date
+
+
+def scan(feed: Feed, landed: list[LandedFile], bounds: Bounds | None, first_name: str = "") -> Scan:
+    seen = Scan(feed, LocalFolder(Path("/nowhere")), bounds, first_name)
     for file in landed:
-        if seen.take_marker(file.name):
+        if is_left_out(file.name, first_name) or seen.take_marker(file.name):
             continue
         if match := feed.file_names.match(file.name):
             seen.add(match, file.version, file.size_bytes, file.landed_ns)
@@ -167,15 +178,21 @@ def describe(plan: Plan, feed: Feed) -> dict[str, Any]:
 @given(state=states())
 @try_examples(200)
 def test_what_is_set_aside_changes_nothing_of_a_plan(warehouse: OpenAlways, state: State) -> None:
-    feed, landed, rows, bounds = state
+    feed, landed, rows, bounds, first_name = state
     fill(warehouse.opened.table(feed), rows)
     landing, place = LocalLanding(Path("/nowhere"), settle_seconds=0), cast("Warehouse", warehouse)
     most = found.MOST_OBJECTS
     try:
         planned = []
         for found.MOST_OBJECTS in (most, 1):
-            plan = make_plan(feed, scan(feed, landed, bounds), landing, place, read_only=True)
-            planned.append(describe(plan, feed))
+            looked = scan(feed, landed, bounds, first_name)
+            planned.append(describe(make_plan(feed, looked, landing, place, read_only=True), feed))
     finally:
         found.MOST_OBJECTS = most
     assert planned[1] == planned[0]
+    # As if nothing else had ever landed or been loaded.
+    fill(warehouse.opened.table(feed), [row for row in rows if row.source_file >= first_name])
+    late = [file for file in landed if file.name >= first_name]
+    plan = make_plan(feed, scan(feed, late, bounds), landing, place, read_only=True)
+    alone = describe(plan, feed)
+    assert planned[0] == (alone | {"is first": False} if first_name else alone)

@@ -19,6 +19,7 @@ from partitioned_etl.components.ranges import group_into_ranges
 from partitioned_etl.components.runs import list_keys_in_flight, list_unreported_keys
 from partitioned_etl.components.scans import scan_in_time
 from partitioned_etl.engine.landing.landing import LandedFile, Landing, group_by_key
+from partitioned_etl.engine.list_since import is_left_out
 from partitioned_etl.engine.plan import (
     DEFAULT_TOUCHED_BYTES,
     Action,
@@ -48,6 +49,7 @@ class Limits:
         scan_seconds: How long to wait for a look at the landing, which goes on meanwhile; None for
             as long as it takes.
         read_only: Whether to change nothing, not even in the ledger.
+        first_name: Names that sort before it are not looked at; empty to look at all.
     """
 
     max_files: int
@@ -56,6 +58,7 @@ class Limits:
     touched_bytes: int = DEFAULT_TOUCHED_BYTES
     scan_seconds: float | None = None
     read_only: bool = False
+    first_name: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,16 @@ class Agenda:
         keys = {file.partition_key for file in (*pending, *self.pausing)}
         return keys | {*self.plan.keys(Action.UNSETTLED)}
 
+    def leaves_open(self, first_name: str) -> bool:
+        """Return whether a later look has to go on with names that sort before one.
+
+        What waits for a marker, or was given up, may wait for the nightly job.
+        """
+        choice = self.choice
+        settling = (file for file in self.plan.files(Action.UNSETTLED) if not file.lacks)
+        pending = (*choice.wanted, *choice.in_flight, *choice.later, *self.pausing, *settling)
+        return bool(self.names) or any(is_left_out(file.name, first_name) for file in pending)
+
 
 def make_agenda(
     assets: FeedAssets,
@@ -129,7 +142,13 @@ def make_agenda(
         in_flight = list_keys_in_flight(instance, assets, known) if waits_for_runs else set()
         plan = make_plan(
             assets.feed,
-            scan_in_time(assets, landing, seconds=limits.scan_seconds, asker="agenda"),
+            scan_in_time(
+                assets,
+                landing,
+                seconds=limits.scan_seconds,
+                asker="agenda",
+                first_name=limits.first_name,
+            ),
             landing,
             warehouse,
             lock_wait_seconds=limits.lock_wait_seconds,

@@ -25,6 +25,7 @@ from partitioned_etl.engine.errors import (
     WarehouseError,
     WarehouseLockedError,
 )
+from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.ledger import Ledger
 
@@ -174,7 +175,9 @@ def _look(
 ) -> CheckedState:
     landing, warehouse = landing_resource.connect(assets.feed), warehouse_resource.connect()
     ledger = Ledger()
-    listing = landing.list_files(assets.feed)
+    # Whatever counts as late is later than that.
+    first_name = find_first_name(assets.feed)
+    listing = landing.scan(assets.feed, None, first_name).list_files()
     if warehouse.exists():
         with warehouse.open_read_only(lock_wait_seconds=TICK_LOCK_WAIT_SECONDS) as opened:
             ledger = opened.table(assets.feed).read_ledger()

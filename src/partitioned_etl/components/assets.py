@@ -109,16 +109,20 @@ class FeedAssets:
         """All other feeds of the code location."""
         return [one.feed for one in self.others]
 
-    def list_files(self, landing: Landing) -> Listing:
+    def list_files(self, landing: Landing, first_name: str = "") -> Listing:
         """List the feed's landing; see `scan`.
 
         Raises:
             LandedFileError: The landing cannot be listed.
         """
-        return self.scan(landing).list_files()
+        return self.scan(landing, first_name).list_files()
 
-    def scan(self, landing: Landing) -> Scan:
+    def scan(self, landing: Landing, first_name: str = "") -> Scan:
         """Look at the feed's landing; what fits no partition, or is of two feeds, is refused.
+
+        Args:
+            landing: The landing.
+            first_name: Names that sort before it are not looked at; empty to look at all.
 
         Raises:
             LandedFileError: The landing cannot be listed.
@@ -134,7 +138,8 @@ class FeedAssets:
             return ""
 
         bounds = Bounds(windows.why_outside, why_shared if near else None)
-        return landing.scan(self.feed, bounds if near or any(windows.of_parts) else None)
+        is_bounded = near or any(windows.of_parts)
+        return landing.scan(self.feed, bounds if is_bounded else None, first_name)
 
     @property
     def job_name(self) -> str:

@@ -17,6 +17,7 @@ from partitioned_etl.components.resources import LandingResource, WarehouseResou
 from partitioned_etl.components.runs import UNFINISHED
 from partitioned_etl.engine.arrivals import Arrival, ArrivalStatus, list_arrivals
 from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.settings import Settings
 
 ARRIVALS_ASSET = "arrivals"
@@ -55,7 +56,8 @@ def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
                 feed, partitions = assets.feed, assets.partitions
                 known, found[feed.name] = partitions.list_keys(context.instance), []
                 try:
-                    listing = assets.list_files(landing.connect(feed))
+                    # Of what is not looked at, the ledger tells.
+                    listing = assets.list_files(landing.connect(feed), find_first_name(feed, now))
                 except LandedFileError as error:
                     context.log.error(f"feed {feed.name}: {error}")
                     continue

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, cast
 
 import dagster as dg
 
-from partitioned_etl.engine.arrivals import LATE_FOR, USUAL_OF, list_short, list_unpunctual
-from partitioned_etl.engine.feed import Feed, OnUnmatched
+from partitioned_etl.engine.arrivals import USUAL_OF, list_short, list_unpunctual
+from partitioned_etl.engine.feed import LATE_FOR, Feed, OnUnmatched
 from partitioned_etl.engine.formats.format import CONTRACT
 from partitioned_etl.engine.landing.landing import Listing
 from partitioned_etl.engine.unmatched import list_unmatched
@@ -146,6 +146,8 @@ class CheckedState:
         is_failure = self.feed.unmatched is OnUnmatched.FAIL
         severity = dg.AssetCheckSeverity.ERROR if is_failure else dg.AssetCheckSeverity.WARN
         metadata = _name_reasons("unmatched_entries", {one.name: one.reason for one in found})
+        if self.listing.first_name:
+            metadata["names_from"] = dg.MetadataValue.text(self.listing.first_name)
         return _result(check, not found, metadata, severity)
 
     def _list_refused(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
@@ -160,7 +162,7 @@ class CheckedState:
         return _result(check, not reasons, _name_reasons("refused_partitions", reasons))
 
     def _is_refused(self, row: LedgerRow) -> bool:
-        return row.status == LoadStatus.REFUSED and row.source_file in self.listing.files
+        return row.status == LoadStatus.REFUSED and self.listing.is_there(row.source_file)
 
     def _sum_up(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
         wrong = [row.partition_key for row in self.ledger if not row.adds_up]

@@ -29,6 +29,7 @@ from partitioned_etl.components.scans import TICK_SCAN_SECONDS, scan_in_time
 from partitioned_etl.components.sensor import TICK_LOCK_WAIT_SECONDS, TICK_TOUCHED_BYTES
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import OnMissing
+from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Removal, find_removable, make_plan
 from partitioned_etl.engine.reconcile import reconcile_table
 
@@ -220,7 +221,13 @@ def _find_removal(
     landing = landing_resource.connect(assets.feed)
     plan = make_plan(
         assets.feed,
-        scan_in_time(assets, landing, seconds=scan_seconds, asker="removal"),
+        scan_in_time(
+            assets,
+            landing,
+            seconds=scan_seconds,
+            asker="removal",
+            first_name=find_first_name(assets.feed),
+        ),
         landing,
         warehouse.connect(),
         lock_wait_seconds=TICK_LOCK_WAIT_SECONDS,

@@ -28,6 +28,7 @@ from partitioned_etl.engine.landing.landing import (
     find_landed_files,
 )
 from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.list_since import find_first_name_of
 from partitioned_etl.engine.load import load_files, load_surveyed
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.plan import choose_parts, compare, list_newly_superseded
@@ -144,9 +145,10 @@ class LandingResource(dg.ConfigurableResource):
 def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str]) -> Listing:
     """List the landing, waiting a while for files of the run that are still being written."""
     settle_seconds = landing.settle_seconds
+    first_name = find_first_name_of(assets.feed, keys)
     deadline = time.monotonic() + 5 + 2 * settle_seconds
     while True:
-        listing = assets.list_files(landing)
+        listing = assets.list_files(landing, first_name)
         found = (file for key in keys for file in listing.by_key.get(key, ()))
         is_settled = all(file.is_settled(settle_seconds) for file in found)
         if is_settled or time.monotonic() > deadline:
@@ -325,15 +327,16 @@ class _Step:
     def load(self, table: FeedTable, surveyed: Surveyed | None) -> None:
         """Load the files."""
         feed, found, run_id = self._assets.feed, self._found, self._context.run.run_id
+        first_name = found.listing.first_name
         if surveyed:
             outcomes = load_surveyed(table, surveyed, run_id=run_id)
         else:
-            ledger = table.read_ledger(found.listing.files)
+            ledger = table.read_ledger(found.listing.files, first_name=first_name)
             files = choose_parts(compare(feed, found.listing, ledger), found.files)
             outcomes = load_files(table, found.landing, files, run_id=run_id)
         self._load_seconds = time.monotonic() - self._started
         if feed.file_names.has_versions:
-            plan = compare(feed, found.listing, table.read_ledger())
+            plan = compare(feed, found.listing, table.read_ledger(first_name=first_name))
             table.record_superseded(list(list_newly_superseded(feed, plan)))
         loaded = [one for one in outcomes if one.is_loaded]
         rows = table.read_first_rows([one.file for one in loaded], PREVIEW_ROWS) if loaded else {}

@@ -30,14 +30,14 @@ class StillScanningError(LandedFileError):
 class _ScanUnderWay:
     """A look that goes on in a thread, which ends with its process."""
 
-    def __init__(self, assets: FeedAssets, landing: Landing) -> None:
+    def __init__(self, assets: FeedAssets, landing: Landing, first_name: str) -> None:
         self.started = self.ended = time.monotonic()
         self.found: Future[Scan] = Future()
-        Thread(target=self._look, args=(assets, landing), daemon=True).start()
+        Thread(target=self._look, args=(assets, landing, first_name), daemon=True).start()
 
-    def _look(self, assets: FeedAssets, landing: Landing) -> None:
+    def _look(self, assets: FeedAssets, landing: Landing, first_name: str) -> None:
         try:
-            self.found.set_result(assets.scan(landing))
+            self.found.set_result(assets.scan(landing, first_name))
         except BaseException as error:
             self.found.set_exception(error)
         self.ended = time.monotonic()
@@ -48,12 +48,17 @@ class _ScanUnderWay:
         return self.found.done() and time.monotonic() - self.ended > _MOST_AGE_SECONDS
 
 
-_under_way: dict[tuple[str, str, str], _ScanUnderWay] = {}
+_under_way: dict[tuple[str, bool, str, str], _ScanUnderWay] = {}
 _lock = Lock()
 
 
 def scan_in_time(
-    assets: FeedAssets, landing: Landing, *, seconds: float | None, asker: str = ""
+    assets: FeedAssets,
+    landing: Landing,
+    *,
+    seconds: float | None,
+    asker: str = "",
+    first_name: str = "",
 ) -> Scan:
     """Look at a feed's place, or go on waiting for the look of an earlier call.
 
@@ -62,19 +67,21 @@ def scan_in_time(
         landing: The landing.
         seconds: How long to wait for it; None for as long as it takes, in this thread.
         asker: Who asks, and later takes what was found: what two ask for, two looks find.
+        first_name: Names that sort before it are not looked at; empty to look at all. What was
+            found may be from an earlier one on.
 
     Raises:
         StillScanningError: It goes on; the next call waits for the same look.
         LandedFileError: The landing cannot be listed.
     """
     if seconds is None:
-        return assets.scan(landing)
+        return assets.scan(landing, first_name)
     place = landing.describe(assets.feed)
-    key = asker, assets.feed.name, place
+    key = asker, bool(first_name), assets.feed.name, place
     with _lock:
         scan = _under_way.pop(key, None)
         if scan is None or scan.is_too_old:
-            scan = _ScanUnderWay(assets, landing)
+            scan = _ScanUnderWay(assets, landing, first_name)
     wait([scan.found], seconds)
     if scan.found.done():
         return scan.found.result()

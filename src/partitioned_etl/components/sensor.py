@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -25,6 +26,7 @@ from partitioned_etl.components.wakes import Rest, Wake, find_wake, read_wake_in
 from partitioned_etl.engine.errors import LandedFileError, WarehouseLockedError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group_by_key
+from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.unmatched import list_unmatched
@@ -52,6 +54,8 @@ class LandingCursor:
         failures_until: Time up to which failed runs were looked at, in seconds since 1970.
         requests: A number that increases with every requested run; it makes run keys unique.
         rest: For how long it rests, if notifications wake it.
+        complete_until: Of a feed with `list_since_days`, time up to which nothing is left to do for
+            what the next look leaves out, in seconds since 1970; 0 if it has to look at all.
     """
 
     attempts: Attempts = field(default_factory=Attempts)
@@ -61,12 +65,13 @@ class LandingCursor:
     failures_until: float = 0.0
     requests: int = 0
     rest: Rest = field(default_factory=Rest)
+    complete_until: float = 0.0
 
     def remember(self, assets: FeedAssets, plan: Plan) -> Attempts:
         """Return the attempts, except under another definition, or of a table that is lost."""
         basis = digest([assets.fingerprint, not plan.is_first])
         if self.basis and basis != self.basis:
-            self.attempts = Attempts()
+            self.attempts, self.complete_until = Attempts(), 0.0
         self.basis = basis
         return self.attempts
 
@@ -79,6 +84,29 @@ class LandingCursor:
             instance, assets, self.failures_until
         )
         self.attempts.take_back(keys)
+
+    def find_first_name(self, feed: Feed, now: datetime) -> str:
+        """Return the first name that a look is interested in; empty if that is all of them.
+
+        After ticks that did not take place, it is that of the first of them.
+        """
+        if not self.complete_until:
+            return ""
+        until = datetime.fromtimestamp(self.complete_until, UTC)
+        return find_first_name(feed, min(until, now))
+
+    def note_look(self, feed: Feed, agenda: Agenda, now: datetime) -> None:
+        """Take note of what a look leaves to the nightly job, if it does not leave anything open.
+
+        Args:
+            feed: The feed.
+            agenda: What it led to.
+            now: When it began.
+        """
+        first_name = find_first_name(feed, now)
+        is_complete = agenda.plan.first_name == "" and not agenda.leaves_open(first_name)
+        if first_name and (is_complete or self.complete_until):
+            self.complete_until = now.timestamp()
 
     @classmethod
     def parse(cls, text: str | None) -> "LandingCursor":
@@ -93,6 +121,7 @@ class LandingCursor:
                 float(values["failures_until"]),
                 int(values["requests"]),
                 Rest.parse(values["rest"]) if "rest" in values else Rest(),
+                float(values.get("complete_until", 0)),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -143,12 +172,14 @@ def landing_sensor(
             instance, feed_name=feed.name, location_name=location_name, log=context.log
         )
         cursor.forget_what_could_not_start(instance, assets)
+        now = datetime.now(UTC)
         limits = Limits(
             Settings().max_files_per_run,
             TICK_LOCK_WAIT_SECONDS,
             TICK_SETTLE_SECONDS,
             TICK_TOUCHED_BYTES,
             TICK_SCAN_SECONDS,
+            first_name=cursor.find_first_name(feed, now),
         )
         try:
             agenda = make_agenda(
@@ -164,6 +195,7 @@ def landing_sensor(
             return _skip_after(error, context, wake, feed)
         unmatched = list_unmatched(feed, agenda.plan.ignored, _list_feeds(context))
         _log_what_is_passed_over(context, assets, agenda.plan, unmatched, cursor)
+        cursor.note_look(feed, agenda, now)
         cursor.reported_until = agenda.reported_until
         cursor.attempts.keep(agenda.keys_to_remember())
         cursor.rest = wake.rest_after(agenda)
@@ -281,4 +313,6 @@ def _describe(
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     asked = f"requested {len(requests)} run(s)" if requests else "nothing to request"
     brake = f"; {agenda.removal.brake}" if agenda.removal.brake else ""
-    return f"feed {assets.feed.name}: {asked}; files: {told or 'none'}{brake}"
+    first_name = agenda.plan.first_name
+    where = f" from {first_name} on" if first_name else ""
+    return f"feed {assets.feed.name}: {asked}; files{where}: {told or 'none'}{brake}"

@@ -7,18 +7,17 @@ feed, and the calendar of all feeds. Deciding what to load does not belong here.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from operator import itemgetter
 from statistics import median
 
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.feed import LATE_FOR, Feed
 from partitioned_etl.engine.file_names import Partitioning
 from partitioned_etl.engine.landing.landing import Listing
+from partitioned_etl.engine.list_since import is_left_out
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
 
-LATE_FOR = timedelta(days=7)
-"""For how long after its due time a file counts as late. One that arrives afterwards is history."""
 USUAL_OF = 14
 """How many preceding partitions determine the usual number of rows."""
 LEAST_USUAL = 5
@@ -128,6 +127,8 @@ def list_missing(
         if due is None or due >= now or any(not file.lacks for file in files):
             continue
         what = f"{files[0].name}: {files[0].lacks}" if files else "no file has come"
+        if is_left_out(feed.file_names.start_of_key(key), listing.first_name):
+            what = "no file is in the ledger"
         missing[key] = f"{what}; it was due at {_minute(due)}"
     return missing
 
@@ -198,7 +199,7 @@ def list_short(feed: Feed, ledger: Ledger) -> dict[str, str]:
 
 def _is_refusal(row: LedgerRow, listing: Listing) -> bool:
     """Return whether a ledger row refuses a file that is still there."""
-    return row.status == LoadStatus.REFUSED and row.source_file in listing.files
+    return row.status == LoadStatus.REFUSED and listing.is_there(row.source_file)
 
 
 def _landed_at(row: LedgerRow) -> datetime:

@@ -39,6 +39,8 @@ from partitioned_etl.engine.sql import (
     SOURCE_FILE_COLUMN,
 )
 
+LATE_FOR = timedelta(days=7)
+"""For how long after its due time a file counts as late. One that arrives afterwards is history."""
 _MOST_DUE_HOURS = 28 * 24
 
 
@@ -193,6 +195,16 @@ class Feed(Contract, frozen=True):
         Field(
             description="How long after its hour, day, week or month, in `timezone`, a file is "
             "due: 7 for 07:00 of the next day; less than 672. Default: at no time."
+        ),
+    ] = None
+    list_since_days: Annotated[
+        int | None,
+        Field(
+            description="How many days back a tick looks: it lists only names from the date so "
+            "many days ago on, in `timezone`, and the nightly job lists all. The pattern must "
+            "begin with the date, or with a text and the date. Default: a tick lists all.",
+            ge=1,
+            le=36_500,
         ),
     ] = None
     short_below_percent: Annotated[
@@ -389,6 +401,35 @@ class Feed(Contract, frozen=True):
             _require(rule.column in self.columns, "row_rules", reason)
 
     def _check_policies(self) -> None:
+        self._check_lateness()
+        self._check_list_since()
+
+    def _check_list_since(self) -> None:
+        """Refuse a limit of looks if a partition's files may lie on both sides of it."""
+        days, names, done = self.list_since_days, self.file_names, self.done_names
+        if days is None:
+            return
+        reason = (
+            f"list_since_days: names are left out by how they begin, and pattern {self.pattern!r} "
+            "does not begin with a date whose year comes first, then the month, then the day"
+        )
+        _require(names.has_leading_date, "list_since_days", reason)
+        start = names.start_of_date(date(2000, 1, 1))
+        reason = f"list_since_days: with pattern_ignores_case, {start!r} has several spellings"
+        is_one_spelling = not self.pattern_ignores_case or start.lower() == start.upper()
+        _require(is_one_spelling, "list_since_days", reason)
+        is_alike = done is None or done.start_of_date(date(2000, 1, 1)) == start
+        reason = f"list_since_days: done_file {self.done_file!r} does not begin as the pattern does"
+        _require(is_alike, "list_since_days", reason)
+        if self.due_after is not None:
+            least = (LATE_FOR + self.due_after) // timedelta(days=1) + 2
+            reason = (
+                f"list_since_days is {least} or more: a file that was due {self.due_after_hours:g} "
+                f"hours after its period counts as late for {LATE_FOR.days} days"
+            )
+            _require(days >= least, "list_since_days", reason)
+
+    def _check_lateness(self) -> None:
         if self.due_after_hours is None:
             return
         reason = "due_after_hours: only a file of which one comes a period can be due"
@@ -497,6 +538,11 @@ class Feed(Contract, frozen=True):
         if not partitioning.is_dated or not is_date_key(date_key, partitioning):
             return None
         return window_of(date_key, partitioning, self.zone)
+
+    def first_day_of(self, day: date) -> date:
+        """Return the Monday before a day if the feed's days are those of weeks, else the day."""
+        is_weekly = self.partitioning is Partitioning.WEEKLY
+        return day - timedelta(days=day.weekday()) if is_weekly else day
 
     def contract_of(self, partition_key: str) -> Contract:
         """Return what a partition's file must look like: it may lack columns that came later."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
+from datetime import MAXYEAR, UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from itertools import chain, zip_longest
@@ -86,6 +86,8 @@ _ALLOWED = {
     Partitioning.DYNAMIC: {Partitioning.DYNAMIC, Partitioning.STATIC},
 }
 """The partitionings that a feed may declare in place of the one its pattern implies."""
+_ORDERS = (("%Y", "%m", "%d", "%H"), ("%G", "%V"))
+"""The directives of a date, the longest period first."""
 FRIDAY = 5
 """The last weekday by ISO 8601, in which Monday is 1; cron numbers them the same way."""
 _LAST_DAYS = {Partitioning.WEEKDAYS: FRIDAY, Partitioning.WEEKLY: 1}
@@ -279,11 +281,8 @@ class FileNamePattern:
 
     def name_of(self, key: str) -> str:
         """Return a name that stands for a key: without a suffix, part 1, and with no version."""
-        name, _, date_key = key.rpartition(KEY_SEPARATOR)
-        moment = None
-        if self._date_formats:
-            date_key = date_key if self.is_two_dimensional else key
-            moment = datetime.strptime(date_key, _KEY_DATE_FORMATS[self.partitioning])
+        name = key.rpartition(KEY_SEPARATOR)[0]
+        moment = self._moment_of(key) if self._date_formats else None
 
         def fill(placeholder: re.Match[str]) -> str:
             if placeholder["date"] and moment:
@@ -293,6 +292,40 @@ class FileNamePattern:
             return samples.get(placeholder["name"], named)
 
         return _PLACEHOLDER.sub(fill, self.text)
+
+    @cached_property
+    def has_leading_date(self) -> bool:
+        """Whether names begin with a date, or a text and one, and so sort by it."""
+        return bool(self._dated_start)
+
+    def start_of_date(self, day: date) -> str:
+        """Return what all names of a date begin with, as far as names sort by it.
+
+        A name of an earlier date begins with a text that sorts before it, or with the same one.
+        """
+        return _PLACEHOLDER.sub(lambda found: day.strftime(found["date"]), self._dated_start)
+
+    def start_of_key(self, key: str) -> str:
+        """Return what all names of a key begin with, as far as names sort by its date."""
+        return self.start_of_date(self._moment_of(key))
+
+    def _moment_of(self, key: str) -> datetime:
+        """Return the start of the period of a key that has a date."""
+        date_key = key.rpartition(KEY_SEPARATOR)[2]
+        return datetime.strptime(date_key, _KEY_DATE_FORMATS[self.partitioning])
+
+    @cached_property
+    def _dated_start(self) -> str:
+        """What of the pattern names sort by: up to the last date before all other placeholders."""
+        seen, end = list[str](), 0
+        for placeholder in _PLACEHOLDER.finditer(self.text):
+            seen += _DIRECTIVE.findall(placeholder["date"] or "")
+            longest_first = tuple(dict.fromkeys(seen))
+            is_sorted = any(order[: len(longest_first)] == longest_first for order in _ORDERS)
+            if placeholder["date"] is None or not is_sorted:
+                break
+            end = placeholder.end()
+        return self.text[:end]
 
     def match(self, file_name: str) -> re.Match[str] | None:
         """Match a file name, with the folders that it is in; None if it does not match."""

@@ -147,6 +147,9 @@ class Plan:
             files, without those that are set aside.
         ledger: What the ledger knows of these files.
         unchanged: Files that are set aside, because there is nothing to do for any of them.
+        first_name: Names that sort before it were not looked at, in the landing nor in the ledger;
+            empty if all were.
+        has_table: Whether there is a table, of which the ledger then may know more than that.
         ignored: Entries of the landing that do not concern the feed.
         refused: Entries that cannot be used for any partition.
         changes: How the feed's declaration changes its table.
@@ -158,11 +161,14 @@ class Plan:
     refused: list[PassedOver] = field(default_factory=list)
     changes: TableChanges = field(default_factory=TableChanges)
     unchanged: Unchanged = field(default_factory=Unchanged)
+    first_name: str = ""
+    has_table: bool = False
 
     @property
     def is_first(self) -> bool:
         """Whether the ledger knows no file of the feed."""
-        return not (self.ledger or self.unchanged.count)
+        may_know_others = bool(self.first_name) and self.has_table
+        return not (self.ledger or self.unchanged.count or may_know_others)
 
     @property
     def stale(self) -> list[LedgerRow]:
@@ -229,7 +235,8 @@ class Plan:
         Args:
             feed_name: The feed.
         """
-        loaded = self.sum_up().partitions if self.changes.columns else None
+        is_counted = self.changes.columns and not self.first_name
+        loaded = self.sum_up().partitions if is_counted else None
         return self.changes.describe(feed_name, loaded)
 
     def count_rows(self, feed: Feed, step: Step) -> int:
@@ -272,11 +279,13 @@ def compare(
         feed: The feed; a file that was refused under another contract is loaded again, and so is
             one that was loaded without columns that the feed declares and the table had.
         listing: The feed's files, as listed.
-        ledger: What the ledger knows of the feed.
+        ledger: What the ledger knows of the feed; what was not listed, for its name, is left out.
         settle_seconds: How long a file must be unchanged before it is loaded.
         now_ns: The time to compare with, in nanoseconds since 1970; by default the current time.
     """
+    ledger = ledger.since(listing.first_name)
     plan = Plan({}, ledger, list(listing.ignored), list(listing.refused))
+    plan.first_name = listing.first_name
     slots = _Slots(feed, listing, ledger)
     for file in listing.files.values():
         key, row = file.partition_key, ledger.rows.get(file.name)
@@ -420,7 +429,7 @@ def make_plan(
         WarehouseLockedError: The warehouse was in use for longer than the wait.
     """
     ledger, changes, unchanged = Ledger(), TableChanges(), Unchanged()
-    listing = None if scan.found.are_many else scan.list_files()
+    has_table, listing = False, None if scan.found.are_many else scan.list_files()
     if warehouse.exists():
         with (
             warehouse.open_read_only(lock_wait_seconds=lock_wait_seconds)
@@ -429,15 +438,15 @@ def make_plan(
         ) as opened:
             table = opened.table(feed)
             if listing:
-                ledger = table.read_ledger(listing.files)
+                ledger = table.read_ledger(listing.files, first_name=scan.first_name)
             else:
-                unchanged = set_aside_unchanged(scan.found, table)
+                unchanged = set_aside_unchanged(scan.found, table, scan.first_name)
                 ledger = table.read_ledger(names=unchanged.names)
-            changes = table.find_changes()
+            changes, has_table = table.find_changes(), table.exists()
     if listing is None:
         listing = scan.list_files(unchanged.list_others() if unchanged.found else None)
     plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
-    plan.changes, plan.unchanged = changes, unchanged
+    plan.changes, plan.unchanged, plan.has_table = changes, unchanged, has_table
     touched = find_touched(plan, feed, max_bytes=touched_bytes)
     superseded = [] if plan.is_first else list(list_newly_superseded(feed, plan))
     if (touched or superseded) and not read_only:

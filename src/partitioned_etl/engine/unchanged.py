@@ -184,17 +184,19 @@ class Unchanged:
         return self.found.tables.read(query, values) if self.found else iter(())
 
 
-def set_aside_unchanged(found: FoundFiles, table: "FeedTable") -> Unchanged:
+def set_aside_unchanged(found: FoundFiles, table: "FeedTable", first_name: str = "") -> Unchanged:
     """Find the landed files that are as the ledger has them.
 
     Args:
         found: What a look at the feed's place found, many files.
         table: The feed's table, outside a transaction.
+        first_name: Names that sort before it were not looked at; empty if all were.
     """
     feed, tables, count = table.feed, found.tables, len(found)
     for name, columns in _TABLES.items():
         tables.create(name, columns)
-    runs, rows, most = {"": 0}, table.read_loads(), max(_LOADS_AT_LEAST, count // _LOOKS_AT_MOST)
+    runs, most = {"": 0}, max(_LOADS_AT_LEAST, count // _LOOKS_AT_MOST)
+    rows = table.read_loads(first_name)
     while tables.append("told", _to_columns(feed, islice(rows, ROWS_AT_ONCE), runs)):
         if tables.count("told") >= most:
             _match(tables)

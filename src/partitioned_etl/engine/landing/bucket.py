@@ -92,8 +92,12 @@ class Bucket:
         self.url, self._store = url, store
         self._are_objects: dict[StoredObject, bool] = {}
 
-    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+    def list_objects(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """Yield the objects below a prefix, page by page, in whatever order the store has.
+
+        Args:
+            prefix: What their keys begin with; empty, or with a slash at its end.
+            after: Only those whose keys sort after the prefix and this; empty for all.
 
         Raises:
             LandedFileError: They cannot be listed.
@@ -103,7 +107,12 @@ class Bucket:
         prefix_of_all = prefix.rstrip("/") or None
         try:
             pages = iter(
-                obstore.list(self._store, prefix=prefix_of_all, chunk_size=_OBJECTS_AT_ONCE)
+                obstore.list(
+                    self._store,
+                    prefix=prefix_of_all,
+                    offset=prefix + after if after else None,
+                    chunk_size=_OBJECTS_AT_ONCE,
+                )
             )
             # While one page is looked at, the next one is on its way.
             with ThreadPoolExecutor(1) as ahead:

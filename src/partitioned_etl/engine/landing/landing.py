@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.list_since import is_left_out
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -215,6 +216,7 @@ class Listing:
         ignored: Entries that do not concern this feed: hidden, temporary, not a file.
         refused: Entries that are named like a landed file but cannot be loaded.
         has_partition: Whether the feed has a partition of a key; by default of all that it accepts.
+        first_name: Names that sort before it were not looked at; empty if all were.
     """
 
     files: dict[str, LandedFile] = field(default_factory=dict)
@@ -222,11 +224,16 @@ class Listing:
     ignored: list[PassedOver] = field(default_factory=list)
     refused: list[PassedOver] = field(default_factory=list)
     has_partition: Callable[[str], bool] = field(default=lambda _: True, compare=False)
+    first_name: str = ""
 
     @cached_property
     def by_key(self) -> dict[str, list[LandedFile]]:
         """The files of each partition, which is the union of them."""
         return group_by_key(self.files.values())
+
+    def is_there(self, name: str) -> bool:
+        """Return whether a file that was there is not known to be gone."""
+        return name in self.files or is_left_out(name, self.first_name)
 
 
 def group_by_key(files: Iterable[LandedFile]) -> dict[str, list[LandedFile]]:
@@ -267,12 +274,13 @@ class Landing(Protocol):
         """
         ...
 
-    def scan(self, feed: "Feed", bounds: "Bounds | None" = None) -> "Scan":
+    def scan(self, feed: "Feed", bounds: "Bounds | None" = None, first_name: str = "") -> "Scan":
         """Look at a feed's place once, as `list_files` does, and leave open what is listed of it.
 
         Args:
             feed: The feed.
             bounds: What else decides whether the feed takes a file.
+            first_name: Names that sort before it are not looked at; empty to look at all.
 
         Raises:
             LandedFileError: The landing does not exist, or cannot be read.

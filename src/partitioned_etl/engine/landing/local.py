@@ -21,6 +21,7 @@ from partitioned_etl.engine.landing.names import (
     Scan,
     is_hidden_or_temporary,
 )
+from partitioned_etl.engine.list_since import is_folder_left_out, is_left_out
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -116,7 +117,7 @@ class LocalLanding:
         """List a feed's folder; see `scan`."""
         return self.scan(feed).list_files()
 
-    def scan(self, feed: "Feed", bounds: Bounds | None = None) -> Scan:
+    def scan(self, feed: "Feed", bounds: Bounds | None = None, first_name: str = "") -> Scan:
         """Look at a feed's folder once, and at the folders in it that the feed's pattern has.
 
         A folder that does not exist is ignored.
@@ -126,11 +127,11 @@ class LocalLanding:
         """
         place = LocalFolder(self.directory / feed.folder)
         self._check_folder(feed, place.folder)
-        scan = _FolderScan(feed, place, bounds)
+        scan = _FolderScan(feed, place, bounds, first_name)
         try:
             scan.read()
         except FileNotFoundError:
-            scan = _FolderScan(feed, place, bounds)
+            scan = _FolderScan(feed, place, bounds, first_name)
             scan.ignored.append(PassedOver(str(place.folder), "the feed's folder does not exist"))
         except OSError as error:
             raise LandedFileError(
@@ -153,8 +154,10 @@ class LocalLanding:
 class _FolderScan(Scan):
     """One look at a feed's folder."""
 
-    def __init__(self, feed: "Feed", place: LocalFolder, bounds: Bounds | None = None) -> None:
-        super().__init__(feed, place, bounds)
+    def __init__(
+        self, feed: "Feed", place: LocalFolder, bounds: Bounds | None, first_name: str
+    ) -> None:
+        super().__init__(feed, place, bounds, first_name)
         self._folder = place.folder
 
     def read(self) -> None:
@@ -172,8 +175,7 @@ class _FolderScan(Scan):
 
     def _list_subfolders(self, folder: str) -> list[str]:
         names = []
-        for entry in self._scan(folder):
-            name = f"{folder}/{entry.name}" if folder else entry.name
+        for name, entry in self._scan(folder):
             if self.take_marker(name):
                 continue
             if not entry.is_dir(follow_symlinks=False):
@@ -182,8 +184,9 @@ class _FolderScan(Scan):
                 names.append(name)
         return sorted(names)
 
-    def _scan(self, folder: str) -> Iterator[os.DirEntry[str]]:
+    def _scan(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Yield the entries of the feed's folder, or of one in it, never through a link."""
+        prefix = f"{folder}/" if folder else ""
         opened = os.open(self._folder, _DIRECTORY)
         try:
             for part in folder.split("/") if folder else ():
@@ -191,15 +194,21 @@ class _FolderScan(Scan):
                 os.close(opened)
                 opened = inner
             with os.scandir(opened) as entries:
-                yield from entries
+                for entry in entries:
+                    name = prefix + entry.name
+                    if not (self.first_name and self._leaves_out(name, entry)):
+                        yield name, entry
         finally:
             os.close(opened)
 
+    def _leaves_out(self, name: str, entry: os.DirEntry[str]) -> bool:
+        if entry.is_dir(follow_symlinks=False):
+            return is_folder_left_out(name, self.first_name)
+        return is_left_out(name, self.first_name)
+
     def _read_folder(self, folder: str) -> None:
         """Look at the entries of the feed's folder, or of a folder in it, that may be files."""
-        prefix = f"{folder}/" if folder else ""
-        for entry in self._scan(folder):
-            name = prefix + entry.name
+        for name, entry in self._scan(folder):
             if self.take_marker(name):
                 continue
             if is_hidden_or_temporary(entry.name):

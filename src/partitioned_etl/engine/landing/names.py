@@ -97,10 +97,14 @@ class Scan:
         refused: Entries that are named like a file of the feed but cannot be loaded.
         found: The files whose names match the feed's pattern.
         markers: The names of the marker files.
+        first_name: Names that sort before it are not looked at; empty if all are.
     """
 
-    def __init__(self, feed: "Feed", place: Place, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, feed: "Feed", place: Place, bounds: Bounds | None = None, first_name: str = ""
+    ) -> None:
         self.feed, self.place, self._bounds = feed, place, bounds
+        self.first_name = first_name
         self.ignored: list[PassedOver] = []
         self.refused: list[PassedOver] = []
         self.found = FoundFiles(feed, place)
@@ -175,7 +179,7 @@ class Scan:
             The listing, each part in the order of keys or names.
         """
         feed, found = self.feed, list(self.found if files is None else files)
-        listing = Listing({}, {}, [*self.ignored], [*self.refused])
+        listing = Listing({}, {}, [*self.ignored], [*self.refused], first_name=self.first_name)
         if bounds := self._bounds:
             listing.has_partition = lambda key: not bounds.why_outside(key)
         chosen = choose_files_of_slots(feed, found, listing)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from partitioned_etl.engine.landing.bucket import Bucket, StoredObject
 from partitioned_etl.engine.landing.landing import PassedOver, Place
 from partitioned_etl.engine.landing.names import Bounds, Scan, is_hidden_or_temporary
+from partitioned_etl.engine.list_since import find_name_before, is_left_out
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -20,6 +21,7 @@ def scan_objects(
     prefix: str,
     place: Place,
     bounds: Bounds | None = None,
+    first_name: str = "",
 ) -> Scan:
     """Look at the objects below a prefix as at a feed's files.
 
@@ -29,13 +31,15 @@ def scan_objects(
         prefix: What the keys of the feed's files begin with; empty, or with a slash at its end.
         place: The feed's place.
         bounds: What else decides whether the feed takes a file.
+        first_name: Names that sort before it are not looked at; empty to look at all.
 
     Raises:
         LandedFileError: They cannot be listed.
     """
-    scan = _ObjectScan(feed, place, len(prefix), bounds)
-    is_empty = True
-    for found in bucket.list_objects(prefix):
+    scan = _ObjectScan(feed, place, len(prefix), bounds, first_name)
+    is_empty = not first_name
+    after = find_name_before(first_name) if first_name else ""
+    for found in bucket.list_objects(prefix, after):
         is_empty = False
         scan.look_at(found)
     for found in bucket.find_empty(scan.doubtful):
@@ -53,9 +57,14 @@ class _ObjectScan(Scan):
     """
 
     def __init__(
-        self, feed: "Feed", place: Place, prefix_length: int, bounds: Bounds | None
+        self,
+        feed: "Feed",
+        place: Place,
+        prefix_length: int,
+        bounds: Bounds | None,
+        first_name: str,
     ) -> None:
-        super().__init__(feed, place, bounds)
+        super().__init__(feed, place, bounds, first_name)
         self._prefix_length = prefix_length
         self._folders: dict[str, bool] = {}
         self.doubtful: list[StoredObject] = []
@@ -63,6 +72,8 @@ class _ObjectScan(Scan):
     def look_at(self, found: StoredObject) -> None:
         """Take an object, unless it is in a folder of no concern, or may be the mark of one."""
         name = found.key[self._prefix_length :]
+        if is_left_out(name, self.first_name):
+            return
         folder = name.rpartition("/")[0]
         # Many objects are in few folders.
         is_reached = self._folders.get(folder) if folder else True

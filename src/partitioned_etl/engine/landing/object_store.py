@@ -148,7 +148,7 @@ class ObjectLanding:
         """List the objects below a feed's prefix; see `scan`."""
         return self.scan(feed).list_files()
 
-    def scan(self, feed: "Feed", bounds: Bounds | None = None) -> Scan:
+    def scan(self, feed: "Feed", bounds: Bounds | None = None, first_name: str = "") -> Scan:
         """Look at the objects below a feed's prefix once.
 
         Raises:
@@ -156,7 +156,7 @@ class ObjectLanding:
         """
         place = self._place_of(feed)
         try:
-            return scan_objects(feed, self.bucket, place.prefix, place, bounds)
+            return scan_objects(feed, self.bucket, place.prefix, place, bounds, first_name)
         except LandedFileError as error:
             raise LandedFileError(f"feed {feed.name}: {error}") from None
 

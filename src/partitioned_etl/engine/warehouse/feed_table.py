@@ -230,19 +230,20 @@ class DuckDBTable:
         self,
         landed: Mapping[str, LandedFile] = _NO_FILES,
         names: Sequence[str] | None = None,
+        first_name: str = "",
     ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table."""
         columns = find_columns(self._base, LEDGER_TABLE)
         if not (columns and self.exists()):
             return Ledger()
-        return read_ledger(self._base, self.feed.name, landed, columns, names)
+        return read_ledger(self._base, self.feed.name, landed, columns, names, first_name)
 
-    def read_loads(self) -> Iterator[tuple[Any, ...]]:
+    def read_loads(self, first_name: str = "") -> Iterator[tuple[Any, ...]]:
         """Yield the values of a `KnownLoad` of each file; nothing if there is no table."""
         columns = find_columns(self._base, LEDGER_TABLE)
         if not (columns and self.exists()):
             return iter(())
-        return read_loads(self._base, self.feed.name, columns)
+        return read_loads(self._base, self.feed.name, columns, first_name)
 
     def next_load_time(self) -> datetime:
         """Return a time later than every earlier load of the feed, even if the clock was set back.

@@ -18,6 +18,7 @@ import duckdb
 
 from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.landing.landing import LandedFile
+from partitioned_etl.engine.list_since import is_left_out
 from partitioned_etl.engine.sql import LEDGER_TABLE
 
 if TYPE_CHECKING:
@@ -234,6 +235,13 @@ class Ledger:
         """Iterate over the rows."""
         return iter(self.rows.values())
 
+    def since(self, first_name: str) -> "Ledger":
+        """Return it without the files whose names sort before one; empty for all."""
+        if not first_name:
+            return self
+        left = [row for row in self if not is_left_out(row.source_file, first_name)]
+        return Ledger({row.source_file: row for row in left})
+
     @cached_property
     def by_key(self) -> dict[str, list[LedgerRow]]:
         """The rows of each partition, which is the union of its files."""
@@ -364,6 +372,7 @@ def read_ledger(
     landed: Mapping[str, LandedFile],
     columns: Collection[str] = tuple(COLUMNS),
     names: Sequence[str] | None = None,
+    first_name: str = "",
 ) -> Ledger:
     """Read the ledger rows of one feed.
 
@@ -374,15 +383,20 @@ def read_ledger(
             once.
         columns: The columns of the ledger's table, which may be of version 0.1.
         names: The files to read of; None for all.
+        first_name: None is read whose name sorts before it; empty for all.
     """
-    return collect_ledger(feed_name, landed, _stream(duck, feed_name, COLUMNS, columns, names))
+    rows = _stream(duck, feed_name, COLUMNS, columns, names, first_name)
+    return collect_ledger(feed_name, landed, rows)
 
 
 def read_loads(
-    duck: duckdb.DuckDBPyConnection, feed_name: str, columns: Collection[str] = tuple(COLUMNS)
+    duck: duckdb.DuckDBPyConnection,
+    feed_name: str,
+    columns: Collection[str] = tuple(COLUMNS),
+    first_name: str = "",
 ) -> Iterator[tuple[Any, ...]]:
     """Yield what the ledger knows of each file of a feed, as the values of `KnownLoad`."""
-    return _stream(duck, feed_name, KnownLoad._fields, columns)
+    return _stream(duck, feed_name, KnownLoad._fields, columns, first_name=first_name)
 
 
 def _stream(
@@ -391,14 +405,16 @@ def _stream(
     wanted: Iterable[str],
     columns: Collection[str],
     names: Sequence[str] | None = None,
+    first_name: str = "",
 ) -> Iterator[tuple[Any, ...]]:
     table = LEDGER_TABLE if is_ledger(columns) else _BY_PARTITION
     known = {**_EXPRESSIONS, **({} if is_ledger(columns, is_complete=True) else _UNKNOWN)}
     expressions = ", ".join(known.get(name, name) for name in wanted)
-    of_files = "" if names is None else f" AND source_file {_IN_LIST}"
+    condition = "feed = ?" + ("" if names is None else f" AND source_file {_IN_LIST}")
+    condition += " AND source_file >= ?" if first_name else ""
     found = duck.execute(
-        f"SELECT {expressions} FROM {table} WHERE feed = ?{of_files}",
-        [feed_name, *([] if names is None else [list(names)])],
+        f"SELECT {expressions} FROM {table} WHERE {condition}",
+        [feed_name, *([] if names is None else [list(names)]), *([first_name] * bool(first_name))],
     )
     return chain.from_iterable(iter(lambda: found.fetchmany(_ROWS_PER_FETCH), []))
 

@@ -68,21 +68,30 @@ def read_ledger(
     feed_name: str,
     landed: Mapping[str, LandedFile],
     names: Sequence[str] | None = None,
+    first_name: str = "",
 ) -> Ledger:
     """Read the ledger rows of one feed, or of some of its files; the ledger exists."""
-    return collect_ledger(feed_name, landed, _stream(session, feed_name, COLUMNS, names))
+    rows = _stream(session, feed_name, COLUMNS, names, first_name)
+    return collect_ledger(feed_name, landed, rows)
 
 
-def read_loads(session: Session, feed_name: str) -> Iterator[tuple[Any, ...]]:
+def read_loads(session: Session, feed_name: str, first_name: str = "") -> Iterator[tuple[Any, ...]]:
     """Yield what the ledger knows of each file of a feed, as the values of `KnownLoad`."""
-    return _stream(session, feed_name, KnownLoad._fields)
+    return _stream(session, feed_name, KnownLoad._fields, first_name=first_name)
 
 
 def _stream(
-    session: Session, feed_name: str, wanted: Iterable[str], names: Sequence[str] | None = None
+    session: Session,
+    feed_name: str,
+    wanted: Iterable[str],
+    names: Sequence[str] | None = None,
+    first_name: str = "",
 ) -> Iterator[tuple[Any, ...]]:
     expressions = ", ".join(_EXPRESSIONS.get(name, name) for name in wanted)
     query, bound = f"SELECT {expressions} FROM {LEDGER_TABLE} WHERE feed = %s", [feed_name]
+    if first_name:
+        # As Python compares them, and not by the rules of a language.
+        query, bound = f'{query} AND source_file >= %s COLLATE "C"', [*bound, first_name]
     if names is None:
         return session.stream(query, bound)
     return session.stream(f"{query} AND source_file = ANY(%s)", [*bound, list(names)])

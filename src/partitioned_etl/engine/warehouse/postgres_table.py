@@ -245,17 +245,18 @@ class PostgresTable:
         self,
         landed: Mapping[str, LandedFile] = _NO_FILES,
         names: Sequence[str] | None = None,
+        first_name: str = "",
     ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table."""
         if not (self._has(LEDGER_TABLE) and self.exists()):
             return Ledger()
-        return ledger_sql.read_ledger(self.session, self.feed.name, landed, names)
+        return ledger_sql.read_ledger(self.session, self.feed.name, landed, names, first_name)
 
-    def read_loads(self) -> Iterator[tuple[Any, ...]]:
+    def read_loads(self, first_name: str = "") -> Iterator[tuple[Any, ...]]:
         """Yield the values of a `KnownLoad` of each file; nothing if there is no table."""
         if not (self._has(LEDGER_TABLE) and self.exists()):
             return iter(())
-        return ledger_sql.read_loads(self.session, self.feed.name)
+        return ledger_sql.read_loads(self.session, self.feed.name, first_name)
 
     def next_load_time(self) -> datetime:
         """Return a time, UTC, later than every earlier load of the feed.

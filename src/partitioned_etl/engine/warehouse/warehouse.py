@@ -124,7 +124,10 @@ class FeedTable(Protocol):
         ...
 
     def read_ledger(
-        self, landed: Mapping[str, LandedFile] = ..., names: Sequence[str] | None = None
+        self,
+        landed: Mapping[str, LandedFile] = ...,
+        names: Sequence[str] | None = None,
+        first_name: str = "",
     ) -> Ledger:
         """Read what the ledger knows of the feed; nothing if there is no table.
 
@@ -132,10 +135,11 @@ class FeedTable(Protocol):
             landed: The landed files by name; values that a row shares with its file are kept in
                 memory once.
             names: The files to read of; None for all.
+            first_name: None is read whose name sorts before it; empty for all.
         """
         ...
 
-    def read_loads(self) -> Iterator[tuple[Any, ...]]:
+    def read_loads(self, first_name: str = "") -> Iterator[tuple[Any, ...]]:
         """Yield the values of a `KnownLoad` of each file; nothing if there is no table.
 
         They are read as they are asked for: the table does nothing else until then.
