@@ -2,7 +2,7 @@
 
 import gzip
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,10 +12,12 @@ import pytest
 from partitioned_etl.engine.archive import write_archive
 from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.errors import NoWarehouseError, QueryError, WarehouseError
-from partitioned_etl.engine.feed import OnMissing
+from partitioned_etl.engine.feed import Feed, OnMissing
 from partitioned_etl.engine.forget import drop_feed, forget_files, list_held_files
 from partitioned_etl.engine.formats.csv import CsvFormat
+from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.migrate import apply_migration, find_migration
+from partitioned_etl.engine.plan import find_removable, make_plan
 from partitioned_etl.engine.reconcile import DifferenceKind, compare_table, reconcile_table
 from support.odd_names import PARTS as ALL_PARTS
 from support.odd_names import VERSIONS, WITH_MARKERS
@@ -416,3 +418,34 @@ def test_statements_of_a_downstream_asset_are_done_together_or_not_at_all(
         count_again(lambda: 1 / 0)
     count_again(lambda: None)
     assert bench.query("SELECT key, n FROM counted") == [("a", 2)]
+
+
+def test_a_look_from_a_date_on_reads_of_the_ledger_what_it_lists(bench: Workbench) -> None:
+    """Names are compared by their characters, and not by the rules of a database's language."""
+    feed = Feed(
+        name="days",
+        pattern="D{date:%Y-%m-%d}_{part}.csv",
+        columns={"id": "BIGINT"},
+        start="2018-01-01",
+        list_since_days=7,
+        on_missing=OnMissing.REMOVE,
+    )
+    names = [f"D2026-05-{day}_{part}.csv" for day in ("09", "10", "11") for part in ("a", "B", "ä")]
+    for number, name in enumerate(names):
+        bench.land(feed, name, f"id\n{number}\n")
+    assert len(bench.sync(feed).loaded) == len(names)
+    for name in (names[0], names[4]):
+        bench.place.delete(feed, name)
+    bench.land(feed, names[1], "id\n77\n")
+    first_name = find_first_name(feed, datetime(2026, 5, 17, tzinfo=UTC))
+    assert first_name == "D2026-05-10"
+    for first, expected in ((first_name, names[3:]), ("D2026-05-10_b", [names[5], *names[6:]])):
+        with bench.warehouse.open(bench.landing.readable_dir) as opened:
+            table = opened.table(feed)
+            assert sorted(table.read_ledger(first_name=first).rows) == sorted(expected)
+            assert sorted(name for name, *_ in table.read_loads(first)) == sorted(expected)
+    scan = bench.landing.scan(feed, None, first_name)
+    plan = make_plan(feed, scan, bench.landing, bench.warehouse)
+    assert find_removable(feed, plan).names == [names[4]]
+    assert not plan.candidates()
+    assert not plan.is_first
