@@ -1,9 +1,9 @@
 """Ticks of a landing sensor, evaluated one after the other as in a code server.
 
 Takes the sensor's cursor and, unless the shipped feed of 100,000 customers is meant, the pattern of
-a feed; prints, as JSON, the seconds of each tick, the last cursor, how many runs the last tick
-requested, and the most memory that the process had. It imports nothing else, because that would
-count as the sensor's memory.
+a feed, with more of its attributes as JSON; prints, as JSON, the seconds of each tick, the last
+cursor, how many runs the last tick requested, and the most memory that the process had. It imports
+nothing else, because that would count as the sensor's memory.
 """
 
 import json
@@ -48,7 +48,7 @@ if __name__ == "__main__":
         from many_parts import build_feed
         from support.define import define_feed, define_location
 
-        defined = define_feed(build_feed(sys.argv[2]))
+        defined = define_feed(build_feed(sys.argv[2], **json.loads(*sys.argv[3:] or ["{}"])))
         evaluate_ticks(define_location(defined), defined.sensor.name, sys.argv[1] or None)
     else:
         from partitioned_etl.definitions import defs

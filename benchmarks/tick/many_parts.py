@@ -28,9 +28,9 @@ TICKS = Path(__file__).with_name("evaluate_ticks.py")
 MUST_TIMES = 1.25
 
 
-def build_feed(pattern: str) -> Feed:
+def build_feed(pattern: str, **declared: Any) -> Feed:
     """Give the feed of a pattern."""
-    return Feed(name="events", pattern=pattern, columns={"id": "INTEGER"})
+    return Feed(name="events", pattern=pattern, columns={"id": "INTEGER"}, **declared)
 
 
 def land_and_load(feed: Feed, folder: Path, instance: dg.DagsterInstance) -> None:

@@ -426,7 +426,6 @@ def test_a_look_from_a_date_on_reads_of_the_ledger_what_it_lists(bench: Workbenc
         name="days",
         pattern="D{date:%Y-%m-%d}_{part}.csv",
         columns={"id": "BIGINT"},
-        start="2018-01-01",
         list_since_days=7,
         on_missing=OnMissing.REMOVE,
     )

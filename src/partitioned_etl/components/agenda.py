@@ -8,6 +8,7 @@ requests, `partitioned-etl plan` into a table and `sync` into runs.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 
 import dagster as dg
@@ -18,8 +19,9 @@ from partitioned_etl.components.partitions import FeedPartitions
 from partitioned_etl.components.ranges import group_into_ranges
 from partitioned_etl.components.runs import list_keys_in_flight, list_unreported_keys
 from partitioned_etl.components.scans import scan_in_time
+from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile, Landing, group_by_key
-from partitioned_etl.engine.list_since import is_left_out
+from partitioned_etl.engine.list_since import find_first_name, find_first_name_of, is_left_out
 from partitioned_etl.engine.plan import (
     DEFAULT_TOUCHED_BYTES,
     Action,
@@ -96,15 +98,22 @@ class Agenda:
         keys = {file.partition_key for file in (*pending, *self.pausing)}
         return keys | {*self.plan.keys(Action.UNSETTLED)}
 
-    def leaves_open(self, first_name: str) -> bool:
-        """Return whether a later look has to go on with names that sort before one.
+    def leaves_open(self, feed: Feed, now: datetime) -> bool:
+        """Return whether a later look has to go on with what is before the feed's window.
 
         What waits for a marker, or was given up, may wait for the nightly job.
+
+        Args:
+            feed: The feed, with `list_since_days`.
+            now: The moment of the look.
         """
+        first_name = find_first_name(feed, now)
+        if self.names or find_first_name_of(feed, self.in_flight, now) < first_name:
+            return True
         choice = self.choice
         settling = (file for file in self.plan.files(Action.UNSETTLED) if not file.lacks)
         pending = (*choice.wanted, *choice.in_flight, *choice.later, *self.pausing, *settling)
-        return bool(self.names) or any(is_left_out(file.name, first_name) for file in pending)
+        return any(is_left_out(file.name, first_name) for file in pending)
 
 
 def make_agenda(

@@ -96,16 +96,17 @@ class LandingCursor:
         return find_first_name(feed, min(until, now))
 
     def note_look(self, feed: Feed, agenda: Agenda, now: datetime) -> None:
-        """Take note of what a look leaves to the nightly job, if it does not leave anything open.
+        """Take note that later looks may leave out what is before the window, if they may.
 
         Args:
             feed: The feed.
             agenda: What it led to.
             now: When it began.
         """
-        first_name = find_first_name(feed, now)
-        is_complete = agenda.plan.first_name == "" and not agenda.leaves_open(first_name)
-        if first_name and (is_complete or self.complete_until):
+        if feed.list_since_days is None:
+            return
+        looked_at_all = not agenda.plan.first_name
+        if self.complete_until or (looked_at_all and not agenda.leaves_open(feed, now)):
             self.complete_until = now.timestamp()
 
     @classmethod

@@ -13,7 +13,6 @@ DAYS = Feed(
     name="days",
     pattern="{date:%Y}/{date:%m}/{date:%d}/{part}.csv",
     columns={"id": "BIGINT"},
-    start="2018-01-01",
     list_since_days=7,
 )
 FIRST_NAME = "2026/05/10"
