@@ -81,6 +81,11 @@ def test_every_policy_reaches_the_feed() -> None:
     assert (feed.key_pattern, feed.max_uncompressed_bytes) == ("[a-z]+", 1000)
 
 
+def test_how_far_ticks_look_back_reaches_the_feed() -> None:
+    feed = find_assets(build(DAILY[:-1] + ", list_since_days: 7}")).feed
+    assert feed.list_since_days == 7
+
+
 @pytest.mark.parametrize(
     ("text", "partitions", "declared"),
     [
@@ -221,6 +226,8 @@ def write_stock(
         (("bad_rows: fail", "key_pattern: '['"), 12, "unterminated character set"),
         (("bad_rows: fail", "timezone: Asia/Tokyo"), 12, "only a file with a date is in a time"),
         (("bad_rows: fail", "due_after_hours: 7"), 12, "only a file of which one comes a period"),
+        (("bad_rows: fail", "list_since_days: 7"), 12, "does not begin with a date whose year"),
+        (("bad_rows: fail", "list_since_days: 7d"), 12, "valid integer"),
         (("bad_rows: fail", "keys: ['{key}.csv']"), 12, "have no keys"),
         (("bad_rows: fail", "schedule: {hour: 25}"), 12, "less than or equal to 23"),
         (("bad_rows: fail", "schedule: {hour: 5}"), 12, "only daily and monthly feeds have one"),
