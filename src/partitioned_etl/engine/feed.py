@@ -540,7 +540,7 @@ class Feed(Contract, frozen=True):
         return window_of(date_key, partitioning, self.zone)
 
     def first_day_of(self, day: date) -> date:
-        """Return the Monday before a day if the feed's days are those of weeks, else the day."""
+        """Return the Monday of a day's week if the feed's days stand for weeks, else the day."""
         is_weekly = self.partitioning is Partitioning.WEEKLY
         return day - timedelta(days=day.weekday()) if is_weekly else day
 
