@@ -300,10 +300,10 @@ def test_a_copy_can_be_read_anywhere_while_it_arrives(
 
     monkeypatch.setattr(Bucket, "read", read_late)
     with memory.landing.stage([listed]) as (staged,):
-        assert staged.is_arriving
+        assert staged.missing_bytes
         with staged.open() as handle:
             assert handle.read(small_parts - 1) == content[: small_parts - 1]
-            assert staged.is_arriving
+            assert staged.missing_bytes
             assert handle.seek(-3, os.SEEK_END) == len(content) - 3
             may_go_on.set()
             assert handle.read() == content[-3:]
@@ -313,7 +313,7 @@ def test_a_copy_can_be_read_anywhere_while_it_arrives(
             assert handle.seek(-2, os.SEEK_CUR) == handle.tell() == 23
             assert handle.read() == content[23:]
         assert staged.path.read_bytes() == content
-        assert not staged.is_arriving
+        assert not staged.missing_bytes
         assert hash_content(staged) == hash_content(listed)
 
 

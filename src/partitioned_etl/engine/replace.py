@@ -6,7 +6,7 @@ happens to those at fault, is decided in `load.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
@@ -57,6 +57,7 @@ class Candidate:
         contract: What it must look like.
         survey: What is known of its text.
         stage: How much that is.
+        whole: Of a file of which only the start is known: the survey of all of it, under way.
         rejected_count: Rows that go to `rejected_rows`.
     """
 
@@ -64,6 +65,7 @@ class Candidate:
     contract: Contract
     survey: Survey
     stage: Stage = Stage.SURVEYED
+    whole: Future[Survey] | None = None
     rejected_count: int = 0
 
     @property
@@ -235,14 +237,13 @@ def _check_totals(table: FeedTable, candidate: Candidate) -> None:
 
 
 def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query) -> None:
-    contract, guarded = candidate.contract, candidate.survey.loose
-    with ThreadPoolExecutor(1) as pool:
-        survey = pool.submit(contract.format.survey, contract, candidate.file)
-        try:
-            table.insert(rows)
-        finally:
-            candidate.survey = survey.result()
-            candidate.stage = Stage.SURVEYED
+    guarded, whole = candidate.survey.loose, candidate.whole
+    assert whole
+    try:
+        table.insert(rows)
+    finally:
+        candidate.survey = whole.result()
+        candidate.stage = Stage.SURVEYED
     if candidate.survey.problems:
         raise FileAtFaultError(describe_problems(candidate.file.name, candidate.survey.problems))
     if candidate.survey.loose & ~guarded:

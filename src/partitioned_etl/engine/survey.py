@@ -2,10 +2,12 @@
 
 Takes landed files; returns those that can be loaded as candidates, and what is to be said of the
 others. A file is surveyed as soon as it arrives where it is staged, while others are on their way;
-nobody has to wait for the warehouse meanwhile. Next: `load.py` puts their rows into the table.
+nobody has to wait for the warehouse meanwhile. Of a large file it is enough to know the start: the
+rest is surveyed while DuckDB reads it. Next: `load.py` puts their rows into the table.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,11 +58,11 @@ def survey_files(
         warehouse: Where they are to be loaded, which need not be open.
     """
     surveyed = Surveyed([file.name for file in files])
-    with landing.stage(files) as staged, warehouse.scratch() as scratch:
+    with landing.stage(files) as staged, warehouse.scratch() as scratch, _thread() as beside:
         progress = Progress(feed.name, staged)
         for file in staged:
             try:
-                surveyed.candidates.append(_survey(feed, file, progress, scratch))
+                surveyed.candidates.append(_survey(feed, file, progress, scratch, beside))
             except LandedFileError as error:
                 surveyed.changed.append(Outcome.changed(file, str(error)))
             progress.done("surveyed", file)
@@ -68,14 +70,27 @@ def survey_files(
         yield surveyed
 
 
-def _survey(feed: Feed, file: LandedFile, progress: Progress, scratch: Path) -> Candidate:
+@contextmanager
+def _thread() -> Iterator[ThreadPoolExecutor]:
+    """Give a thread, which in the end leaves undone what it has not begun."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _survey(
+    feed: Feed, file: LandedFile, progress: Progress, scratch: Path, beside: ThreadPoolExecutor
+) -> Candidate:
     contract = feed.contract_of(file.partition_key)
-    if file.size_bytes > LARGE_BYTES:
-        # One that is still arriving is better read meanwhile.
-        start = None if file.is_arriving else feed.format.survey_start(contract, file)
-        if start is not None:
-            return Candidate(file, contract, start, Stage.STARTED)
+    if file.size_bytes <= LARGE_BYTES:
+        return Candidate(file, contract, feed.format.survey(contract, file, scratch=scratch))
+    start = feed.format.survey_start(contract, file)
+    if start is None:
         survey = feed.format.survey(contract, file, progress.watch("surveyed"), scratch)
-    else:
-        survey = feed.format.survey(contract, file, scratch=scratch)
-    return Candidate(file, contract, survey)
+        return Candidate(file, contract, survey)
+    whole = beside.submit(feed.format.survey, contract, file)
+    with progress.watch("staged")(lambda: file.size_bytes - file.missing_bytes):
+        file.path  # noqa: B018
+    return Candidate(file, contract, start, Stage.STARTED, whole)

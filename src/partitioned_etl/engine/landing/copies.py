@@ -106,9 +106,9 @@ class CopiedPlace:
         """Return the address of a file, not of its copy."""
         return self.place.uri_of(name)
 
-    def is_arriving(self, name: str) -> bool:
-        """Return whether a part of a file is still on its way."""
-        return not all(arrival.done() for arrival in self._copies[name].arrivals)
+    def count_missing(self, name: str) -> int:
+        """Return how many bytes of a file are in parts that are still on their way, at most."""
+        return PART_BYTES * sum(not arrival.done() for arrival in self._copies[name].arrivals)
 
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the files whose objects are gone, or have another version now."""
@@ -123,7 +123,7 @@ class CopiedPlace:
         Raises:
             LandedFileError: It could not be copied; when it is opened or while it is read.
         """
-        if not self.is_arriving(name):
+        if not self.count_missing(name):
             with self.path_of(name).open("rb", buffering=0) as handle:
                 yield handle
             return

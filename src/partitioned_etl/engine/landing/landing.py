@@ -48,8 +48,11 @@ class Place(Protocol):
         """Return the address of a file, for people."""
         ...
 
-    def is_arriving(self, name: str) -> bool:
-        """Return whether a staged file is on its way; whoever opens it reads it as it arrives."""
+    def count_missing(self, name: str) -> int:
+        """Return how many bytes of a staged file are still on their way, at most.
+
+        Whoever opens it reads it as it arrives.
+        """
         ...
 
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
@@ -103,9 +106,9 @@ class LandedFile(NamedTuple):
         return self.place.uri_of(self.name)
 
     @property
-    def is_arriving(self) -> bool:
-        """Whether it is still on its way to where it is staged."""
-        return self.place.is_arriving(self.name)
+    def missing_bytes(self) -> int:
+        """How many of its bytes are still on their way to where it is staged, at most."""
+        return self.place.count_missing(self.name)
 
     @property
     def has_changed(self) -> bool:

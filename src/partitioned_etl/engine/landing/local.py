@@ -54,9 +54,9 @@ class LocalFolder:
         """Return the address of a file."""
         return self.path_of(name).resolve().as_uri()
 
-    def is_arriving(self, name: str) -> bool:  # noqa: ARG002
-        """Return that it is not: DuckDB reads it where it lies."""
-        return False
+    def count_missing(self, name: str) -> int:  # noqa: ARG002
+        """Return that none are: DuckDB reads it where it lies."""
+        return 0
 
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the files that are gone, or have another version now."""

@@ -57,9 +57,9 @@ class ObjectPrefix:
         """Return the address of an object."""
         return f"{self.bucket.url}/{self.prefix}{name}"
 
-    def is_arriving(self, name: str) -> bool:  # noqa: ARG002
-        """Return that it is not: only a copy is."""
-        return False
+    def count_missing(self, name: str) -> int:  # noqa: ARG002
+        """Return that none are: only a copy arrives."""
+        return 0
 
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the objects that are gone, cannot be looked at, or have other bytes now."""
