@@ -1,21 +1,34 @@
 """PostgreSQL pooler: PgBouncer before a server's database, as `deploy/one-machine` sets it up."""
 
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier, Literal
 
 from support.dev_server import PROJECT, find_free_port
 from support.postgres_server import DEADLINE_S, PostgresServer, as_whom
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+
+
+def require_pgbouncer() -> None:
+    """Skip a test where PgBouncer is not installed; where nothing may be left out, fail."""
+    if PGBOUNCER is None:
+        reason = "PgBouncer is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 @contextmanager
@@ -30,25 +43,38 @@ def run_pooler(server: PostgresServer, address: str) -> Iterator[str]:
         The database's address through the pooler.
     """
     assert PGBOUNCER
-    name, port = urlsplit(address).path[1:], find_free_port()
+    name, port, user = urlsplit(address).path[1:], find_free_port(), getuser()
     config, users, log = (
         server.folder / name for name in ("pgbouncer.ini", "userlist.txt", "pgbouncer.log")
     )
+    with psycopg.connect(address, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [user]).fetchone():
+            role, password = Identifier(user), Literal(server.password)
+            create = SQL("CREATE ROLE {} SUPERUSER LOGIN PASSWORD {}")
+            connection.execute(create.format(role, password))
     settings = ConfigParser()
     settings.read(PROJECT / "deploy/one-machine/pgbouncer.ini", encoding="utf-8")
     settings["databases"] = {name: f"host=127.0.0.1 port={server.port} dbname={name}"}
-    own = {"listen_port": str(port), "auth_file": str(users), "unix_socket_dir": ""}
-    settings["pgbouncer"].update(own)
+    settings["pgbouncer"].update(
+        {
+            "listen_port": str(port),
+            "auth_file": str(users),
+            "auth_hba_file": str(
+                shutil.copy(PROJECT / "deploy/one-machine/pg_hba.conf", log.parent)
+            ),
+            "unix_socket_dir": str(log.parent),
+        }
+    )
     for setting in ("logfile", "pidfile"):
         settings.remove_option("pgbouncer", setting)
     with config.open("w", encoding="utf-8") as file:
         settings.write(file)
-    users.write_text(f'"postgres" "{server.password}"\n', encoding="utf-8")
+    users.write_text(f'"{user}" "{server.password}"\n', encoding="utf-8")
     with log.open("ab") as output:
         process = subprocess.Popen(
             [PGBOUNCER, str(config)], stdout=output, stderr=output, cwd="/", **as_whom()
         )
-    pooled = address.replace(f":{server.port}/", f":{port}/")
+    pooled = f"postgresql://{user}@/{name}?host={log.parent}&port={port}"
     try:
         _wait(pooled, process, log)
         yield pooled
