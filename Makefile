@@ -86,7 +86,7 @@ test-scale: .venv/.scale-installed ## Run what needs object storage, PostgreSQL 
 
 test-ducklake: .duckdb-ducklake/duckdb .venv/.scale-installed ## Run what needs DuckLake, on DuckDB 1.5
 	@PYTHONPATH="$(CURDIR)/.duckdb-ducklake" .venv/bin/python $(pytest) -n $(workers) -m scale \
-		tests/scale/test_every_bench.py tests/scale/test_ducklake.py $(ARGS)
+		tests/scale/test_every_bench.py tests/scale/test_readers.py tests/scale/test_ducklake.py $(ARGS)
 
 check: .venv/.installed ## Check format, lint, types and definitions
 	@.venv/bin/ruff format --check --quiet

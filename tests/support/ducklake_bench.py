@@ -1,11 +1,14 @@
 """DuckLake bench: a workbench whose warehouse is a lake."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from partitioned_etl.engine.warehouse.ducklake import DuckLake
 from support.server_bench import ServerBench
+from support.workbench import Fetch
 
 
 def is_ducklake_installed() -> bool:
@@ -30,3 +33,9 @@ class DuckLakeBench(ServerBench):
             "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
         )
         return sorted(name for (name,) in found)
+
+    @contextmanager
+    def read_as_others_do(self) -> Iterator[Fetch]:
+        with self._warehouse.open_read_only() as opened:
+            opened.session.execute("BEGIN TRANSACTION READ ONLY")
+            yield lambda sql: opened.session.execute(sql).fetchall()
