@@ -26,6 +26,10 @@ from partitioned_etl.engine.formats.registry import FORMATS, name_of
 from partitioned_etl.engine.formats.text import TextFormat
 from partitioned_etl.engine.formats.values import ValueOptions
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.sources.http import Paging
+from partitioned_etl.engine.sources.registry import SOURCES, name_of_source
+from partitioned_etl.engine.sources.source import Source
+from partitioned_etl.engine.sources.web import BasicSecrets, WebSource
 
 PROJECT = Path(__file__).parents[1]
 COMPONENT = f"{FileFeed.__module__.rpartition('.')[0]}.FileFeed"
@@ -59,14 +63,13 @@ def render_formats() -> str:
     """Return the formats, each with its options; options of several formats once, with these."""
     parts = []
     for format_class in FORMATS:
-        summary = (format_class.__doc__ or "").strip().splitlines()[0]
         own = {
             name: field
             for name, field in format_class.model_fields.items()
             if name != "type" and _is_declared_by(format_class, name)
         }
         changed = [name for name in own if not own[name].description]
-        parts.append(f"**`{name_of(format_class)}`**: {summary}")
+        parts.append(f"**`{name_of(format_class)}`**: {_summary(format_class)}")
         if changed:
             defaults = ", ".join(f"`{name}` is {_show(own[name].default)}" for name in changed)
             parts[-1] += f" Its options are those of `csv`; by default {defaults}."
@@ -122,6 +125,27 @@ def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
     lines = [head, *(" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows)]
     lines.insert(1, " | ".join("---" for _ in head.split(" | ")))
     return "\n".join(f"| {line} |".replace(" `` ", " nothing ") for line in lines)
+
+
+def render_sources() -> str:
+    """Return the kinds of sources, each with its options; options of several kinds once."""
+    headings = {
+        **{one: f"**`{name_of_source(one)}`**: {_summary(one)}" for one in SOURCES},
+        Paging: "Options of `paging`:",
+        BasicSecrets: "Options of `basic`:",
+        WebSource: "Options of `http` and `rss`:",
+        Source: "Options of all:",
+    }
+    parts = []
+    for model, heading in headings.items():
+        fields = {name: field for name, field in model.model_fields.items() if name != "type"}
+        own = {name: fields[name] for name in fields if _is_declared_by(model, name)}
+        parts += [heading, _render_options(own)]
+    return "\n\n".join(parts)
+
+
+def _summary(model: type) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
 
 
 def render_settings() -> str:
@@ -184,6 +208,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "formats": render_formats,
     "odd inputs": render_odd_inputs,
     "settings": render_settings,
+    "sources": render_sources,
 }
 
 
@@ -191,7 +216,7 @@ def render_all() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
     yield EXAMPLE, render_example()
     yield SCHEMA, render_schema()
-    for page in ("feeds.md", "odd-inputs.md", "settings.md"):
+    for page in ("feeds.md", "odd-inputs.md", "settings.md", "sources.md"):
         path = PROJECT / "docs" / page
         text = path.read_text(encoding="utf-8")
         for name, render in PARTS.items():

@@ -15,6 +15,7 @@ PUBLIC_IN_FACT = {f"dagster.components.core.{name}" for name in ("context", "dec
 """What lets one folder of definitions be loaded without the others; nothing else does."""
 ROOMS = {
     "landing": ("landing", "names", "found"),
+    "sources": ("mirror", "source"),
     "notifications": ("receiver", "places"),
     "formats": ("format", "types", "values", "rows", "compression", "proposals"),
     "warehouse": ("warehouse", "ledger", "rejected_rows"),
@@ -27,7 +28,18 @@ EXCEPTIONS = {
     "engine/sync.py": {"landing.local", "warehouse.duckdb_file"},
     "engine/settings.py": {"landing.local", "warehouse.duckdb_file"},
 }
-HEAVY = {"apprise", "boto3", "matplotlib", "numpy", "pandas", "psutil", "rich", "tabulate"}
+HEAVY = {
+    "apprise",
+    "boto3",
+    "feedparser",
+    "fsspec",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "psutil",
+    "rich",
+    "tabulate",
+}
 """Imported by the function that needs it, and by no module that a run worker loads."""
 
 

@@ -1,13 +1,14 @@
 """Definitions of one feed, by the calls that a file in `defs/` makes, and of a code location."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
 from partitioned_etl.components.assets import AssetJob, FeedAssets, feed_assets, feed_job
 from partitioned_etl.components.events import FeedEvent
+from partitioned_etl.components.fetches import fetch_job, fetch_sensor
 from partitioned_etl.components.partitions import build_partitions_def
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.sensor import landing_sensor
@@ -25,12 +26,14 @@ class DefinedFeed:
         job: The job that loads its partitions.
         sensor: The sensor that starts the job.
         downstream: What is computed from its table, with jobs and sensors.
+        fetches: The job and the sensor that fetch, if it has a source.
     """
 
     definition: dg.AssetsDefinition
     job: AssetJob
     sensor: dg.SensorDefinition
     downstream: dg.Definitions
+    fetches: dg.Definitions = field(default_factory=dg.Definitions)
 
     @property
     def assets(self) -> FeedAssets:
@@ -45,7 +48,7 @@ class DefinedFeed:
     def to_definitions(self) -> dg.Definitions:
         """Give all of it to Dagster."""
         own = dg.Definitions(assets=[self.definition], jobs=[self.job], sensors=[self.sensor])
-        return dg.Definitions.merge(own, self.downstream)
+        return dg.Definitions.merge(own, self.downstream, self.fetches)
 
 
 def define_feed(
@@ -73,9 +76,13 @@ def define_feed(
         files = landing.find(context)
         yield from warehouse.load(context, files)
 
-    job = feed_job(load)
+    job, fetches = feed_job(load), dg.Definitions()
+    if feed.source:
+        fetch = fetch_job(load)
+        fetches = dg.Definitions(jobs=[fetch], sensors=[fetch_sensor(load, fetch)])
     return DefinedFeed(
-        load, job, landing_sensor(load, job, name=sensor), downstream or dg.Definitions()
+        *(load, job, landing_sensor(load, job, name=sensor), downstream or dg.Definitions()),
+        fetches,
     )
 
 

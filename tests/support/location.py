@@ -63,6 +63,10 @@ class Location:
         """Evaluate the landing sensor, as the daemon does; register new keys."""
         return self._tick(self.defined.sensor)
 
+    def tick_fetch(self) -> list[dg.RunRequest]:
+        """Evaluate the sensor that requests a fetch from the feed's source."""
+        return self._tick(self.defs.resolve_sensor_def(f"{self.assets.feed.name}_fetch_sensor"))
+
     def tick_removal(self) -> list[dg.RunRequest]:
         """Evaluate the sensor that requests the removal of what has no file any more."""
         return self._tick(self.defs.resolve_sensor_def("removal_sensor"))

@@ -49,6 +49,14 @@ class ChosenFeeds:
         """Return the landing of a feed."""
         return (self.definitions.resources or {})["landing"].connect(feed)
 
+    def folder_of(self, feed: Feed) -> Path:
+        """Return the landing directory that a feed's files are fetched to.
+
+        Raises:
+            SourceError: It is a bucket.
+        """
+        return (self.definitions.resources or {})["landing"].find_folder(feed)
+
     @property
     def warehouse(self) -> Warehouse:
         """The warehouse of the code location, which is not opened yet."""

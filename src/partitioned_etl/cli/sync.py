@@ -22,14 +22,16 @@ from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.downstream import find_downstream, list_stale_keys
+from partitioned_etl.components.fetches import FETCHES_TAG, describe_entries
 from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import group_into_ranges, range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
 from partitioned_etl.components.runs import describe_failure
-from partitioned_etl.engine.errors import PartitionedEtlError, WarehouseLockedError
+from partitioned_etl.engine.errors import PartitionedEtlError, SourceError, WarehouseLockedError
 from partitioned_etl.engine.landing.landing import group_by_key
 from partitioned_etl.engine.plan import Plan
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.sources.mirror import find_difference
 
 _POLL_SECONDS = 0.2
 
@@ -96,8 +98,11 @@ class _FeedSync:
     def bring_level(self) -> FeedResult:
         """Load every file of the feed that is new or changed, through its job.
 
+        What its source offers, if it has one, is fetched first, by a job of its own.
+
         It waits for files that are still settling or that a run of the daemon is loading.
         """
+        failures = self._fetch() if self.assets.feed.source else []
         deadline = time.monotonic() + 30 + 10 * self.settings.settle_seconds
         while True:
             may_wait = time.monotonic() < deadline
@@ -110,7 +115,7 @@ class _FeedSync:
                 break
         plan = self._remove_gone(agenda)
         self._compute_downstream()
-        failures = [
+        failures += [
             f"{what}: run {run_id} failed"
             for run_id, what in self._later_runs.items()
             if not self._has_succeeded(run_id)
@@ -136,6 +141,29 @@ class _FeedSync:
             load.partition_key for load in agenda.plan.list_loads() if load.run_id in self._run_ids
         }
         return agenda
+
+    def _fetch(self) -> list[str]:
+        """Fetch what the feed's source offers; return what went wrong, one sentence each."""
+        feed, job_name = self.assets.feed, self.assets.fetch_job_name
+        windows = self.assets.partitions.list_windows()
+        try:
+            found = find_difference(feed, self.chosen.folder_of(feed), windows.why_outside)
+        except SourceError as error:
+            return [f"not fetched: {error}"]
+        failures = describe_entries(feed.name, "not fetched", found.passed_over)
+        if found.brake:
+            failures.append(f"not removed: files of {feed.name}: {found.brake}")
+        if not found.is_something:
+            return failures
+        if job_name not in {job.name for job in self.chosen.definitions.jobs or ()}:
+            return [*failures, f"not fetched: {feed.name} has a source, and no fetch_job"]
+        click.echo(f"{job_name}: {len(found.wanted):,} to fetch")
+        run = execute_job(
+            self.instance, self.chosen.definitions, job_name, tags={FETCHES_TAG: feed.name}
+        )
+        if run.success:
+            return failures
+        return [*failures, describe_failure(run.get_step_failure_events()) or "the fetch failed"]
 
     def _load(self, agenda: Agenda) -> None:
         """Execute the runs of an agenda."""

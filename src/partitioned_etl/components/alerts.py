@@ -15,6 +15,7 @@ from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.checks import CHECK_NAMES, CheckedState, to_evaluation
 from partitioned_etl.components.downstream import DOWNSTREAM_TAG, Downstream
 from partitioned_etl.components.events import FEED_TAG
+from partitioned_etl.components.fetches import FETCHES_TAG
 from partitioned_etl.components.ranges import RANGE_END_TAG, RANGE_START_TAG, keys_of_run
 from partitioned_etl.components.reconcile import RECONCILES_TAG
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
@@ -100,7 +101,7 @@ def _find_feed(
     run: dg.DagsterRun, feeds: Sequence[FeedAssets], downstream: Sequence[Downstream]
 ) -> FeedAssets | None:
     """Return the feed that a run is of, by its tags or the assets that it is for."""
-    tags = (run.tags.get(tag) for tag in (FEED_TAG, RECONCILES_TAG, DOWNSTREAM_TAG))
+    tags = (run.tags.get(tag) for tag in (FEED_TAG, RECONCILES_TAG, DOWNSTREAM_TAG, FETCHES_TAG))
     names = {name for name in tags if name}
     checked = {check.asset_key for check in run.asset_check_selection or ()}
     selected = checked | (run.asset_selection or set())

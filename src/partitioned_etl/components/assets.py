@@ -146,6 +146,11 @@ class FeedAssets:
         """The name of the job that loads the feed's partitions."""
         return f"{self.feed.name}_job"
 
+    @property
+    def fetch_job_name(self) -> str:
+        """The name of the job that fetches what the feed's source offers, if it has one."""
+        return f"{self.feed.name}_fetch_job"
+
 
 def find_feeds(definitions: dg.Definitions) -> list[FeedAssets]:
     """Return the assets of all feeds in definitions, in the order of the feeds' names."""

@@ -15,6 +15,7 @@ from pydantic.config import JsonDict
 
 from partitioned_etl.components.assets import feed_assets, feed_job
 from partitioned_etl.components.events import FeedEvent
+from partitioned_etl.components.fetches import fetch_job, fetch_sensor
 from partitioned_etl.components.partitions import build_partitions_def
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.scaffold import FileFeedScaffolder
@@ -29,7 +30,7 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
     """Files that keep landing in one folder, and the table that is kept equal to them.
 
     Gives partitions, import asset, load asset, checks, job, sensor and, for daily and monthly
-    files, a schedule.
+    files, a schedule; and another job and sensor that fetch, if it has a source.
     """
 
     dynamic_name: Annotated[
@@ -115,11 +116,15 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
             yield from self.execute(context, landing, warehouse)
 
         job = feed_job(assets)
+        fetches = [fetch_job(assets)] if self.source else []
         schedule = reload_schedule(assets, job, self.schedule)
         return dg.Definitions(
             assets=[assets],
-            jobs=[job],
-            sensors=[landing_sensor(assets, job, name=self.sensor)],
+            jobs=[job, *fetches],
+            sensors=[
+                landing_sensor(assets, job, name=self.sensor),
+                *(fetch_sensor(assets, fetch) for fetch in fetches),
+            ],
             schedules=[schedule] if schedule else [],
         )
 

@@ -34,6 +34,7 @@ from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.plan import choose_parts, compare, list_newly_superseded
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings, to_landing_address
+from partitioned_etl.engine.sources.mirror import folder_of_landing
 from partitioned_etl.engine.survey import Surveyed, survey_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.registry import connect_warehouse, has_one_writer
@@ -99,6 +100,15 @@ class LandingResource(dg.ConfigurableResource):
         if feed and feed.landing:
             return to_landing_address(feed.landing)
         return to_landing_address(self.path) if self.path else settings.landing_dir
+
+    def find_folder(self, feed: Feed) -> Path:
+        """Return the landing directory that a feed's files are fetched to.
+
+        Raises:
+            SettingError: Its address makes no sense.
+            SourceError: It is a bucket.
+        """
+        return folder_of_landing(feed, self.address_of(feed, Settings()))
 
     def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
         """Find the landed files of each partition of a feed's run.

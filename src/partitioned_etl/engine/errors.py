@@ -59,3 +59,19 @@ class WarehouseConflictError(WarehouseError):
 
 class QueryError(WarehouseError):
     """A query is none, asks for more than to read, or is refused by the warehouse."""
+
+
+class SourceError(PartitionedEtlError):
+    """A source cannot be listed, or a file cannot be fetched from it.
+
+    Attributes:
+        may_pass: Whether it may go well if it is tried again.
+        retry_after_seconds: How long the source asks to be left alone first; 0 if it does not say.
+    """
+
+    def __init__(
+        self, reason: str, *, may_pass: bool = False, retry_after_seconds: float = 0.0
+    ) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
+        self.retry_after_seconds = retry_after_seconds

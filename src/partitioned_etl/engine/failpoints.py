@@ -18,6 +18,15 @@ AFTER_SURVEY = "after_survey"
 """When the files of a load have been read once, before its transaction."""
 AFTER_ALTER = "after_alter"
 """Before the commit of what a changed declaration alters in a table, which few loads do."""
+MID_FETCH = "mid_fetch"
+"""When the first bytes of a fetched file are written aside, by any of several threads."""
+BEFORE_LANDING = "before_landing"
+"""When a fetched file is whole, and not yet renamed."""
+AFTER_LANDING = "after_landing"
+"""When a fetched file has landed, and is not yet noted."""
+AFTER_FETCH = "after_fetch"
+"""When it is noted."""
+OF_A_FETCH = (MID_FETCH, BEFORE_LANDING, AFTER_LANDING, AFTER_FETCH)
 ALL = (AFTER_BEGIN, AFTER_LEDGER, AFTER_DELETE, MID_INSERT, BEFORE_COMMIT, AFTER_COMMIT)
 
 listener: Callable[[str], None] | None = None

@@ -13,7 +13,7 @@ from posixpath import normpath
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from partitioned_etl.engine.contract import Contract
 from partitioned_etl.engine.errors import FeedDefinitionError, PartitionKeyError
@@ -31,6 +31,7 @@ from partitioned_etl.engine.formats.format import CONTRACT, explain_first
 from partitioned_etl.engine.formats.types import columns_sql, is_float_type
 from partitioned_etl.engine.formats.values import check_values
 from partitioned_etl.engine.landing_address import parse_address
+from partitioned_etl.engine.sources.registry import AnySource
 from partitioned_etl.engine.sql import (
     INTERNAL_PREFIX,
     LEDGER_TABLE,
@@ -112,6 +113,13 @@ class Feed(Contract, frozen=True):
             "bucket's prefix, as in setting `LANDING_DIR`. Default: that setting."
         ),
     ] = ""
+    source: Annotated[
+        SerializeAsAny[AnySource] | None,
+        Field(
+            description="Where the files are fetched from, if they do not land by themselves: its "
+            "`type` and options, as [sources](sources.md) tells. Default: nowhere."
+        ),
+    ] = None
     table: Annotated[
         str,
         Field(
@@ -235,7 +243,7 @@ class Feed(Contract, frozen=True):
             object.__setattr__(self, attribute, value)
         for check in (
             *(self._check_pattern, self._check_partitions, self._check_columns),
-            *(self._check_rules, self._check_policies, self._check_landing),
+            *(self._check_rules, self._check_policies, self._check_landing, self._check_source),
         ):
             check()
         return self
@@ -365,6 +373,13 @@ class Feed(Contract, frozen=True):
             parse_address(self.landing)
         except ValueError as error:
             _require(False, "landing", f"landing {error}")
+
+    def _check_source(self) -> None:
+        if self.source is None:
+            return
+        reason = "source: files are fetched to a folder, and the feed's landing is a bucket"
+        _require(not isinstance(parse_address(self.landing), str), "source", reason)
+        self.source.check_feed(self)
 
     def _check_places(self) -> None:
         """Refuse what says where in a file a column is, where the format has no use for it."""

@@ -28,6 +28,7 @@ from partitioned_etl.engine.plan import (
     make_plan,
 )
 from partitioned_etl.engine.settings import to_landing_address
+from partitioned_etl.engine.sources.mirror import folder_of_landing, mirror_source
 from partitioned_etl.engine.survey import survey_files
 from partitioned_etl.engine.warehouse.duckdb_file import DEFAULT_LOCK_WAIT_SECONDS
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
@@ -92,9 +93,10 @@ def sync_feed(
 ) -> SyncReport:
     """Bring one feed's table up to date with its folder.
 
-    It waits for files that are still settling or change while they are read; what lands meanwhile
-    may be left to the next call. A bad file is refused and changes no row. If the feed's policy is
-    to remove partitions whose files are gone, that is done at the end.
+    What the feed's source offers, if it has one, is fetched first. It waits for files that are
+    still settling or change while they are read; what lands meanwhile may be left to the next
+    call. A bad file is refused and changes no row. If the feed's policy is to remove partitions
+    whose files are gone, that is done at the end.
 
     Args:
         feed: The feed.
@@ -111,11 +113,13 @@ def sync_feed(
 
     Raises:
         LandedFileError: The folder cannot be listed.
+        SourceError: The feed's source cannot be listed.
         WarehouseError: The database cannot be used.
     """
     address = to_landing_address(feed.landing) if feed.landing else landing_dir
     landing = connect_landing(address, settle_seconds)
     warehouse = connect_warehouse(database, lock_wait_seconds, memory_limit)
+    failed = _fetch(feed, address) if feed.source else []
     report, outcomes = SyncReport(), dict[str, Outcome]()
     attempts: dict[tuple[str, str], int] = defaultdict(int)
     deadline = time.monotonic() + 5 + 10 * settle_seconds
@@ -140,9 +144,17 @@ def sync_feed(
                 continue
         if not plan.is_settling or time.monotonic() > deadline:
             removal = _remove_gone(feed, landing, warehouse, plan)
+            report.refused += failed
             return _complete_report(feed, report, plan, outcomes, removal)
         if not choice.wanted:
             time.sleep(min(settle_seconds, 0.2))
+
+
+def _fetch(feed: Feed, address: Path | str) -> list[SyncRecord]:
+    """Fetch what the feed's source offers; return what could not be fetched."""
+    fetched = mirror_source(feed, folder_of_landing(feed, address))
+    entries = (*fetched.failed, *fetched.difference.passed_over)
+    return [SyncRecord("", one.name, 0, f"not fetched: {one.reason}") for one in entries]
 
 
 def _remove_gone(feed: Feed, landing: Landing, warehouse: Warehouse, plan: Plan) -> Removal:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import CsvFormat, TsvFormat
@@ -71,15 +71,18 @@ def parse_format(value: object) -> Format:
         raise FeedDefinitionError(f"{path}: {reason}", attribute=path) from None
 
 
-def _describe_format(format_class: type[Format]) -> dict[str, Any]:
-    """Return the JSON schema of a format, which may stand inside of another schema."""
-    schema = format_class.model_json_schema()
+def describe_model(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model, which may stand inside of another schema."""
+    schema = model.model_json_schema()
     shared = schema.pop("$defs", {})
 
     def fill_in(part: Any) -> Any:
         if isinstance(part, dict):
             if name := str(part.get("$ref", "")).removeprefix("#/$defs/"):
-                return {**shared[name], **{key: part[key] for key in part if key != "$ref"}}
+                return {
+                    **fill_in(shared[name]),
+                    **{key: part[key] for key in part if key != "$ref"},
+                }
             return {key: fill_in(value) for key, value in part.items()}
         return [fill_in(one) for one in part] if isinstance(part, list) else part
 
@@ -93,7 +96,7 @@ AnyFormat: TypeAlias = Annotated[
         {
             "anyOf": [
                 {"enum": [name_of(format_class) for format_class in FORMATS]},
-                *map(_describe_format, FORMATS),
+                *map(describe_model, FORMATS),
             ]
         }
     ),

@@ -1,0 +1,1 @@
+"""Sources: what fetches files that do not land by themselves."""
