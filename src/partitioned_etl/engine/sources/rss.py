@@ -96,6 +96,8 @@ class RssRemote:
     def _to_item(self, base: str, entry: Any) -> RemoteItem:
         enclosures = entry.get("enclosures") or [{}]
         enclosure, link = enclosures[0].get("href", ""), entry.get("link", "")
+        # By its own get, feedparser gives one in place of the other, and warns of it.
+        published, updated = (dict.get(entry, name, "") for name in ("published", "updated"))
         guid = entry.get("id") or link or enclosure
         fields = {
             "guid": guid,
@@ -103,8 +105,8 @@ class RssRemote:
             "title": entry.get("title", ""),
             "link": link,
             "enclosure": enclosure,
-            "published": entry.get("published") or entry.get("updated", ""),
-            "updated": entry.get("updated") or entry.get("published", ""),
+            "published": published or updated,
+            "updated": updated or published,
         }
         name = self._source.name_template.to_name(fields)
         address = fields[str(self._source.fetch)]
