@@ -253,7 +253,7 @@ class _Mirror:
                 if validator is None and noted:
                     return _Done(noted.validator, noted.size_bytes, noted.modified_ns, True)
                 if item.size_bytes not in (None, sink.size_bytes):
-                    reason = "is not as long as the source said: it changes, or was cut off"
+                    reason = "is not as long as it was listed: it changes, or was cut off"
                     raise SourceError(reason, may_pass=True)
                 file.flush()
                 os.fsync(file.fileno())

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
 _CHUNK_BYTES = 1 << 20
+_REQUESTS_AHEAD = 64
+"""How many blocks of a file SFTP asks for before the first has come: each takes a round trip."""
 _VERSIONS = ("size", "ETag", "etag", "md5", "mtime", "modify", "last_write_time", "LastModified")
 """What file systems say of a file that changes with it."""
 _SECRETIVE = ("pass", "secret", "token", "key", "credential")
@@ -192,14 +194,18 @@ class FolderRemote:
                 )
 
     def fetch(self, item: RemoteItem, sink: Sink, known: str) -> str | None:  # noqa: ARG002
-        """Write a file to a sink, if it is the one that was listed, before and after."""
+        """Write a file to a sink; afterwards, it must still be the one that was listed."""
         sink.check_size(item.size_bytes)
         with self._file_system() as files:
-            files.invalidate_cache()
-            self._check_version(files, item)
-            with files.open(item.address, "rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    sink.write(chunk)
+            if self._source.protocol == "ftp":
+                # To open a file would ask for each of its blocks anew.
+                files.get_file(item.address, _Writable(sink))
+            else:
+                with files.open(item.address, "rb") as file:
+                    if prefetch := getattr(file, "prefetch", None):
+                        prefetch(item.size_bytes, _REQUESTS_AHEAD)
+                    while chunk := file.read(_CHUNK_BYTES):
+                        sink.write(chunk)
             files.invalidate_cache()
             self._check_version(files, item)
         return ""
@@ -211,7 +217,7 @@ class FolderRemote:
         # A file system may say more of a file in a list than of one alone.
         facts = _facts_in(info)
         if any(facts[name] != listed[name] for name in facts.keys() & listed.keys()):
-            raise SourceError("changed since it was listed", may_pass=True)
+            raise SourceError("changed since it was listed: a later look fetches it")
 
     @contextmanager
     def _file_system(self) -> Iterator[Any]:
@@ -232,6 +238,22 @@ class FolderRemote:
             raise
         except Exception as error:
             raise _explain(error) from None
+
+
+class _Writable:
+    """A sink as fsspec takes a file: it asks for all of these, and calls `write` alone."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.write = sink.write
+
+    def read(self) -> bytes:
+        return b""
+
+    def tell(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def _facts_in(info: Mapping[str, Any]) -> dict[str, str]:
