@@ -15,7 +15,7 @@ PUBLIC_IN_FACT = {f"dagster.components.core.{name}" for name in ("context", "dec
 """What lets one folder of definitions be loaded without the others; nothing else does."""
 ROOMS = {
     "landing": ("landing", "names", "found"),
-    "sources": ("mirror", "source"),
+    "sources": ("mirror", "source", "troubles"),
     "notifications": ("receiver", "places"),
     "formats": ("format", "types", "values", "rows", "compression", "proposals"),
     "warehouse": ("warehouse", "ledger", "rejected_rows"),

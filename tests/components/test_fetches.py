@@ -235,7 +235,10 @@ def test_sync_fetches_before_it_loads_and_twice_fetches_nothing_twice(
 
 
 def test_sync_loads_what_has_landed_although_the_source_fails_and_says_so(
-    remote: RemoteServer, sync: Callable[[DefinedFeed], Result], query: Query
+    remote: RemoteServer,
+    sync: Callable[[DefinedFeed], Result],
+    query: Query,
+    call: Callable[..., Result],
 ) -> None:
     remote.put("a", "b")
     defined = define_feed(remote.feed())
@@ -244,6 +247,8 @@ def test_sync_loads_what_has_landed_although_the_source_fails_and_says_so(
     assert result.exit_code == 1
     assert "not fetched: notes: b.csv: the server answers 404" in result.output
     assert query(ROWS) == [("a", "x")]
+    told = "not fetched: notes: b.csv: the server answers 404"
+    assert told in call("status").output
     remote.answers["/list"] = lambda handler: give(handler, b"[]")
     result = sync(defined)
     assert result.exit_code == 1

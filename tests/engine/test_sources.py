@@ -48,7 +48,7 @@ def landing(bench: Workbench) -> Path:
 def landed(landing: Path, feed: Feed = NOTES) -> dict[str, bytes]:
     """Give what lies in a feed's folder, and make sure that nothing is on its way."""
     state = landing / ".sources" / feed.name
-    assert {path.name for path in state.iterdir()} <= {"lock", "manifest.jsonl"}
+    assert {path.name for path in state.iterdir()} <= {"lock", "manifest.jsonl", "troubles.json"}
     folder = landing / feed.folder
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -59,7 +59,11 @@ def fetch_hostile(
     assert fetched.landed == ["sound.csv"]
     assert [path.name for path in (landing / "notes").iterdir()] == ["sound.csv"]
     state = landing / ".sources" / "notes"
-    assert {path.name for path in state.iterdir()} == {"lock", "manifest.jsonl"}
+    assert {path.name for path in state.iterdir()} == {
+        "lock",
+        "manifest.jsonl",
+        "troubles.json",
+    }
     [failed] = fetched.failed
     assert failed.name == "hostile.csv"
     assert SECRET not in failed.reason
@@ -397,6 +401,7 @@ def test_a_name_with_a_path_in_it_lands_nowhere(
         "notes/sound.csv",
         ".sources/notes/lock",
         ".sources/notes/manifest.jsonl",
+        ".sources/notes/troubles.json",
     }
 
 

@@ -21,10 +21,16 @@ from partitioned_etl.cli.output import show
 from partitioned_etl.components.assets import FeedAssets, find_feeds
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.isolation import Location, Mistake, explain_mistake
-from partitioned_etl.engine.errors import FeedDefinitionError, LandedFileError, SettingError
+from partitioned_etl.engine.errors import (
+    FeedDefinitionError,
+    LandedFileError,
+    SettingError,
+    SourceError,
+)
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, PassedOver
 from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.sources.troubles import read_troubles
 from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
@@ -56,6 +62,14 @@ class ChosenFeeds:
             SourceError: It is a bucket.
         """
         return (self.definitions.resources or {})["landing"].find_folder(feed)
+
+    def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
+        """Return what the latest fetch from a feed's source could not fetch, and why."""
+        if feed.source is None:
+            return []
+        with suppress(SourceError):
+            return read_troubles(feed, self.folder_of(feed))
+        return []
 
     @property
     def warehouse(self) -> Warehouse:

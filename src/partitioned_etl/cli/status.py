@@ -51,6 +51,7 @@ class FeedStatus:
         refused: The files that are refused.
         unmatched: What lies in its folder and is a file of no feed.
         stale: The names of loaded or refused files that the feed cannot name any more.
+        not_fetched: What the latest fetch from its source could not fetch.
     """
 
     feed: str
@@ -64,6 +65,7 @@ class FeedStatus:
     refused: list[Refusal]
     unmatched: list[Refusal]
     stale: list[str]
+    not_fetched: list[Refusal]
 
 
 def show_status(names: Sequence[str], *, as_json: bool) -> int:
@@ -111,6 +113,8 @@ def show_status(names: Sequence[str], *, as_json: bool) -> int:
         entries = [(entry.file, entry.reason) for entry in status.unmatched]
         for line in describe_unmatched(status.feed, entries):
             click.echo(line)
+        for entry in status.not_fetched:
+            click.echo(show(f"not fetched: {status.feed}: {entry.file}: {entry.reason}"))
         if status.stale:
             click.echo(show(f"stale: {status.feed}: {describe_stale(status.feed, status.stale)}"))
     return code
@@ -168,6 +172,9 @@ def _find_status(chosen: ChosenFeeds, assets: FeedAssets) -> FeedStatus:
             for entry in chosen.list_unmatched(feed, plan.ignored)
         ],
         stale=[row.source_file for row in plan.stale],
+        not_fetched=[
+            Refusal("", entry.name, entry.reason) for entry in chosen.list_not_fetched(feed)
+        ],
     )
 
 

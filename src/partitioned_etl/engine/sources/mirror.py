@@ -32,6 +32,7 @@ from partitioned_etl.engine.sources.difference import (
 from partitioned_etl.engine.sources.manifest import Manifest, Noted
 from partitioned_etl.engine.sources.retries import retry
 from partitioned_etl.engine.sources.source import Remote, RemoteItem, Sink, Source
+from partitioned_etl.engine.sources.troubles import write_troubles
 
 _MOST_FAILURES = 10
 """After so many files in a row that may be fetched later, the others are left to a later look."""
@@ -191,6 +192,7 @@ class _Mirror:
         if not difference.brake:
             self._remove(difference.gone, fetched)
         self._manifest.compact()
+        write_troubles(self._place, [*fetched.failed, *difference.passed_over])
         return fetched
 
     def _look(self) -> Difference:
