@@ -257,6 +257,38 @@ def test_sync_loads_what_has_landed_although_the_source_fails_and_says_so(
     )
 
 
+@pytest.mark.parametrize(("unmatched", "code"), [("warn", 0), ("fail", 1)])
+def test_sync_names_items_that_cannot_land_and_fails_if_the_feed_says_so(
+    remote: RemoteServer,
+    sync: Callable[[DefinedFeed], Result],
+    query: Query,
+    unmatched: str,
+    code: int,
+) -> None:
+    remote.put("a", ".b")
+    defined = define_feed(change_feed(remote.feed(), unmatched=unmatched))
+    for _ in range(2):
+        result = sync(defined)
+        assert result.exit_code == code
+        assert "unmatched: notes: .b.csv: the landing takes it for a hidden" in result.output
+    assert query(ROWS) == [("a", "x")]
+
+
+def test_a_secret_that_is_not_set_fails_each_tick_until_it_is(
+    remote: RemoteServer,
+    landing_dir: Path,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    location = locate(remote.feed(bearer="API_TOKEN"), instance)
+    remote.put("a")
+    for _ in range(2):
+        with pytest.raises(SourceError, match="environment variable API_TOKEN is not set"):
+            location.tick_fetch()
+    monkeypatch.setenv("API_TOKEN", "t0ken")
+    assert len(location.tick_fetch()) == 1
+
+
 def test_sync_says_that_a_feed_in_python_has_no_job_to_fetch(
     remote: RemoteServer, sync: Callable[[DefinedFeed], Result], landing_dir: Path
 ) -> None:

@@ -22,13 +22,13 @@ from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.downstream import find_downstream, list_stale_keys
-from partitioned_etl.components.fetches import FETCHES_TAG, describe_entries
+from partitioned_etl.components.fetches import FETCHES_TAG
 from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import group_into_ranges, range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
 from partitioned_etl.components.runs import describe_failure
 from partitioned_etl.engine.errors import PartitionedEtlError, SourceError, WarehouseLockedError
-from partitioned_etl.engine.landing.landing import group_by_key
+from partitioned_etl.engine.landing.landing import PassedOver, group_by_key
 from partitioned_etl.engine.plan import Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.sources.mirror import find_difference
@@ -93,6 +93,7 @@ class _FeedSync:
     _run_ids: list[str] = field(default_factory=list)
     _loaded: set[str] = field(default_factory=set)
     _reasons: dict[str, str] = field(default_factory=dict)
+    _not_fetched: list[PassedOver] = field(default_factory=list)
     _later_runs: dict[str, str] = field(default_factory=dict)
 
     def bring_level(self) -> FeedResult:
@@ -124,7 +125,7 @@ class _FeedSync:
         name = feed.name
         if agenda.removal.brake:
             failures.append(f"not removed: partitions of {name}: {agenda.removal.brake}")
-        unmatched = self.chosen.list_unmatched(feed, plan.ignored)
+        unmatched = [*self.chosen.list_unmatched(feed, plan.ignored), *self._not_fetched]
         return FeedResult(feed, plan, sorted(self._loaded), failures, unmatched, self._reasons)
 
     def _look(self, *, waits_for_runs: bool = True) -> Agenda:
@@ -150,7 +151,8 @@ class _FeedSync:
             found = find_difference(feed, self.chosen.folder_of(feed), windows.why_outside)
         except SourceError as error:
             return [f"not fetched: {error}"]
-        failures = describe_entries(feed.name, "not fetched", found.passed_over)
+        self._not_fetched = found.passed_over
+        failures = list[str]()
         if found.brake:
             failures.append(f"not removed: files of {feed.name}: {found.brake}")
         if not found.is_something:

@@ -177,8 +177,8 @@ class _Looks:
         """
         with self._lock:
             if self._under_way is None:
-                self._under_way, self._began = Future(), time.monotonic()
                 self._remote = self._remote or source_of(self._assets).connect(self._assets.feed)
+                self._under_way, self._began = Future(), time.monotonic()
                 windows = self._assets.partitions.list_windows()
                 arguments = (self._under_way, self._remote, folder, windows.why_outside)
                 Thread(target=self._look, args=arguments, daemon=True).start()

@@ -6,14 +6,14 @@ same functions as sensors and assets, and serves tests, notebooks and benchmarks
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.landing.landing import Landing
+from partitioned_etl.engine.landing.landing import Landing, PassedOver
 from partitioned_etl.engine.landing.local import DEFAULT_SETTLE_SECONDS
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_surveyed
@@ -119,7 +119,7 @@ def sync_feed(
     address = to_landing_address(feed.landing) if feed.landing else landing_dir
     landing = connect_landing(address, settle_seconds)
     warehouse = connect_warehouse(database, lock_wait_seconds, memory_limit)
-    failed = _fetch(feed, address) if feed.source else []
+    fetched = mirror_source(feed, folder_of_landing(feed, address)) if feed.source else None
     report, outcomes = SyncReport(), dict[str, Outcome]()
     attempts: dict[tuple[str, str], int] = defaultdict(int)
     deadline = time.monotonic() + 5 + 10 * settle_seconds
@@ -144,17 +144,16 @@ def sync_feed(
                 continue
         if not plan.is_settling or time.monotonic() > deadline:
             removal = _remove_gone(feed, landing, warehouse, plan)
-            report.refused += failed
+            if fetched:
+                report.refused += _tell(fetched.failed)
+                report.ignored += _tell(fetched.difference.passed_over)
             return _complete_report(feed, report, plan, outcomes, removal)
         if not choice.wanted:
             time.sleep(min(settle_seconds, 0.2))
 
 
-def _fetch(feed: Feed, address: Path | str) -> list[SyncRecord]:
-    """Fetch what the feed's source offers; return what could not be fetched."""
-    fetched = mirror_source(feed, folder_of_landing(feed, address))
-    entries = (*fetched.failed, *fetched.difference.passed_over)
-    return [SyncRecord("", one.name, 0, f"not fetched: {one.reason}") for one in entries]
+def _tell(entries: Iterable[PassedOver]) -> list[SyncRecord]:
+    return [SyncRecord("", entry.name, 0, f"not fetched: {entry.reason}") for entry in entries]
 
 
 def _remove_gone(feed: Feed, landing: Landing, warehouse: Warehouse, plan: Plan) -> Removal:

@@ -146,7 +146,7 @@ class HttpRemote:
                 except FieldError as error:
                     where = f"item {place} of page {number}"
                     found.passed_over.append(PassedOver(where, str(error)))
-            if len(found.items) > self._source.max_items:
+            if len(found.items) + len(found.passed_over) > self._source.max_items:
                 raise SourceError(f"lists more than {self._source.max_items:,} items")
         return found
 

@@ -4,6 +4,7 @@ What matches the feed's pattern lands under the name that it has there. fsspec a
 that it takes speak the protocols.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -17,6 +18,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from partitioned_etl.engine.errors import FeedDefinitionError, SourceError
 from partitioned_etl.engine.landing.names import is_hidden_or_temporary
+from partitioned_etl.engine.sources.retries import retry
 from partitioned_etl.engine.sources.source import (
     RemoteItem,
     RemoteListing,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
 _CHUNK_BYTES = 1 << 20
+_MOST_IDLE_SECONDS = 20.0
 _REQUESTS_AHEAD = 64
 """How many blocks of a file SFTP asks for before the first has come: each takes a round trip."""
 _VERSIONS = ("size", "ETag", "etag", "md5", "mtime", "modify", "last_write_time", "LastModified")
@@ -150,7 +153,7 @@ class FolderRemote:
 
     def __init__(self, source: RemoteFolder, feed: "Feed", open_file_system: Any) -> None:
         self._source, self._feed, self._open = source, feed, open_file_system
-        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._idle: SimpleQueue[tuple[Any, float]] = SimpleQueue()
         self._listed: dict[str, dict[str, str]] = {}
         parts = urlsplit(source.url)
         path = unquote(parts.path)
@@ -162,16 +165,19 @@ class FolderRemote:
         """Close all idle connections."""
         with suppress(Empty):
             while True:
-                _close(self._idle.get_nowait())
+                _close(self._idle.get_nowait()[0])
 
     def list_items(self) -> RemoteListing:
         """List the files that match the feed's pattern, in as many folders as it has."""
-        with self._file_system() as files:
-            files.invalidate_cache()
-            found = RemoteListing([*self._list(files, "", self._feed.file_names.depth)])
+        found = RemoteListing(retry(self._list_all))
         if len(found.items) > self._source.max_items:
             raise SourceError(f"lists more than {self._source.max_items:,} items")
         return found
+
+    def _list_all(self) -> list[RemoteItem]:
+        with self._file_system() as files:
+            files.invalidate_cache()
+            return [*self._list(files, "", self._feed.file_names.depth)]
 
     def _list(self, files: Any, folder: str, depth: int) -> Iterator[RemoteItem]:
         names = self._feed.file_names
@@ -210,6 +216,16 @@ class FolderRemote:
             self._check_version(files, item)
         return ""
 
+    def _take_idle(self) -> Any:
+        """Return a connection that was used lately: a server may have ended an older one."""
+        with suppress(Empty):
+            while True:
+                files, since = self._idle.get_nowait()
+                if time.monotonic() - since < _MOST_IDLE_SECONDS:
+                    return files
+                _close(files)
+        return None
+
     def _check_version(self, files: Any, item: RemoteItem) -> None:
         info, listed = files.info(item.address), self._listed.get(item.name, {})
         if info["type"] != "file":
@@ -223,9 +239,8 @@ class FolderRemote:
     def _file_system(self) -> Iterator[Any]:
         """Give a connection that no other thread has, and keep it if nothing went wrong."""
         try:
-            try:
-                files = self._idle.get_nowait()
-            except Empty:
+            files = self._take_idle()
+            if files is None:
                 files = self._open()
                 _limit(files, self._source.read_seconds)
             try:
@@ -233,7 +248,7 @@ class FolderRemote:
             except BaseException:
                 _close(files)
                 raise
-            self._idle.put(files)
+            self._idle.put((files, time.monotonic()))
         except SourceError:
             raise
         except Exception as error:
