@@ -1,5 +1,6 @@
 """Files that are fetched: what is new, changed and gone at a source, and what is asked for it."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,40 @@ def test_a_folder_of_the_landing_that_is_a_link_is_not_followed_out_of_it(
         "a/1.csv": "would land outside of the feed's folder, through a link"
     }
     assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_a_feeds_folder_that_is_linked_out_of_the_landing_is_not_fetched_to(
+    remote: RemoteServer, landing: Path, tmp_path: Path
+) -> None:
+    remote.put("a")
+    (tmp_path / "elsewhere").mkdir()
+    (landing / "notes").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SourceError, match="is linked out of"):
+        mirror_source(remote.feed(), landing)
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("declared", "module", "extra"),
+    [
+        ({}, "partitioned_etl.engine.sources.http_client", "http"),
+        ({"type": "rss", "name": "{title}.csv"}, "feedparser", "rss"),
+        ({"type": "remote_folder", "url": "memory://x"}, "fsspec", "remote-folders"),
+        ({"type": "remote_folder", "url": "sftp://h/x"}, "paramiko", "remote-folders"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_what_installs_it(
+    landing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    declared: dict[str, Any],
+    module: str,
+    extra: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    source = declared or {"type": "http", "name": "{id}.csv", "item_url": "{url}"}
+    feed = change_feed(NOTES, source={"url": "http://127.0.0.1/", **source})
+    with pytest.raises(SourceError, match=rf"pip install 'partitioned-etl\[{extra}\]'"):
+        mirror_source(feed, landing)
 
 
 def test_a_look_changes_nothing(remote: RemoteServer, landing: Path) -> None:

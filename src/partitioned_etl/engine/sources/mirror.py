@@ -148,6 +148,8 @@ def mirror_source(feed: Feed, landing_dir: Path, why_outside: WhyOutside = every
         raise SourceError(f"feed {feed.name} has no source")
     if not landing_dir.is_dir():
         raise SourceError(f"feed {feed.name}: the landing directory {landing_dir} does not exist")
+    if not place.folder.resolve().is_relative_to(landing_dir.resolve()):
+        raise SourceError(f"feed {feed.name}: {place.folder} is linked out of {landing_dir}")
     try:
         with _of_feed(feed), _alone(place.state):
             remote = source.connect(feed)
@@ -269,9 +271,9 @@ class _Mirror:
 
     def _land(self, part: Path, path: Path) -> None:
         """Rename a whole file, unless the same bytes lie there already."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.parent.resolve().is_relative_to(self._place.folder.resolve()):
             raise SourceError("would land outside of the feed's folder, through a link")
+        path.parent.mkdir(parents=True, exist_ok=True)
         lies = self._place.find(path.relative_to(self._place.folder).as_posix())
         if lies is None or lies.st_size != part.stat().st_size or not cmp(part, path, False):
             part.replace(path)
