@@ -565,7 +565,7 @@ def test_a_load_that_fails_is_a_failure_and_is_done_by_the_next_call(
 ) -> None:
     (landed / "daily" / "2018-01-23.csv").write_text(price_rows(4))
     with monkeypatch.context() as broken:
-        broken.setattr(resources, "load_files", fail)
+        broken.setattr(resources, "load_surveyed", fail)
         result = sync(*DAILY)
     assert result.exit_code == 1
     for name in ("2018-01-22.csv", "2018-01-23.csv"):
