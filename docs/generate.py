@@ -1,4 +1,4 @@
-"""Writes what the pages say of attributes, formats and settings, from where these are declared.
+"""Writes what the pages say of attributes, formats, settings and options, from where these are.
 
 Run it by `make docs`. Between two marks, such as `<!-- begin attributes -->` and
 `<!-- end attributes -->`, a page is generated; so are `.env.example` and the JSON schema of a
@@ -15,8 +15,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic.fields import FieldInfo
 
+from partitioned_etl.cli.main import commands
 from partitioned_etl.components import FileFeed
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.format import Format
@@ -157,6 +159,21 @@ def render_settings() -> str:
     return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
+def render_options() -> str:
+    """Return the table of the options of all commands, from what `--help` prints of them."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for name, command in {"": commands, **commands.commands}.items():
+        context = click.Context(command, info_name=name)
+        for parameter in command.params:
+            record = parameter.get_help_record(context)
+            if isinstance(parameter, click.Option) and record:
+                rows.setdefault(record, []).append(f"`{name}`" if name else "")
+    return _table(
+        "option | of | meaning",
+        [(f"`{option}`", ", ".join(of), meaning) for (option, meaning), of in rows.items()],
+    )
+
+
 def render_example() -> str:
     """Return `.env.example`."""
     parts = [_EXAMPLE_HEAD]
@@ -209,6 +226,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "odd inputs": render_odd_inputs,
     "settings": render_settings,
     "sources": render_sources,
+    "options": render_options,
 }
 
 
@@ -216,7 +234,7 @@ def render_all() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
     yield EXAMPLE, render_example()
     yield SCHEMA, render_schema()
-    for page in ("feeds.md", "odd-inputs.md", "settings.md", "sources.md"):
+    for page in ("command-line.md", "feeds.md", "odd-inputs.md", "settings.md", "sources.md"):
         path = PROJECT / "docs" / page
         text = path.read_text(encoding="utf-8")
         for name, render in PARTS.items():

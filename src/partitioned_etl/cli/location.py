@@ -17,6 +17,7 @@ import click
 import dagster as dg
 from dotenv import load_dotenv
 
+from partitioned_etl.cli.options import list_overridden
 from partitioned_etl.cli.output import show
 from partitioned_etl.components.assets import FeedAssets, find_feeds
 from partitioned_etl.components.events import FEED_TAG
@@ -107,8 +108,10 @@ def choose_feeds(names: Sequence[str]) -> ChosenFeeds:
 
     Raises:
         FeedDefinitionError: There is no such feed.
+        SettingError: The code location does not use what an option of the call overrides.
     """
     location = _load_location()
+    _refuse_void_options(location.definitions)
     by_name = {assets.feed.name: assets for assets in find_feeds(location.definitions)}
     broken = {mistake.name: mistake for mistake in location.mistakes}
     if not names:
@@ -138,6 +141,20 @@ def _load_location() -> Location:
             return Location(found)
     reason = f"module {name!a} has neither `location` nor `defs`"
     raise SettingError(f"setting DEFINITIONS_MODULE: {reason}")
+
+
+def _refuse_void_options(definitions: dg.Definitions) -> None:
+    """Make sure that the resources take from the settings what options of this call override."""
+    resources = definitions.resources or {}
+    own = {
+        "--landing-dir": getattr(resources.get("landing"), "path", None),
+        "--database": getattr(resources.get("warehouse"), "database", None),
+    }
+    for option in sorted(list_overridden()):
+        if own[option]:
+            raise SettingError(
+                f"{option} would change nothing: a resource of the code location names its own"
+            )
 
 
 def look_at_each(

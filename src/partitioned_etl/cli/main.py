@@ -6,7 +6,6 @@ reported in one sentence, and help and queries need not wait for Dagster.
 
 import os
 import sys
-from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,13 @@ from typing import Any
 import click
 
 from partitioned_etl.cli.interrupts import watch_interrupts
+from partitioned_etl.cli.options import (
+    takes_database,
+    takes_feeds,
+    takes_json,
+    takes_landing_dir,
+    takes_yes,
+)
 from partitioned_etl.engine.errors import PartitionedEtlError
 
 EXIT_CODES = {
@@ -61,40 +67,25 @@ def _list_exit_codes() -> str:
     return f"\b\nExit codes:\n{lines}"
 
 
-Command = Callable[..., int]
-
-
-def _takes_feeds(command: Command) -> Command:
-    text = "Only the feed of this name; may be given several times."
-    return click.option("--feed", "feeds", metavar="NAME", multiple=True, help=text)(command)
-
-
-def _takes_json(command: Command) -> Command:
-    text = "Print one JSON document; whatever else there is to say goes to standard error."
-    return click.option("--json", "as_json", is_flag=True, help=text)(command)
-
-
-def _takes_yes(command: Command) -> Command:
-    text = "Ask nobody; needed where there is no terminal."
-    return click.option("--yes", "is_sure", is_flag=True, help=text)(command)
-
-
 @click.group(
     cls=ExitCodeGroup,
     epilog=_list_exit_codes(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="partitioned-etl")
+@click.version_option(None, "-V", "--version", package_name="partitioned-etl")
 def commands() -> None:
     """Keep DuckDB tables equal to the files in a landing directory, partition by partition.
 
-    Settings are environment variables, or lines in `.env`.
+    Settings are environment variables, or lines in `.env`; --landing-dir and --database of a
+    command come before both.
     """
 
 
 @commands.command()
-@_takes_feeds
-@_takes_json
+@takes_feeds
+@takes_landing_dir
+@takes_database
+@takes_json
 def plan(feeds: tuple[str, ...], as_json: bool) -> int:
     """Show what would happen to every file, and why.
 
@@ -106,8 +97,10 @@ def plan(feeds: tuple[str, ...], as_json: bool) -> int:
 
 
 @commands.command()
-@_takes_feeds
-@_takes_json
+@takes_feeds
+@takes_landing_dir
+@takes_database
+@takes_json
 def sync(feeds: tuple[str, ...], as_json: bool) -> int:
     """Load every landed file that is new or changed.
 
@@ -120,8 +113,10 @@ def sync(feeds: tuple[str, ...], as_json: bool) -> int:
 
 
 @commands.command()
-@_takes_feeds
-@_takes_json
+@takes_feeds
+@takes_landing_dir
+@takes_database
+@takes_json
 def status(feeds: tuple[str, ...], as_json: bool) -> int:
     """Show what the tables hold, what waits, what is refused.
 
@@ -135,7 +130,9 @@ def status(feeds: tuple[str, ...], as_json: bool) -> int:
 @commands.command()
 @click.argument("feed")
 @click.option("--apply", "is_applied", is_flag=True, help="Do it, all in one transaction.")
-@_takes_json
+@takes_landing_dir
+@takes_database
+@takes_json
 def migrate(feed: str, is_applied: bool, as_json: bool) -> int:
     """Show what no load does by itself to make a table what FEED declares.
 
@@ -160,8 +157,10 @@ def migrate(feed: str, is_applied: bool, as_json: bool) -> int:
     multiple=True,
     help="The partition of this key; may be given several times.",
 )
-@_takes_yes
-@_takes_json
+@takes_landing_dir
+@takes_database
+@takes_yes
+@takes_json
 def forget(
     feed: str, stale: bool, partitions: tuple[str, ...], is_sure: bool, as_json: bool
 ) -> int:
@@ -180,8 +179,9 @@ def forget(
 @commands.command()
 @click.argument("feed")
 @click.option("--table", default="", help="The table of a feed that is declared no more.")
-@_takes_yes
-@_takes_json
+@takes_database
+@takes_yes
+@takes_json
 def drop(feed: str, table: str, is_sure: bool, as_json: bool) -> int:
     """Remove a feed's table, its rejected rows and its ledger rows.
 
@@ -195,7 +195,8 @@ def drop(feed: str, table: str, is_sure: bool, as_json: bool) -> int:
 
 @commands.command()
 @click.argument("sql")
-@_takes_json
+@takes_database
+@takes_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")
 def query(sql: str, as_json: bool, as_csv: bool) -> int:
     """Run one SELECT on the database.
@@ -232,7 +233,7 @@ def query(sql: str, as_json: bool, as_csv: bool) -> int:
 @click.option(
     "--write", is_flag=True, help="Write it to `defs/NAME/defs.yaml`, unless that is there."
 )
-@_takes_json
+@takes_json
 def infer(
     files: tuple[Path, ...], name: str | None, format_name: str, write: bool, as_json: bool
 ) -> int:

@@ -1,0 +1,123 @@
+"""Options: what several commands take, and the settings that two of them take the place of.
+
+Each is a decorator of a command. An option that overrides a setting is that setting for the time of
+the call, in this process and in those that it starts; so it is validated where the setting is.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+Command = Callable[..., int]
+
+_OVERRIDDEN = "partitioned_etl.overridden"
+_LANDING_DIR, _DATABASE = "--landing-dir", "--database"
+_IS_ADDRESS = re.compile(r"[A-Za-z][A-Za-z+]+:")
+"""What begins so is an address, and of a known kind or refused; `./` before it makes it a path."""
+_DUCKDB = "duckdb:"
+
+
+def takes_feeds(command: Command) -> Command:
+    """Add `--feed`."""
+    text = "Only the feed of this name; may be given several times."
+    return click.option("--feed", "feeds", metavar="NAME", multiple=True, help=text)(command)
+
+
+def takes_json(command: Command) -> Command:
+    """Add `--json`."""
+    text = "Print one JSON document; whatever else there is to say goes to standard error."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+def takes_yes(command: Command) -> Command:
+    """Add `--yes`."""
+    text = "Ask nobody; needed where there is no terminal."
+    return click.option("--yes", "is_sure", is_flag=True, help=text)(command)
+
+
+def takes_landing_dir(command: Command) -> Command:
+    """Add `--landing-dir`, in place of a setting."""
+    return click.option(
+        _LANDING_DIR,
+        metavar="PATH|URL",
+        expose_value=False,
+        callback=_override_landing_dir,
+        help="Landing directory, or a bucket's prefix, for this call; instead of LANDING_DIR.",
+    )(command)
+
+
+def takes_database(command: Command) -> Command:
+    """Add `--database`, in place of two settings."""
+    return click.option(
+        _DATABASE,
+        metavar="PATH|ADDRESS",
+        expose_value=False,
+        callback=_override_database,
+        help="DuckDB file, or address of a warehouse, for this call; instead of DUCKDB_DATABASE "
+        "and WAREHOUSE.",
+    )(command)
+
+
+def list_overridden() -> frozenset[str]:
+    """Return the options of the present call that are there in place of a setting."""
+    context = click.get_current_context(silent=True)
+    return frozenset(context.meta.get(_OVERRIDDEN, ())) if context else frozenset()
+
+
+def _override_landing_dir(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> None:
+    if value is None:
+        return
+    text = _require_text(value, parameter)
+    is_url = "://" in text
+    _override(context, _LANDING_DIR, {"LANDING_DIR": text if is_url else _to_absolute(text)})
+
+
+def _override_database(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> None:
+    if value is None:
+        return
+    text = _require_text(value, parameter)
+    if text.startswith(_DUCKDB):
+        text = _DUCKDB + _to_absolute(text.removeprefix(_DUCKDB))
+    is_address = _IS_ADDRESS.match(text)
+    database = {"WAREHOUSE": text} if is_address else {"DUCKDB_DATABASE": _to_absolute(text)}
+    _override(context, _DATABASE, {"WAREHOUSE": "", **database})
+
+
+def _require_text(value: str, parameter: click.Parameter) -> str:
+    # An empty setting is the default; an empty option is a variable of a script that is not set.
+    if not value.strip():
+        raise click.BadParameter("must not be empty", param=parameter)
+    return value.strip()
+
+
+def _to_absolute(text: str) -> str:
+    """Return a path as the shell means it; in a setting, it would be relative to the project."""
+    return text if text.startswith("~") else str(Path(text).absolute())
+
+
+def _override(context: click.Context, option: str, values: Mapping[str, str]) -> None:
+    context.meta[_OVERRIDDEN] = list_overridden() | {option}
+    context.with_resource(_set_variables(values))
+
+
+@contextmanager
+def _set_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, which come before `.env`, until the command has ended."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
