@@ -14,10 +14,12 @@ import click
 
 from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.cli.options import (
+    require_one_feed,
     takes_database,
     takes_feeds,
     takes_json,
     takes_landing_dir,
+    takes_partitions,
     takes_yes,
 )
 from partitioned_etl.engine.errors import PartitionedEtlError
@@ -83,33 +85,41 @@ def commands() -> None:
 
 @commands.command()
 @takes_feeds
+@takes_partitions
 @takes_landing_dir
 @takes_database
 @takes_json
-def plan(feeds: tuple[str, ...], as_json: bool) -> int:
+def plan(feeds: tuple[str, ...], partitions: tuple[str, ...], as_json: bool) -> int:
     """Show what would happen to every file, and why.
 
     It changes nothing. The feed's sensor does what it shows at its next tick, and `sync` at once.
     """
+    if partitions:
+        require_one_feed(feeds, "--partition")
     from partitioned_etl.cli.plan import show_plan
 
-    return show_plan(feeds, as_json=as_json)
+    return show_plan(feeds, partitions, as_json=as_json)
 
 
 @commands.command()
 @takes_feeds
+@takes_partitions
+@click.option("--reload", "reloads", is_flag=True, help="Load what is unchanged, too, of one feed.")
 @takes_landing_dir
 @takes_database
 @takes_json
-def sync(feeds: tuple[str, ...], as_json: bool) -> int:
+def sync(feeds: tuple[str, ...], partitions: tuple[str, ...], reloads: bool, as_json: bool) -> int:
     """Load every landed file that is new or changed.
 
     Then it prints what the tables hold. It loads through Dagster, in this process, so that the web
-    UI shows the runs.
+    UI shows the runs. --reload replaces each partition in one transaction, also what is unchanged
+    or was refused; to load all that ever landed again is expensive, so it takes one feed.
     """
+    if partitions or reloads:
+        require_one_feed(feeds, "--partition" if partitions else "--reload")
     from partitioned_etl.cli.sync import sync_feeds
 
-    return sync_feeds(feeds, as_json=as_json)
+    return sync_feeds(feeds, partitions, reloads=reloads, as_json=as_json)
 
 
 @commands.command()

@@ -6,7 +6,7 @@ the call, in this process and in those that it starts; so it is validated where 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,14 @@ def takes_feeds(command: Command) -> Command:
     """Add `--feed`."""
     text = "Only the feed of this name; may be given several times."
     return click.option("--feed", "feeds", metavar="NAME", multiple=True, help=text)(command)
+
+
+def takes_partitions(command: Command) -> Command:
+    """Add `--partition`, of the feed that the call is about."""
+    text = "Only the partition of this key, of one feed; may be given several times."
+    return click.option("--partition", "partitions", metavar="KEY", multiple=True, help=text)(
+        command
+    )
 
 
 def takes_json(command: Command) -> Command:
@@ -60,6 +68,16 @@ def takes_database(command: Command) -> Command:
         help="DuckDB file, or address of a warehouse, for this call; instead of DUCKDB_DATABASE "
         "and WAREHOUSE.",
     )(command)
+
+
+def require_one_feed(names: Sequence[str], option: str) -> None:
+    """Make sure that an option is given together with the one feed that it is about.
+
+    Raises:
+        click.UsageError: It is not.
+    """
+    if len({*names}) != 1:
+        raise click.UsageError(f"{option} is about one feed: name it, by one --feed NAME")
 
 
 def list_overridden() -> frozenset[str]:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each, open_instance
 from partitioned_etl.cli.output import print_json, print_table, show
+from partitioned_etl.cli.partitions import require_partitions
 from partitioned_etl.components.agenda import Agenda, Limits, make_agenda
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.sensor import LandingCursor, describe_given_up
@@ -56,11 +57,12 @@ class PlannedFile:
     size_bytes: int | None = None
 
 
-def show_plan(names: Sequence[str], *, as_json: bool) -> int:
+def show_plan(names: Sequence[str], keys: Sequence[str] = (), *, as_json: bool) -> int:
     """Print what would happen to every file.
 
     Args:
         names: The feeds to show; none for all.
+        keys: The partitions of one feed that are shown; none for all.
         as_json: Whether to print JSON instead of a table.
 
     Returns:
@@ -69,12 +71,13 @@ def show_plan(names: Sequence[str], *, as_json: bool) -> int:
     Raises:
         SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
+        PartitionKeyError: Nothing is known of a partition.
         WarehouseError: The warehouse cannot be opened.
     """
     settings, chosen = Settings(), choose_feeds(names)
     with open_instance() as instance:
         found, code = look_at_each(
-            chosen.feeds, lambda assets: _plan(chosen, assets, instance, settings)
+            chosen.feeds, lambda assets: _plan(chosen, assets, instance, settings, keys)
         )
     chosen.report_mistakes()
     code = code or int(bool(chosen.mistakes))
@@ -104,7 +107,11 @@ def show_plan(names: Sequence[str], *, as_json: bool) -> int:
 
 
 def _plan(
-    chosen: ChosenFeeds, assets: FeedAssets, instance: dg.DagsterInstance, settings: Settings
+    chosen: ChosenFeeds,
+    assets: FeedAssets,
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    keys: Sequence[str],
 ) -> tuple[list[PlannedChange], list[PlannedFile]]:
     cursor = _read_cursor(instance, chosen.find_sensor(assets))
     cursor.forget_what_could_not_start(instance, assets)
@@ -116,9 +123,11 @@ def _plan(
         lambda plan: cursor.remember(assets, plan),
         Limits(settings.max_files_per_run, read_only=True),
     )
+    require_partitions(assets.feed, agenda.plan, keys)
     name = assets.feed.name
     changes = [PlannedChange(name, change) for change in agenda.plan.describe_changes(name)]
-    return changes, list(_list_files(name, agenda, settings))
+    files = _list_files(name, agenda, settings)
+    return changes, [file for file in files if not keys or file.partition_key in keys]
 
 
 def _list_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:

@@ -37,6 +37,7 @@ class FeedResult:
         unmatched: What lies in its folder and is a file of no feed.
         reasons: Per partition key that a run was meant to load, why the run failed; empty if it did
             not.
+        keys: The partition keys that the call is about; none for all.
     """
 
     feed: Feed
@@ -45,6 +46,11 @@ class FeedResult:
     failures: list[str]
     unmatched: list[PassedOver]
     reasons: Mapping[str, str]
+    keys: frozenset[str] = frozenset()
+
+    def has(self, key: str) -> bool:
+        """Return whether the call is about a partition."""
+        return not self.keys or key in self.keys
 
 
 def print_report(
@@ -77,9 +83,12 @@ def print_report(
         of_feed: list[tuple[object, ...]] = [
             (name, key, file, row_count, str(LoadStatus.LOADED), loaded_at)
             for key, file, row_count, _, loaded_at in plan.unchanged
+            if result.has(key)
         ]
         for step in plan.steps.values():
             key, row, status = step.partition_key, step.ledger_row, _status(step)
+            if not result.has(key):
+                continue
             row_count = plan.count_rows(result.feed, step)
             loaded_at = row.loaded_at if row else None
             of_feed.append((name, key, step.name, row_count, status, loaded_at))
@@ -93,11 +102,15 @@ def print_report(
         problems += result.failures
         for entry in plan.refused:
             key, reason = entry.partition_key, f"{entry.name}: {entry.reason}"
+            if not result.has(key):
+                continue
             rows.append((name, key, entry.name, 0, "refused", None))
             problems.append(describe_refusal(name, key, reason))
-        if stale := [row.source_file for row in plan.stale]:
+        if stale := [row.source_file for row in plan.stale if result.has(row.partition_key)]:
             warnings.append(f"stale: {name}: {describe_stale(name, stale)}")
-        unmatched = [(entry.name, entry.reason) for entry in result.unmatched]
+        # What is a file of no feed is of no partition, either.
+        of_all = () if result.keys else result.unmatched
+        unmatched = [(entry.name, entry.reason) for entry in of_all]
         told = describe_unmatched(name, unmatched)
         (problems if result.feed.unmatched is OnUnmatched.FAIL else warnings).extend(told)
     loaded = sum(len(result.loaded_keys) for result in results)

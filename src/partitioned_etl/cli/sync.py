@@ -15,10 +15,11 @@ import dagster as dg
 
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, open_instance
 from partitioned_etl.cli.output import show
+from partitioned_etl.cli.partitions import require_partitions
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.cli.runs import execute_job
-from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_of
+from partitioned_etl.components.agenda import Agenda, Limits, Scope, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.downstream import find_downstream, list_stale_keys
@@ -29,18 +30,22 @@ from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, 
 from partitioned_etl.components.runs import describe_failure
 from partitioned_etl.engine.errors import PartitionedEtlError, SourceError, WarehouseLockedError
 from partitioned_etl.engine.landing.landing import PassedOver, group_by_key
-from partitioned_etl.engine.plan import Plan
+from partitioned_etl.engine.plan import Action, Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.sources.mirror import find_difference
 
 _POLL_SECONDS = 0.2
 
 
-def sync_feeds(names: Sequence[str], *, as_json: bool) -> int:
+def sync_feeds(
+    names: Sequence[str], keys: Sequence[str] = (), *, reloads: bool = False, as_json: bool
+) -> int:
     """Bring the feeds up to date and print what every table holds.
 
     Args:
         names: The feeds to load; none for all.
+        keys: The partitions of one feed that are loaded; none for all.
+        reloads: Whether to load what is unchanged, too.
         as_json: Whether to print JSON instead of a table; progress messages then go to standard
             error.
 
@@ -55,6 +60,10 @@ def sync_feeds(names: Sequence[str], *, as_json: bool) -> int:
     settings, chosen = Settings(), choose_feeds(names)
     results: list[FeedResult] = []
     errors: list[str] = []
+
+    def sync_feed(assets: FeedAssets) -> FeedResult:
+        return _FeedSync(instance, chosen, assets, settings, frozenset(keys), reloads).bring_level()
+
     with (
         open_instance() as instance,
         redirect_stdout(sys.stderr) if as_json else nullcontext(),
@@ -64,7 +73,7 @@ def sync_feeds(names: Sequence[str], *, as_json: bool) -> int:
             click.echo(f"run {run_id} was left behind by a process that is gone; marked as failed")
         for assets in chosen.feeds:
             try:
-                results.append(_FeedSync(instance, chosen, assets, settings).bring_level())
+                results.append(sync_feed(assets))
             except PartitionedEtlError as error:
                 errors.append(f"error: {error}")
                 if isinstance(error, WarehouseLockedError):
@@ -83,12 +92,16 @@ class _FeedSync:
         chosen: The code location.
         assets: The feed's assets.
         settings: The settings.
+        keys: The partitions that are loaded; none for all.
+        reloads: Whether what is unchanged is loaded, too.
     """
 
     instance: dg.DagsterInstance
     chosen: ChosenFeeds
     assets: FeedAssets
     settings: Settings
+    keys: frozenset[str] = frozenset()
+    reloads: bool = False
     _attempts: Attempts = field(default_factory=Attempts)
     _run_ids: list[str] = field(default_factory=list)
     _loaded: set[str] = field(default_factory=set)
@@ -102,15 +115,19 @@ class _FeedSync:
         What its source offers, if it has one, is fetched first, by a job of its own.
 
         It waits for files that are still settling or that a run of the daemon is loading.
+
+        Raises:
+            PartitionKeyError: Nothing is known of a partition that was asked for.
         """
         failures = self._fetch() if self.assets.feed.source else []
         deadline = time.monotonic() + 30 + 10 * self.settings.settle_seconds
         while True:
             may_wait = time.monotonic() < deadline
             agenda = self._look(waits_for_runs=may_wait)
+            require_partitions(self.assets.feed, agenda.plan, self.keys)
             if agenda.choice.wanted:
                 self._load(agenda)
-            elif (agenda.in_flight or agenda.plan.is_settling) and may_wait:
+            elif self._is_worth_waiting_for(agenda) and may_wait:
                 time.sleep(_POLL_SECONDS)
             else:
                 break
@@ -123,10 +140,38 @@ class _FeedSync:
         ]
         feed = self.assets.feed
         name = feed.name
+        failures += self._list_not_reloaded(plan)
         if agenda.removal.brake:
             failures.append(f"not removed: partitions of {name}: {agenda.removal.brake}")
         unmatched = [*self.chosen.list_unmatched(feed, plan.ignored), *self._not_fetched]
-        return FeedResult(feed, plan, sorted(self._loaded), failures, unmatched, self._reasons)
+        loaded = sorted(self._loaded)
+        return FeedResult(feed, plan, loaded, failures, unmatched, self._reasons, self.keys)
+
+    @property
+    def _scope(self) -> Scope:
+        return Scope(self.keys, self._find_not_reloaded) if self.reloads else Scope(self.keys)
+
+    def _find_not_reloaded(self, plan: Plan) -> set[str]:
+        return plan.list_keys_not_of(self._run_ids)
+
+    def _list_not_reloaded(self, plan: Plan) -> list[str]:
+        """Return one sentence per partition that was to be loaded again, and was not."""
+        if not self.reloads:
+            return []
+        left = {key for key in self._find_not_reloaded(plan) if self._scope.has(key)}
+        reasons = {key: self._reasons.get(key, "") for key in left}
+        reasons |= dict.fromkeys(self.keys.difference(plan.landed_keys), "no file is there")
+        return [
+            f"not loaded again: {self.assets.feed.name}, partition {key}: "
+            + (reasons[key] or "another run has it")
+            for key in sorted(reasons)
+        ]
+
+    def _is_worth_waiting_for(self, agenda: Agenda) -> bool:
+        """Return whether a run loads, or somebody writes, what this call is about."""
+        settling = (file for file in agenda.plan.files(Action.UNSETTLED) if not file.lacks)
+        keys = {*agenda.in_flight, *(file.partition_key for file in settling)}
+        return any(map(self._scope.has, keys))
 
     def _look(self, *, waits_for_runs: bool = True) -> Agenda:
         agenda = make_agenda(
@@ -137,6 +182,7 @@ class _FeedSync:
             lambda _: self._attempts,
             Limits(self.settings.max_files_per_run),
             waits_for_runs=waits_for_runs,
+            scope=self._scope,
         )
         self._loaded |= {
             load.partition_key for load in agenda.plan.list_loads() if load.run_id in self._run_ids
@@ -206,6 +252,7 @@ class _FeedSync:
             if downstream.feed_name != name:
                 continue
             stale = list_stale_keys(self.instance, load_key, downstream.key)
+            stale = {key: event for key, event in stale.items() if self._scope.has(key)}
             for keys in group_into_ranges(stale, known, self.settings.max_files_per_run):
                 run = self._execute_range(downstream.job_name, keys)
                 what = f"not computed: {downstream.key.to_user_string()}, downstream of {name}"

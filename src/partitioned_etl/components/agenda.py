@@ -6,7 +6,7 @@ requests, `partitioned-etl plan` into a table and `sync` into runs.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -61,6 +61,30 @@ class Limits:
     scan_seconds: float | None = None
     read_only: bool = False
     first_name: str = ""
+
+
+def _find_none(_: Plan) -> Collection[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What of a feed one look is about.
+
+    Attributes:
+        keys: The partition keys; none for all of them, and for what has no file any more.
+        find_again: Returns, of a plan, the partition keys that are loaded although nothing is new.
+    """
+
+    keys: frozenset[str] = frozenset()
+    find_again: Callable[[Plan], Collection[str]] = _find_none
+
+    def has(self, key: str) -> bool:
+        """Return whether the look is about a partition."""
+        return not self.keys or key in self.keys
+
+
+WHOLE_FEED = Scope()
 
 
 @dataclass(frozen=True)
@@ -126,6 +150,7 @@ def make_agenda(
     *,
     reported_since: float = 0.0,
     waits_for_runs: bool = True,
+    scope: Scope = WHOLE_FEED,
 ) -> Agenda:
     """Find out what is to be done for a feed now.
 
@@ -138,6 +163,7 @@ def make_agenda(
         limits: How much this may take.
         reported_since: Time up to which loads are known to be reported, in seconds since 1970.
         waits_for_runs: Whether what a run is loading is left to that run.
+        scope: Which partitions are loaded, and which of them in any case.
 
     Raises:
         LandedFileError: The landing cannot be listed, or takes longer than that.
@@ -178,7 +204,8 @@ def make_agenda(
     )
     attempts = remember(plan)
     pausing, candidates = list[LandedFile](), list[LandedFile]()
-    to_load = plan.candidates(unreported)
+    candidates_of_all = plan.candidates(unreported, scope.find_again(plan))
+    to_load = [file for file in candidates_of_all if scope.has(file.partition_key)]
     marks = {key: mark_of(files) for key, files in group_by_key(to_load).items()}
     for file in to_load:
         is_pausing = attempts.is_pausing(file.partition_key, marks[file.partition_key])
@@ -190,10 +217,11 @@ def make_agenda(
         most=limits.max_files,
     )
     wanted = list(dict.fromkeys(file.partition_key for file in choice.wanted))
-    names = _list_new_names(assets.partitions, plan, known, wanted, limits.max_files)
+    most_names = 0 if scope.keys else limits.max_files
+    names = _list_new_names(assets.partitions, plan, known, wanted, most_names)
     ordered = assets.partitions.add_names(known, names)
     ranges = group_into_ranges(wanted, ordered, limits.max_files)[:MAX_RUNS_AT_ONCE]
-    removal = find_removable(assets.feed, plan)
+    removal = Removal() if scope.keys else find_removable(assets.feed, plan)
     return Agenda(
         *(plan, known, in_flight, unreported, reported_until),
         *(choice, pausing, names, ranges, removal),

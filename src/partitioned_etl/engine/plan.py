@@ -198,6 +198,29 @@ class Plan:
         keys = dict.fromkeys(step.partition_key for step in self.steps.values() if step.file)
         return [*keys, *self.unchanged.list_keys()]
 
+    @property
+    def known_keys(self) -> set[str]:
+        """The partition keys of which anything has landed, or the ledger knows anything."""
+        keys = {*self.landed_keys, *self.ledger.by_key}
+        return keys | {entry.partition_key for entry in self.refused if entry.partition_key}
+
+    def list_keys_not_of(self, run_ids: Collection[str]) -> set[str]:
+        """Return the partition keys of landed files on which other runs passed their verdict.
+
+        Args:
+            run_ids: The runs that do not count.
+        """
+        keys = {
+            step.partition_key
+            for step in self.steps.values()
+            if step.action in (Action.IDENTICAL, Action.REFUSED)
+            and not (step.ledger_row and step.ledger_row.run_id in run_ids)
+        }
+        of_runs = set[str]()
+        for load in self.unchanged.list_loads(0.0):
+            (of_runs if load.run_id in run_ids else keys).add(load.partition_key)
+        return keys.union(self.unchanged.list_keys()) - (of_runs - keys)
+
     def count_actions(self) -> Counter[Action]:
         """Return how many files have a step that is this action, by action."""
         counts = Counter(step.action for step in self.steps.values())
@@ -253,15 +276,20 @@ class Plan:
             return step.row_count
         return self.ledger.count_rows(step.partition_key)
 
-    def candidates(self, unreported: Collection[str] = ()) -> list[LandedFile]:
+    def candidates(
+        self, unreported: Collection[str] = (), again: Collection[str] = ()
+    ) -> list[LandedFile]:
         """Return the landed files to load.
 
         Args:
             unreported: Partition keys whose file was loaded but not reported; they come last.
+            again: Partition keys whose files are loaded although nothing is new of them.
         """
-        untold = [file for file in self.files(Action.IDENTICAL) if file.partition_key in unreported]
-        untold += self.unchanged.list_files(unreported)
-        return self.files(Action.NEW, Action.CHANGED) + untold
+        keys = {*unreported, *again}
+        untold = [file for file in self.files(Action.IDENTICAL) if file.partition_key in keys]
+        refused = [file for file in self.files(Action.REFUSED) if file.partition_key in again]
+        untold += self.unchanged.list_files(keys)
+        return self.files(Action.NEW, Action.CHANGED) + refused + untold
 
 
 @no_garbage_collection()
