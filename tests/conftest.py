@@ -141,7 +141,7 @@ def call(
     monkeypatch.setenv("DAGSTER_HOME", str(dagster_home))
     monkeypatch.setenv("DEFINITIONS_MODULE", "support.sample_location")
 
-    def run(*arguments: object) -> Result:
-        return CliRunner().invoke(commands, [str(argument) for argument in arguments])
+    def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(commands, [str(argument) for argument in arguments], stdin)
 
     return run

@@ -193,3 +193,43 @@ def test_help_and_queries_do_without_dagster() -> None:
     modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "duckdb" in modules
     assert not {"dagster", "pandas"} & set(modules)
+
+
+STATEMENT = "-- what there is\nSELECT a, 'ü' AS b\nFROM t;\n"
+
+
+def test_a_statement_is_read_from_standard_input_or_from_a_file(
+    table: None, call: Call, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.sql"
+    file.write_text("\ufeff" + STATEMENT, encoding="utf-8")
+    for result in (
+        call("query", "-", "--json", stdin=STATEMENT.encode()),
+        call("query", "--file", file, "--json"),
+    ):
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout) == [{"a": 1, "b": "ü"}]
+
+
+def test_a_statement_is_given_in_one_way_and_in_utf_8(
+    table: None, call: Call, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.sql"
+    file.write_bytes(b"SELECT '\xfc'")
+    for arguments, told in (
+        ((), "one statement: SQL, or - for standard input, or --file FILE"),
+        (("SELECT 1", "--file", file), "one statement: SQL, or - for"),
+        (("--file", file), f"{file} is no text in UTF-8, at byte 8"),
+        (("-",), "standard input is no text in UTF-8, at byte 8"),
+        (("--file", tmp_path / "none.sql"), "does not exist"),
+    ):
+        result = call("query", *arguments, stdin=file.read_bytes())
+        assert result.exit_code == 2
+        assert told in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("statement", ["", "-- nothing\n", "SELECT 1; SELECT 2"])
+def test_standard_input_has_one_statement(table: None, statement: str, call: Call) -> None:
+    result = call("query", "-", stdin=statement)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")

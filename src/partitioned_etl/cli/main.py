@@ -204,22 +204,32 @@ def drop(feed: str, table: str, is_sure: bool, as_json: bool) -> int:
 
 
 @commands.command()
-@click.argument("sql")
+@click.argument("sql", required=False)
+@click.option(
+    "--file",
+    "path",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that the statement is read from, instead of SQL.",
+)
 @takes_database
 @takes_json
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header.")
-def query(sql: str, as_json: bool, as_csv: bool) -> int:
+def query(sql: str | None, path: Path | None, as_json: bool, as_csv: bool) -> int:
     """Run one SELECT on the database.
 
-    It prints the rows, changes nothing and reads no file but the database. A table ends after
-    1,000 rows and says so; JSON and CSV have all. In JSON, what is no JSON number, such as a
-    decimal, a day, NaN or infinity, is a string.
+    It is given as SQL, or read from standard input if SQL is `-`, or from a file. The query changes
+    nothing and reads no file but the database. A table ends after 1,000 rows and says so; JSON and
+    CSV have all. In JSON, what is no JSON number, such as a decimal, a day, NaN or infinity, is a
+    string.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are two forms of one output: choose one")
-    from partitioned_etl.cli.query import run_query
+    if (sql is None) == (path is None):
+        raise click.UsageError("one statement: SQL, or - for standard input, or --file FILE")
+    from partitioned_etl.cli.query import read_statement, run_query
 
-    return run_query(sql, "json" if as_json else "csv" if as_csv else "table")
+    return run_query(read_statement(sql, path), "json" if as_json else "csv" if as_csv else "table")
 
 
 @commands.command()

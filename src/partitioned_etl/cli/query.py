@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -22,6 +23,27 @@ from partitioned_etl.engine.warehouse.warehouse import OpenWarehouse
 Form = Literal["table", "json", "csv"]
 
 TABLE_ROWS = 1000
+
+
+def read_statement(sql: str | None, path: Path | None) -> str:
+    """Return the statement that a call gives.
+
+    Args:
+        sql: The statement; `-` if it is read from standard input; None if from a file.
+        path: The file.
+
+    Raises:
+        click.UsageError: It is no text in UTF-8.
+        OSError: The file cannot be read.
+    """
+    if sql is not None and sql != "-":
+        return sql
+    name = path or "standard input"
+    content = path.read_bytes() if path else sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{name} is no text in UTF-8, at byte {error.start}") from None
 
 
 def run_query(sql: str, form: Form) -> int:
