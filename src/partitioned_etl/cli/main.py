@@ -14,6 +14,8 @@ import click
 
 from partitioned_etl.cli.interrupts import watch_interrupts
 from partitioned_etl.cli.options import (
+    FAIL_STATES,
+    States,
     require_one_feed,
     takes_database,
     takes_feeds,
@@ -126,15 +128,34 @@ def sync(feeds: tuple[str, ...], partitions: tuple[str, ...], reloads: bool, as_
 @takes_feeds
 @takes_landing_dir
 @takes_database
+@click.option(
+    "--fail-on",
+    "fail_on",
+    metavar="STATE,…",
+    type=States(),
+    multiple=True,
+    help=f"End with 1 if anything is in one of these states: {', '.join(FAIL_STATES)}.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "prometheus"]),
+    help="How to print it; a table by default. --json is short for --format json.",
+)
 @takes_json
-def status(feeds: tuple[str, ...], as_json: bool) -> int:
+def status(
+    feeds: tuple[str, ...], fail_on: tuple[frozenset[str], ...], form: str | None, as_json: bool
+) -> int:
     """Show what the tables hold, what waits, what is refused.
 
     Waiting is what has landed and is not loaded. It changes nothing.
     """
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} are two forms of one output")
     from partitioned_etl.cli.status import show_status
 
-    return show_status(feeds, as_json=as_json)
+    states = frozenset[str]().union(*fail_on)
+    return show_status(feeds, "json" if as_json else form or "table", states)
 
 
 @commands.command()

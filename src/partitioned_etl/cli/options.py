@@ -35,6 +35,34 @@ def takes_partitions(command: Command) -> Command:
     )
 
 
+FAIL_STATES: Mapping[str, str] = {
+    "late": "a partition was due in the last days, and nothing of it is loaded",
+    "refused": "a file is refused",
+    "rejected": "rows of a loaded file were rejected",
+    "unmatched": "something in a feed's folder is a file of no feed",
+    "waiting": "a file has landed and is not loaded",
+    "stale": "the table holds rows of a file that its feed cannot name any more",
+    "failed": "a file waits because its runs failed too often",
+}
+"""What `status --fail-on` knows."""
+
+
+class States(click.ParamType):
+    """Names of states, separated by commas."""
+
+    name = "states"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[str]:
+        """Return the names; any other is refused."""
+        names = [name.strip() for name in str(value).split(",")]
+        for name in names:
+            if name not in FAIL_STATES:
+                self.fail(f"{name!a} is none of {', '.join(FAIL_STATES)}", param, ctx)
+        return frozenset(names)
+
+
 def takes_json(command: Command) -> Command:
     """Add `--json`."""
     text = "Print one JSON document; whatever else there is to say goes to standard error."

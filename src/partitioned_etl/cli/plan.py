@@ -12,10 +12,11 @@ import dagster as dg
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each, open_instance
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.cli.partitions import require_partitions
-from partitioned_etl.components.agenda import Agenda, Limits, make_agenda
+from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.sensor import LandingCursor, describe_given_up
-from partitioned_etl.engine.plan import Action, Removal, Step
+from partitioned_etl.engine.landing.landing import LandedFile, group_by_key
+from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan, Removal, Step
 from partitioned_etl.engine.settings import Settings
 
 
@@ -128,6 +129,28 @@ def _plan(
     changes = [PlannedChange(name, change) for change in agenda.plan.describe_changes(name)]
     files = _list_files(name, agenda, settings)
     return changes, [file for file in files if not keys or file.partition_key in keys]
+
+
+def list_given_up(
+    chosen: ChosenFeeds, assets: FeedAssets, plan: Plan, instance: dg.DagsterInstance
+) -> list[tuple[LandedFile, str]]:
+    """Return the files that wait because their runs failed too often, and what the sensor says.
+
+    Args:
+        chosen: The code location.
+        assets: The feed's assets.
+        plan: The feed's plan.
+        instance: The Dagster instance.
+    """
+    cursor = _read_cursor(instance, chosen.find_sensor(assets))
+    cursor.forget_what_could_not_start(instance, assets)
+    attempts, files = cursor.remember(assets, plan), plan.candidates()
+    marks = {key: mark_of(of_key) for key, of_key in group_by_key(files).items()}
+    return [
+        (file, describe_given_up(file))
+        for file in files
+        if attempts.count(file.partition_key, marks[file.partition_key]) >= MAX_ATTEMPTS
+    ]
 
 
 def _list_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:

@@ -152,12 +152,7 @@ def build_late_file_sensor(feeds: Sequence[FeedAssets]) -> dg.SensorDefinition:
             except (LandedFileError, WarehouseError) as error:
                 context.log.error(f"feed {name}: {error}")
                 continue
-            # A file that came late and is loaded is nobody's business any more.
-            late = {
-                key: reason
-                for key, reason in state.list_unpunctual().items()
-                if key not in state.ledger.loaded_keys
-            }
+            late = state.list_overdue()
             if cursor.has_changed(name, sorted(late)):
                 check = dg.AssetCheckKey(assets.load_key, CHECK_NAMES.file_is_on_time)
                 events += [to_evaluation(result) for result in state.evaluate([check])]

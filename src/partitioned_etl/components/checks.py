@@ -13,7 +13,12 @@ from typing import Any, NamedTuple, cast
 
 import dagster as dg
 
-from partitioned_etl.engine.arrivals import USUAL_OF, list_short, list_unpunctual
+from partitioned_etl.engine.arrivals import (
+    USUAL_OF,
+    list_overdue,
+    list_short,
+    list_unpunctual,
+)
 from partitioned_etl.engine.feed import LATE_FOR, Feed, OnUnmatched
 from partitioned_etl.engine.formats.format import CONTRACT
 from partitioned_etl.engine.landing.landing import Listing
@@ -140,6 +145,10 @@ class CheckedState:
     def list_unpunctual(self) -> dict[str, str]:
         """Return the recently due partitions whose file is late or missing, each with a reason."""
         return list_unpunctual(self.feed, self.ledger, self.listing, self.expected, self.now)
+
+    def list_overdue(self) -> dict[str, str]:
+        """Return those of which nothing is loaded yet, each with a reason."""
+        return list_overdue(self.feed, self.ledger, self.listing, self.expected, self.now)
 
     def _list_unmatched(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
         found = list_unmatched(self.feed, self.listing.ignored, self.others)

@@ -167,6 +167,32 @@ def list_unpunctual(
     }
 
 
+def list_overdue(
+    feed: Feed,
+    ledger: Ledger,
+    listing: Listing,
+    expected: Iterable[str],
+    now: datetime,
+) -> dict[str, str]:
+    """Return the recently due partitions of which nothing is loaded yet.
+
+    A file that came late and is loaded is nobody's business any more.
+
+    Args:
+        feed: The feed.
+        ledger: What the ledger knows of the feed.
+        listing: The feed's files, as listed.
+        expected: The partition keys that should eventually have a file.
+        now: The time to compare with, UTC.
+
+    Returns:
+        One sentence per partition key.
+    """
+    late = list_unpunctual(feed, ledger, listing, expected, now)
+    loaded = ledger.loaded_keys
+    return {key: reason for key, reason in late.items() if key not in loaded}
+
+
 def list_short(feed: Feed, ledger: Ledger) -> dict[str, str]:
     """Return the partitions of the latest load with far fewer rows than those before them.
 

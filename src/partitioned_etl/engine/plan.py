@@ -204,6 +204,14 @@ class Plan:
         keys = {*self.landed_keys, *self.ledger.by_key}
         return keys | {entry.partition_key for entry in self.refused if entry.partition_key}
 
+    @property
+    def listing(self) -> Listing:
+        """The landed files that have steps, and what was passed over."""
+        files = {step.name: step.file for step in self.steps.values() if step.file}
+        superseded = {file.name: file for file in self.files(Action.SUPERSEDED)}
+        standing = {name: file for name, file in files.items() if name not in superseded}
+        return Listing(standing, superseded, [*self.ignored], [*self.refused])
+
     def list_keys_not_of(self, run_ids: Collection[str]) -> set[str]:
         """Return the partition keys of landed files on which other runs passed their verdict.
 
