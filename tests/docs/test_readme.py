@@ -92,7 +92,8 @@ def test_every_command_and_exit_code_is_documented() -> None:
         for name, command in commands.commands.items()
     }
     assert all("--json" in of for of in options.values())
-    assert {name for name, of in options.items() if "--feed" in of} == {"plan", "sync", "status"}
+    with_feeds = {name for name, of in options.items() if "--feed" in of}
+    assert with_feeds == {"plan", "sync", "status", "explain"}
     assert "--csv" in options["query"]
 
 

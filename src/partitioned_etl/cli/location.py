@@ -72,6 +72,10 @@ class ChosenFeeds:
             return read_troubles(feed, self.folder_of(feed))
         return []
 
+    def landing_address_of(self, feed: Feed) -> Path | str:
+        """Return where the landing of a feed is, a folder or a URL."""
+        return (self.definitions.resources or {})["landing"].address_of(feed, Settings())
+
     @property
     def warehouse(self) -> Warehouse:
         """The warehouse of the code location, which is not opened yet."""

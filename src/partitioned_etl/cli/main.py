@@ -159,6 +159,26 @@ def status(
 
 
 @commands.command()
+@click.argument("file")
+@takes_feeds
+@takes_landing_dir
+@takes_database
+@takes_json
+def explain(file: str, feeds: tuple[str, ...], as_json: bool) -> int:
+    """Show what the feeds make of one FILE, without loading it.
+
+    FILE is a path, a name from the landing directory on, or a URL. It shows which feed takes it and
+    why others do not, what the ledger knows, what the next tick does, and what became of each rule
+    of the contract, with lines and columns. A file that lies elsewhere is tried as if it had landed
+    for the one feed that --feed names. The file is read as a whole, into a database that is thrown
+    away.
+    """
+    from partitioned_etl.cli.explain import explain_file
+
+    return explain_file(file, feeds, as_json=as_json)
+
+
+@commands.command()
 @click.argument("feed")
 @click.option("--apply", "is_applied", is_flag=True, help="Do it, all in one transaction.")
 @takes_landing_dir

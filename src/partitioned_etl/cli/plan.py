@@ -114,9 +114,26 @@ def _plan(
     settings: Settings,
     keys: Sequence[str],
 ) -> tuple[list[PlannedChange], list[PlannedFile]]:
+    agenda = make_next_agenda(chosen, assets, instance, settings)
+    require_partitions(assets.feed, agenda.plan, keys)
+    name = assets.feed.name
+    changes = [PlannedChange(name, change) for change in agenda.plan.describe_changes(name)]
+    files = list_planned_files(name, agenda, settings)
+    return changes, [file for file in files if not keys or file.partition_key in keys]
+
+
+def make_next_agenda(
+    chosen: ChosenFeeds, assets: FeedAssets, instance: dg.DagsterInstance, settings: Settings
+) -> Agenda:
+    """Return the agenda that the sensor of a feed would make at its next tick.
+
+    Raises:
+        LandedFileError: The landing cannot be listed.
+        WarehouseError: The warehouse cannot be opened.
+    """
     cursor = _read_cursor(instance, chosen.find_sensor(assets))
     cursor.forget_what_could_not_start(instance, assets)
-    agenda = make_agenda(
+    return make_agenda(
         assets,
         instance,
         chosen.landing_of(assets.feed),
@@ -124,11 +141,6 @@ def _plan(
         lambda plan: cursor.remember(assets, plan),
         Limits(settings.max_files_per_run, read_only=True),
     )
-    require_partitions(assets.feed, agenda.plan, keys)
-    name = assets.feed.name
-    changes = [PlannedChange(name, change) for change in agenda.plan.describe_changes(name)]
-    files = _list_files(name, agenda, settings)
-    return changes, [file for file in files if not keys or file.partition_key in keys]
 
 
 def list_given_up(
@@ -153,7 +165,14 @@ def list_given_up(
     ]
 
 
-def _list_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
+def list_planned_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
+    """Yield what would happen to each file of a feed.
+
+    Args:
+        name: The feed.
+        agenda: Its agenda.
+        settings: The settings.
+    """
     plan, nexts = agenda.plan, _list_nexts(agenda, settings)
     run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
     planned = list[PlannedFile]()

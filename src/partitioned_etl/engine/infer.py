@@ -5,13 +5,11 @@ guessed about each. Only this module, its neighbours and the formats' proposals 
 relies on declarations alone.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -37,7 +35,7 @@ from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import Outcome
 from partitioned_etl.engine.sql import quote_identifier
-from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from partitioned_etl.engine.trial import log_no_loads, open_trial
 from partitioned_etl.engine.warehouse.warehouse import OpenWarehouse
 
 _ANY_NUMBER = 2**31
@@ -171,7 +169,7 @@ def infer_feed(
     )
     current = samples[0]
     try:
-        with _open_trial(samples[0].parent) as opened:
+        with open_trial(samples[0].parent) as opened:
             found = []
             for current in samples:
                 found.append(find_format(format_name).propose(opened.duck, current))
@@ -221,7 +219,7 @@ def _propose_values(
             max_rejected_rows=_ANY_NUMBER,
             max_rejected_percent=100.0,
         )
-        with _unlogged():
+        with log_no_loads():
             outcomes, _ = _load(opened, feed, samples)
     except PartitionedEtlError:
         return  # the verdict says so
@@ -239,17 +237,6 @@ def _propose_values(
         proposal.add_doubt(f"columns.{name}", doubt)
     if found.footer and len(samples) == 1:
         _propose_totals(opened.duck, feed, proposal, found.footer)
-
-
-@contextmanager
-def _unlogged() -> Iterator[None]:
-    """Log nothing of bad rows, of which the verdict tells."""
-    logger = logging.getLogger(load_files.__module__)
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = False
 
 
 def _see_texts(duck: duckdb.DuckDBPyConnection, feed: Feed, column: ColumnTexts) -> None:
@@ -352,21 +339,11 @@ def _load_until_it_fits(samples: Sequence[Path], proposal: Proposal) -> str:
             proposal.make_text(problem.column, f"{problem.where} is {problem.reason}")
 
 
-@contextmanager
-def _open_trial(folder: Path) -> Iterator[OpenWarehouse]:
-    """Open an empty database that reads a folder and is thrown away."""
-    with (
-        TemporaryDirectory() as trial,
-        connect_warehouse(Path(trial) / "trial.duckdb").open(folder) as opened,
-    ):
-        yield opened
-
-
 def _load_on_trial(samples: Sequence[Path], proposal: Proposal) -> tuple[str, Sequence[Problem]]:
     """Load samples with the proposal; return what happened to them, and what is wrong with them."""
     try:
         feed = proposal.to_feed(samples[0].parent.name)
-        with _open_trial(samples[0].parent) as opened:
+        with open_trial(samples[0].parent) as opened:
             outcomes, reasons = _load(opened, feed, samples)
     except PartitionedEtlError as error:
         return f"{_count(samples)} would not be loaded: {error}", ()
