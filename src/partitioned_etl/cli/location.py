@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import click
 import dagster as dg
+import duckdb
 from dotenv import load_dotenv
 
 from partitioned_etl.cli.options import list_overridden
@@ -24,9 +25,10 @@ from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.isolation import Location, Mistake, explain_mistake
 from partitioned_etl.engine.errors import (
     FeedDefinitionError,
-    LandedFileError,
+    PartitionedEtlError,
     SettingError,
     SourceError,
+    WarehouseLockedError,
 )
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, PassedOver
@@ -161,10 +163,24 @@ def _refuse_void_options(definitions: dg.Definitions) -> None:
             )
 
 
+ERRORS_OF_ONE_FEED = (PartitionedEtlError, OSError, duckdb.Error, dg.DagsterError)
+"""What keeps a command from one feed, and from no other."""
+
+
+def describe_error(assets: FeedAssets, error: Exception) -> str:
+    """Return one printable line for an error that keeps a command from a feed."""
+    reason = " ".join(str(error).split())
+    is_sentence = isinstance(error, PartitionedEtlError)
+    return show(f"error: {reason}" if is_sentence else f"error: feed {assets.feed.name}: {reason}")
+
+
 def look_at_each(
     feeds: Iterable[FeedAssets], look: Callable[[FeedAssets], T]
 ) -> tuple[list[T], int]:
-    """Look at feeds one by one; a folder that cannot be listed does not hide the other feeds.
+    """Look at feeds one by one; one that cannot be looked at does not hide the others.
+
+    Only a warehouse that others hold ends it: the other feeds share it, and each would wait as
+    long.
 
     Args:
         feeds: The feeds' assets.
@@ -177,9 +193,11 @@ def look_at_each(
     for assets in feeds:
         try:
             found.append(look(assets))
-        except LandedFileError as error:
-            click.echo(show(f"error: {error}"), err=True)
+        except ERRORS_OF_ONE_FEED as error:
+            click.echo(describe_error(assets, error), err=True)
             code = 2
+            if isinstance(error, WarehouseLockedError):
+                break
     return found, code
 
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 import click
 import dagster as dg
 
-from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, open_instance
+from partitioned_etl.cli.location import (
+    ERRORS_OF_ONE_FEED,
+    ChosenFeeds,
+    choose_feeds,
+    describe_error,
+    open_instance,
+)
 from partitioned_etl.cli.output import show
 from partitioned_etl.cli.partitions import require_partitions
 from partitioned_etl.cli.progress_bar import show_progress
@@ -28,7 +34,7 @@ from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import group_into_ranges, range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
 from partitioned_etl.components.runs import describe_failure
-from partitioned_etl.engine.errors import PartitionedEtlError, SourceError, WarehouseLockedError
+from partitioned_etl.engine.errors import SourceError, WarehouseLockedError
 from partitioned_etl.engine.landing.landing import PassedOver, group_by_key
 from partitioned_etl.engine.plan import Action, Plan
 from partitioned_etl.engine.settings import Settings
@@ -74,8 +80,8 @@ def sync_feeds(
         for assets in chosen.feeds:
             try:
                 results.append(sync_feed(assets))
-            except PartitionedEtlError as error:
-                errors.append(f"error: {error}")
+            except ERRORS_OF_ONE_FEED as error:
+                errors.append(describe_error(assets, error))
                 if isinstance(error, WarehouseLockedError):
                     # The other feeds share the warehouse, and each would wait as long.
                     break
