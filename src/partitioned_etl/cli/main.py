@@ -159,6 +159,29 @@ def status(
 
 
 @commands.command()
+@takes_feeds
+@takes_landing_dir
+@takes_database
+@click.option(
+    "--interval",
+    "interval_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.5),
+    default=5.0,
+    show_default=True,
+    help="How long to wait between two looks.",
+)
+def watch(feeds: tuple[str, ...], interval_seconds: float) -> int:
+    """Show the status, drawn anew every few seconds, until Ctrl-C.
+
+    It needs a terminal, and changes nothing. It ends with 130, as every command does by Ctrl-C.
+    """
+    from partitioned_etl.cli.watch import watch_feeds
+
+    return watch_feeds(feeds, interval_seconds)
+
+
+@commands.command()
 @click.argument("file")
 @takes_feeds
 @takes_landing_dir

@@ -41,6 +41,7 @@ FAIL_STATES: Mapping[str, str] = {
     "rejected": "rows of a loaded file were rejected",
     "unmatched": "something in a feed's folder is a file of no feed",
     "waiting": "a file has landed and is not loaded",
+    "unfetched": "the latest fetch from a source could not fetch something",
     "stale": "the table holds rows of a file that its feed cannot name any more",
     "failed": "a file waits because its runs failed too often",
 }

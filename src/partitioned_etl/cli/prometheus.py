@@ -6,10 +6,8 @@ its feed: they tell how it is now, and whoever collects them keeps what was.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from partitioned_etl.cli.status import FeedStatus
+from partitioned_etl.cli.feed_status import FeedStatus
 
 METRICS: Mapping[str, str] = {
     "feed_up": "Whether the feed is declared soundly and could be looked at.",
@@ -22,6 +20,7 @@ METRICS: Mapping[str, str] = {
     "oldest_waiting_seconds": "For how long the oldest of them has waited; 0 if none waits.",
     "late_partitions": "Partitions that were due in the last days and of which nothing is loaded.",
     "unmatched_entries": "Entries of the feed's folder that are a file of no feed.",
+    "unfetched_files": "Files that the latest fetch from the feed's source could not fetch.",
     "stale_files": "Files in the ledger that the feed cannot name any more.",
     "failed_files": "Files that wait because their runs failed too often; by --fail-on failed.",
     "last_load_timestamp_seconds": "When a file was last loaded, in seconds since 1970.",
@@ -31,7 +30,7 @@ METRICS: Mapping[str, str] = {
 _PREFIX = "partitioned_etl_"
 
 
-def render_metrics(names: Sequence[str], statuses: Iterable["FeedStatus"]) -> str:
+def render_metrics(names: Sequence[str], statuses: Iterable[FeedStatus]) -> str:
     """Return the metrics of feeds.
 
     Args:
@@ -60,7 +59,7 @@ def render_metrics(names: Sequence[str], statuses: Iterable["FeedStatus"]) -> st
     return "\n".join(lines)
 
 
-def _measure(status: "FeedStatus", now: float) -> Iterator[tuple[tuple[str, str], float]]:
+def _measure(status: FeedStatus, now: float) -> Iterator[tuple[tuple[str, str], float]]:
     """Yield the values of a feed, by metric and state."""
     for state, count in status.files.items():
         yield ("files", state), count
@@ -74,6 +73,7 @@ def _measure(status: "FeedStatus", now: float) -> Iterator[tuple[tuple[str, str]
         "oldest_waiting_seconds": status.oldest_waiting_seconds or 0,
         "late_partitions": len(status.late),
         "unmatched_entries": len(status.unmatched),
+        "unfetched_files": len(status.not_fetched),
         "stale_files": len(status.stale),
     }
     if status.failed is not None:
