@@ -130,6 +130,13 @@ def choose_feeds(names: Sequence[str]) -> ChosenFeeds:
     return ChosenFeeds(location.definitions, chosen, mistakes)
 
 
+def list_feed_names() -> list[str]:
+    """Return the names of all feeds, and of what cannot be loaded."""
+    location = _load_location()
+    names = {assets.feed.name for assets in find_feeds(location.definitions)}
+    return sorted(names.union(mistake.name for mistake in location.mistakes))
+
+
 def _load_location() -> Location:
     name = Settings().definitions_module
     try:

@@ -18,6 +18,7 @@ from partitioned_etl.cli.options import (
     States,
     require_one_feed,
     takes_database,
+    takes_feed,
     takes_feeds,
     takes_json,
     takes_landing_dir,
@@ -202,7 +203,7 @@ def explain(file: str, feeds: tuple[str, ...], as_json: bool) -> int:
 
 
 @commands.command()
-@click.argument("feed")
+@takes_feed
 @click.option("--apply", "is_applied", is_flag=True, help="Do it, all in one transaction.")
 @takes_landing_dir
 @takes_database
@@ -220,7 +221,7 @@ def migrate(feed: str, is_applied: bool, as_json: bool) -> int:
 
 
 @commands.command()
-@click.argument("feed")
+@takes_feed
 @click.option(
     "--stale", is_flag=True, help="What the feed, as it is declared now, cannot name any more."
 )
@@ -251,7 +252,7 @@ def forget(
 
 
 @commands.command()
-@click.argument("feed")
+@takes_feed
 @click.option("--table", default="", help="The table of a feed that is declared no more.")
 @takes_database
 @takes_yes

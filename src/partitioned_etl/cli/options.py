@@ -7,10 +7,13 @@ the call, in this process and in those that it starts; so it is validated where 
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import click
+from click.shell_completion import CompletionItem
 
 Command = Callable[..., int]
 
@@ -21,10 +24,38 @@ _IS_ADDRESS = re.compile(r"[A-Za-z][A-Za-z+]+:")
 _DUCKDB = "duckdb:"
 
 
+def complete_feeds(
+    context: click.Context,  # noqa: ARG001
+    parameter: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[str]:
+    """Return the names of feeds that begin with what was typed; none if they cannot be loaded.
+
+    Nothing may be printed meanwhile: the shell would show it within the line that is typed.
+    """
+    with redirect_stderr(StringIO()), catch_warnings(), suppress(Exception):
+        simplefilter("ignore")
+        from partitioned_etl.cli.location import list_feed_names
+
+        return [name for name in list_feed_names() if name.startswith(incomplete)]
+    return []
+
+
+def takes_feed(command: Command) -> Command:
+    """Add the argument FEED."""
+    return click.argument("feed", shell_complete=complete_feeds)(command)
+
+
 def takes_feeds(command: Command) -> Command:
     """Add `--feed`."""
-    text = "Only the feed of this name; may be given several times."
-    return click.option("--feed", "feeds", metavar="NAME", multiple=True, help=text)(command)
+    return click.option(
+        "--feed",
+        "feeds",
+        metavar="NAME",
+        multiple=True,
+        shell_complete=complete_feeds,
+        help="Only the feed of this name; may be given several times.",
+    )(command)
 
 
 def takes_partitions(command: Command) -> Command:
@@ -62,6 +93,21 @@ class States(click.ParamType):
             if name not in FAIL_STATES:
                 self.fail(f"{name!a} is none of {', '.join(FAIL_STATES)}", param, ctx)
         return frozenset(names)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Return what completes the last name."""
+        named, comma, last = incomplete.rpartition(",")
+        taken = {name.strip() for name in named.split(",")}
+        return [
+            CompletionItem(f"{named}{comma}{name}")
+            for name in FAIL_STATES
+            if name.startswith(last) and name not in taken
+        ]
 
 
 def takes_json(command: Command) -> Command:
