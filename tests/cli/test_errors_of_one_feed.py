@@ -35,7 +35,8 @@ def break_customers(landed: Path, monkeypatch: pytest.MonkeyPatch) -> Break:
     def break_with(error: Exception) -> None:
         def fail(assets: FeedAssets, landing: Landing) -> Scan:
             if assets.feed.name == "customer_prices":
-                raise error
+                # One that a parameter holds would keep all that its traceback has.
+                raise type(error)(*error.args)
             return scan(assets, landing)
 
         monkeypatch.setattr(FeedAssets, "scan", fail)
