@@ -18,7 +18,7 @@ ROOMS = {
     "sources": ("mirror", "source", "troubles"),
     "notifications": ("receiver", "places"),
     "formats": ("format", "types", "values", "rows", "compression", "proposals"),
-    "warehouse": ("warehouse", "ledger", "rejected_rows"),
+    "warehouse": ("warehouse", "ledger", "load_history", "rejected_rows"),
 }
 """What those outside a room of the engine may know of it, beside its registry."""
 EXCEPTIONS = {

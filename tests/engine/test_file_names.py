@@ -131,6 +131,6 @@ def test_a_hostile_partition_key_is_a_value_and_never_code(bench: Workbench) -> 
             ).fetchall() == [(1,)]
 
         check()
-    assert bench.tables() == ["file_loads", "raw_notes", "rejected_rows"]
+    assert bench.tables() == ["file_loads", "load_history", "raw_notes", "rejected_rows"]
     assert bench.list_files(NOTES) == [bystander]
     bench.assert_level(NOTES)

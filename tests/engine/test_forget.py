@@ -180,7 +180,7 @@ def test_a_process_that_is_killed_leaves_all_or_nothing(
     if moment != failpoints.AFTER_COMMIT:
         assert contents(days) == of_each("2024-01-01", "2024-01-02")
     elif drops:
-        assert days.tables() == ["file_loads", "raw_notes", "rejected_rows"]
+        assert days.tables() == ["file_loads", "load_history", "raw_notes", "rejected_rows"]
         assert days.query("SELECT feed FROM file_loads") == [("notes",)]
     else:
         assert contents(days) == of_each("2024-01-01")

@@ -204,7 +204,7 @@ def test_outcomes_come_in_the_order_of_the_files(bench: Workbench) -> None:
 def test_loading_no_file_makes_the_tables_and_nothing_else(bench: Workbench) -> None:
     bench.landing_dir.mkdir()
     assert bench.load(NOTES, []) == {}
-    assert bench.tables() == ["file_loads", "raw_notes", "rejected_rows"]
+    assert bench.tables() == ["file_loads", "load_history", "raw_notes", "rejected_rows"]
     assert bench.rows(NOTES) == []
 
 

@@ -44,4 +44,4 @@ def test_the_names_of_table_and_columns_are_quoted(bench: Workbench) -> None:
     with bench.open_table(feed) as table:
         assert table.read_first_rows(bench.list_files(feed), 9) == {"a": [(1, "x")]}
         assert list(table.read_partition("a").columns)[:2] == ['a"; --', "b.c"]
-    assert bench.tables() == ["file_loads", "rejected_rows", feed.table]
+    assert bench.tables() == ["file_loads", "load_history", "rejected_rows", feed.table]

@@ -145,6 +145,7 @@ class Loads:
         if NOTES.table not in self.bench.tables():
             return found
         self.bench.assert_level(NOTES)
+        self.bench.assert_history(NOTES)
         for key, source_file, serial, count, distinct in self.bench.query(
             "SELECT partition_key, source_file, id, count(*), count(DISTINCT note) "
             f"FROM {NOTES.table} GROUP BY 1, 2, 3"

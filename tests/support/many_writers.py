@@ -58,4 +58,5 @@ def write_side_by_side(
     own_turns = {f"{own} in {turn}" for own in OWN for turn in range(rounds)}
     assert {key for key, *_ in found} == {*news, *OWN, *own_turns, "old"}
     bench.assert_level(NOTES)
+    bench.assert_history(NOTES)
     return found

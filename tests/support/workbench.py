@@ -320,6 +320,19 @@ class Workbench:
             outcomes = load_files(table, self.landing, wanted)
         return {outcome.file.partition_key: outcome for outcome in outcomes}
 
+    def assert_history(self, feed: Feed) -> None:
+        """Check that what all loads added and removed is what the table holds.
+
+        Nobody but loads has changed it, and all that they replaced was compared.
+        """
+        told = self.query(
+            "SELECT CAST(sum(rows_added - rows_removed) AS BIGINT), "
+            "count(*) - count(rows_unchanged), count(*) - count(DISTINCT (source_file, changed_at))"
+            f" FROM load_history WHERE feed = '{feed.name}'"
+        )
+        ((count,),) = self.query(f"SELECT count(*) FROM {quote_identifier(feed.table)}")
+        assert told == [(count, 0, 0)]
+
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._read() as duck:
             return duck.execute(sql, list(values)).fetchall()

@@ -131,7 +131,7 @@ def _forget_of_feed(
             drop_feed(table)
         else:
             files = list_held_files(table, listing, stale=config.stale, keys=config.partitions)
-            forget_files(table, files)
+            forget_files(table, files, run_id=context.run_id)
         left = compare_table(table, listing, settle_seconds=landing.settle_seconds)
         ledger = left.plan.ledger
         # While the warehouse is open, nobody loads or copies.

@@ -32,6 +32,7 @@ from partitioned_etl.engine.feed import OnMissing
 from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Removal, find_removable, make_plan
 from partitioned_etl.engine.reconcile import reconcile_table
+from partitioned_etl.engine.settings import Settings
 
 RECONCILE_JOB = "reconcile_job"
 RECONCILES_TAG = "partitioned_etl/reconciles"
@@ -122,6 +123,7 @@ def _reconcile_feed(
             listing,
             allow_most=allow_most,
             run_id=context.run_id,
+            history_days=Settings().load_history_days,
         )
         ledger = done.left.plan.ledger
         # While the warehouse is open, nobody loads or copies. An empty ledger of which nothing was

@@ -35,6 +35,7 @@ from partitioned_etl.engine.sources.registry import AnySource
 from partitioned_etl.engine.sql import (
     INTERNAL_PREFIX,
     LEDGER_TABLE,
+    LOAD_HISTORY_TABLE,
     PARTITION_KEY_COLUMN,
     REJECTED_ROWS_TABLE,
     SOURCE_FILE_COLUMN,
@@ -224,6 +225,15 @@ class Feed(Contract, frozen=True):
             le=100,
         ),
     ] = 50.0
+    compare_up_to_rows: Annotated[
+        int,
+        Field(
+            description="A file that is loaded again is compared with the rows that it replaces, "
+            "if neither are more than this: how many are added, removed and unchanged is told "
+            "then. 0 for never.",
+            ge=0,
+        ),
+    ] = 1_000_000
     key_pattern: Annotated[
         str,
         Field(
@@ -365,7 +375,8 @@ class Feed(Contract, frozen=True):
             is_float = is_float_type(self.column_types.get(name, ""))
             reason = f"non_finite_columns: {name} is no DOUBLE or FLOAT column"
             _require(is_float, "non_finite_columns", reason)
-        is_own = self.table.casefold() in (LEDGER_TABLE, REJECTED_ROWS_TABLE)
+        own = (LEDGER_TABLE, REJECTED_ROWS_TABLE, LOAD_HISTORY_TABLE)
+        is_own = self.table.casefold() in own
         _require(not is_own, "table", f"table {self.table} is one of this package's own")
 
     def _check_landing(self) -> None:

@@ -61,12 +61,13 @@ def list_held_files(
     ]
 
 
-def forget_files(table: FeedTable, files: Sequence[HeldFile]) -> None:
+def forget_files(table: FeedTable, files: Sequence[HeldFile], *, run_id: str = "") -> None:
     """Remove rows, rejected rows and ledger rows of files: all of them, or none.
 
     Args:
         table: The feed's table, outside a transaction.
         files: The files.
+        run_id: The Dagster run, for the load history.
     """
     if not files:
         return
@@ -74,7 +75,8 @@ def forget_files(table: FeedTable, files: Sequence[HeldFile]) -> None:
     def forget() -> None:
         with table.transaction():
             failpoints.reach(failpoints.AFTER_BEGIN)
-            table.remove_files([(file.partition_key, file.source_file) for file in files])
+            gone = [(file.partition_key, file.source_file) for file in files]
+            table.remove_files(gone, run_id=run_id)
             failpoints.reach(failpoints.BEFORE_COMMIT)
 
     run_until_done(forget)

@@ -156,6 +156,7 @@ class _Load:
                     OutcomeStatus.LOADED,
                     row_count=candidate.row_count,
                     rejected_count=candidate.rejected_count,
+                    changes=candidate.changes,
                     warning=f"{file.name}: {'; '.join(warnings)}" if warnings else "",
                     survey=survey,
                 )

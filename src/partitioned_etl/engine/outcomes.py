@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from partitioned_etl.engine.formats.format import Problem, Survey, describe_problems
 from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read
+from partitioned_etl.engine.warehouse.load_history import RowChanges
 
 
 class OutcomeStatus(StrEnum):
@@ -26,6 +27,7 @@ class Outcome:
             cannot be opened, is not validated; it is looked at again later.
         row_count: Rows loaded.
         rejected_count: Rows that went to table `rejected_rows` instead.
+        changes: What its load changed in the table.
         reason: Why it was not loaded, one sentence; empty if it was.
         warning: What is worth knowing about a file that was loaded, one sentence; may be empty.
         problems: The individual problems, if the file broke its contract.
@@ -36,6 +38,7 @@ class Outcome:
     status: OutcomeStatus
     row_count: int = 0
     rejected_count: int = 0
+    changes: RowChanges = field(default_factory=RowChanges)
     reason: str = ""
     warning: str = ""
     problems: list[Problem] = field(default_factory=list)

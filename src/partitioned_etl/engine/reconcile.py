@@ -7,6 +7,7 @@ behind their backs: deleted rows, a database restored from a backup, an edited l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from logging import getLogger
 
@@ -160,6 +161,7 @@ def reconcile_table(
     *,
     allow_most: bool = False,
     run_id: str = "",
+    history_days: int = 0,
 ) -> Reconciled:
     """Reload what differs and has a landed file, and remove what the feed's policy removes.
 
@@ -171,6 +173,7 @@ def reconcile_table(
         listing: The feed's files, as listed just now.
         allow_most: Whether more than half of the partitions may be removed.
         run_id: The Dagster run, for the ledger.
+        history_days: How long the load history of all feeds is kept; 0 for ever.
     """
     feed, settle_seconds = table.feed, landing.settle_seconds
     found = compare_table(table, listing, settle_seconds=settle_seconds)
@@ -181,11 +184,13 @@ def reconcile_table(
         reconciled.outcomes = load_files(table, landing, files, run_id=run_id)
     removal = find_removable(feed, found.plan, allow_most=allow_most)
     if removal.rows:
-        table.remove(removal.names)
+        table.remove(removal.names, run_id=run_id)
     reconciled.removed = removal.keys
     reconciled.left = compare_table(table, listing, settle_seconds=settle_seconds)
     if table.exists():
         try:
+            if history_days:
+                table.trim_history(datetime.now(UTC) - timedelta(days=history_days))
             table.tidy()
         except WarehouseError as error:
             # What was repaired is told nevertheless.

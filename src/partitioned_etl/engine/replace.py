@@ -1,14 +1,14 @@
 """Replace: one transaction that puts the rows of files in the place of those that were there.
 
 Takes candidates; either returns with all of them loaded, or raises with none loaded. The order
-within the transaction: ledger row, delete, insert, versions again. Which files get here, and what
-happens to those at fault, is decided in `load.py`.
+within the transaction: ledger row, delete, insert, what that changed, versions again. Which files
+get here, and what happens to those at fault, is decided in `load.py`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import reduce
 from operator import or_
@@ -28,9 +28,11 @@ from partitioned_etl.engine.formats.rows import FILE_FAULTS, select_rows, total_
 from partitioned_etl.engine.landing.landing import LandedFile, list_changed
 from partitioned_etl.engine.progress import Progress
 from partitioned_etl.engine.row_by_row import insert_good_rows
+from partitioned_etl.engine.row_changes import ChangeCount
 from partitioned_etl.engine.sandbox import read_share
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse.ledger import LedgerRow, ledger_row
+from partitioned_etl.engine.warehouse.load_history import RowChanges, loaded_row
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 LARGE_BYTES = 64 << 20
@@ -59,6 +61,7 @@ class Candidate:
         stage: How much that is.
         whole: Of a file of which only the start is known: the survey of all of it, under way.
         rejected_count: Rows that go to `rejected_rows`.
+        changes: What its load changed in the table, once it is loaded.
     """
 
     file: LandedFile
@@ -67,6 +70,7 @@ class Candidate:
     stage: Stage = Stage.SURVEYED
     whole: Future[Survey] | None = None
     rejected_count: int = 0
+    changes: RowChanges = field(default_factory=RowChanges)
 
     @property
     def is_read_row_by_row(self) -> bool:
@@ -155,18 +159,28 @@ def replace_rows(table: FeedTable, candidates: Sequence[Candidate], run_id: str)
             "left_out": table.list_left_out(),
             "run_id": run_id,
         }
-        rows = [_loaded_row(table.feed, one, told) for one in candidates]
-        replaced = table.record_loads(rows)
+        rows = {one.file.name: _loaded_row(table.feed, one, told) for one in candidates}
+        replaced = table.record_loads([*rows.values()])
         failpoints.reach(failpoints.AFTER_LEDGER)
-        table.delete(replaced)
+        count = ChangeCount(table, replaced)
+        count.keep()
+        deleted_count = table.delete(replaced)
         failpoints.reach(failpoints.AFTER_DELETE)
         for group in _in_statements(candidates):
             surveyed_meanwhile = [one for one in group if one.stage is Stage.STARTED]
             insert_rows(table, group, progress)
-            table.record_loads([_loaded_row(table.feed, one, told) for one in surveyed_meanwhile])
+            again = {
+                one.file.name: _loaded_row(table.feed, one, told) for one in surveyed_meanwhile
+            }
+            table.record_loads([*again.values()])
+            rows |= again
             failpoints.reach(failpoints.MID_INSERT)
             for candidate in group:
                 progress.done("loaded", candidate.file)
+        changes = count.count([*rows.values()], deleted_count)
+        table.record_history([loaded_row(row, changes[name]) for name, row in rows.items()])
+        for one in candidates:
+            one.changes = changes[one.file.name]
         if changed := list_changed(files):
             raise FilesChangedError(changed)
         failpoints.reach(failpoints.BEFORE_COMMIT)

@@ -196,6 +196,14 @@ class Settings(BaseSettings):
             ge=0,
         ),
     ] = 0.0
+    load_history_days: Annotated[
+        int,
+        Field(
+            description="Days for which table `load_history` tells what a load changed; the "
+            "nightly reconcile job removes what is older.",
+            ge=1,
+        ),
+    ] = 90
     alert_urls: Annotated[
         str,
         Field(

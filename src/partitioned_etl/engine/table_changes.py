@@ -178,6 +178,11 @@ def list_gone(declared: Iterable[str], present: Iterable[str]) -> list[str]:
     return [name for name in present if name.casefold() not in known]
 
 
+def list_compared(present: Iterable[str]) -> list[str]:
+    """Return the columns of a feed's table by which its rows are compared: those no load adds."""
+    return list_gone((), present)
+
+
 def has_every_value(type_name: str, former: str) -> bool:
     """Return whether a type has every value of another, and each is what its file would load as.
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from shutil import copyfile
 from typing import cast
@@ -22,6 +23,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.load_folder import folder_within
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
+    LOAD_HISTORY_TABLE,
     REJECTED_ROWS_TABLE,
     Query,
     quote_identifier,
@@ -31,6 +33,7 @@ from partitioned_etl.engine.table_changes import ChangeKind, TableChanges
 from partitioned_etl.engine.warehouse.ducklake_session import LAKE, TURNS_TABLE, LakeSession
 from partitioned_etl.engine.warehouse.feed_table import DuckDBTable
 from partitioned_etl.engine.warehouse.ledger import COLUMNS, LedgerRow, insert_rows
+from partitioned_etl.engine.warehouse.load_history import ensure_load_history
 from partitioned_etl.engine.warehouse.rejected_rows import ensure_rejected_rows
 from partitioned_etl.engine.warehouse.table_columns import (
     alter_columns,
@@ -44,7 +47,7 @@ _UNHELD = re.compile(r"\b(U?HUGEINT|INTERVAL|BIT|ENUM|UNION|TIME WITH TIME ZONE)
 _RETYPES = (ChangeKind.WIDENED, ChangeKind.RETYPED)
 _KEPT = "INTERVAL '7 days'"
 """How long a lake's earlier states can be read, and files of killed loads lie there."""
-_TIDIED = (TURNS_TABLE, LEDGER_TABLE, REJECTED_ROWS_TABLE)
+_TIDIED = (TURNS_TABLE, LEDGER_TABLE, REJECTED_ROWS_TABLE, LOAD_HISTORY_TABLE)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class DuckLakeTable(DuckDBTable):
         columns = ", ".join(f"{name} {type_name}" for name, type_name in COLUMNS.items())
         self.session.execute(f"CREATE TABLE IF NOT EXISTS {LEDGER_TABLE} ({columns})")
         ensure_rejected_rows(self._base)
+        ensure_load_history(self._base)
 
     def _upsert(self, rows: Sequence[LedgerRow]) -> None:
         """Write ledger rows; no key tells DuckLake which to replace."""
@@ -145,9 +149,13 @@ class DuckLakeTable(DuckDBTable):
         """Record new versions of files whose content is the ledger's."""
         run_until_done(lambda: super(DuckLakeTable, self).record_versions(rows, files))
 
-    def remove(self, names: Sequence[str]) -> None:
+    def remove(self, names: Sequence[str], *, run_id: str = "") -> None:
         """Remove files: their rows, rejected rows and ledger rows, all at once."""
-        run_until_done(lambda: super(DuckLakeTable, self).remove(names))
+        run_until_done(lambda: super(DuckLakeTable, self).remove(names, run_id=run_id))
+
+    def trim_history(self, before: datetime) -> None:
+        """Remove what the load history tells of all feeds from before a time."""
+        run_until_done(lambda: super(DuckLakeTable, self).trim_history(before))
 
     def insert(self, rows: Query) -> None:
         """Insert the rows of a query over landed files."""

@@ -21,6 +21,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.load_folder import passing_load_folder
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
+    LOAD_HISTORY_TABLE,
     PARTITION_KEY_COLUMN,
     REJECTED_ROWS_TABLE,
     SOURCE_FILE_COLUMN,
@@ -32,8 +33,13 @@ from partitioned_etl.engine.table_changes import (
     ColumnChange,
     TableChanges,
     compare_columns,
+    list_compared,
     list_gone,
     require_added_columns,
+)
+from partitioned_etl.engine.warehouse.kept_rows import (
+    compare_kept_rows,
+    keep_rows,
 )
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
@@ -53,6 +59,18 @@ from partitioned_etl.engine.warehouse.ledger import (
     read_loads,
     record_versions,
     upsert_rows,
+)
+from partitioned_etl.engine.warehouse.load_history import (
+    HistoryKind,
+    HistoryRow,
+    LoadHistory,
+    delete_history_before,
+    ensure_load_history,
+    forget_history,
+    has_history_before,
+    insert_history,
+    read_history,
+    removed_rows,
 )
 from partitioned_etl.engine.warehouse.rejected_rows import (
     RejectedRow,
@@ -114,9 +132,10 @@ class DuckDBTable:
         return self.duck
 
     def _ensure(self) -> None:
-        """Create ledger and rejected rows if they do not exist, inside a transaction."""
+        """Create the package's own tables if they do not exist, inside a transaction."""
         ensure_ledger(self._base)
         ensure_rejected_rows(self._base)
+        ensure_load_history(self._base)
 
     def _upsert(self, rows: Sequence[LedgerRow]) -> None:
         upsert_rows(self._base, rows)
@@ -188,8 +207,10 @@ class DuckDBTable:
         self._ensure()
         self._change_columns(changes)
         there = find_files(self._base, self.feed.name, (), keys)
-        forget_files(self._base, self.feed.name, [name for name, _, _ in there])
+        forget_files(self._base, self.feed.name, [one.source_file for one in there])
+        counted = self.count_rows(keys)
         self.delete(Replaced(keys))
+        self.record_history(removed_rows(self.feed.name, counted, HistoryKind.MIGRATED))
         failpoints.reach(failpoints.AFTER_ALTER)
 
     def _change_columns(self, changes: TableChanges) -> None:
@@ -200,7 +221,8 @@ class DuckDBTable:
 
     def _is_created(self) -> bool:
         has_ledger = is_ledger(find_columns(self._base, LEDGER_TABLE), is_complete=True)
-        return has_ledger and bool(find_columns(self._base, REJECTED_ROWS_TABLE)) and self.exists()
+        others = (REJECTED_ROWS_TABLE, LOAD_HISTORY_TABLE, self.feed.table)
+        return has_ledger and all(find_columns(self._base, table) for table in others)
 
     def _create(self) -> None:
         with self.transaction():
@@ -292,14 +314,49 @@ class DuckDBTable:
         """Return the table's columns that the feed does not declare."""
         return tuple(list_gone(self.feed.columns, find_columns(self._base, self.feed.table)))
 
-    def delete(self, replaced: Replaced) -> None:
-        """Delete the rows of partitions, or of files in them, and their rejected rows."""
-        where, bound = _IN_KEYS, [list(replaced.keys)]
-        if replaced.names:
-            where = f"{where} AND {SOURCE_FILE_COLUMN} {_IN_LIST}"
-            bound.append(list(replaced.names))
-        self._base.execute(f"DELETE FROM {self._name} WHERE {where}", bound)
+    def delete(self, replaced: Replaced) -> int:
+        """Delete the rows of partitions, or of files in them, and their rejected rows.
+
+        Returns:
+            How many rows of the table that were.
+        """
+        where, bound = _where(replaced)
+        deleted = self._base.execute(f"DELETE FROM {self._name} WHERE {where}", bound).fetchall()
         delete_rejected_rows(self._base, self.feed.name, where, bound)
+        return sum(count for (count,) in deleted)
+
+    def keep_replaced(self, successors: Mapping[tuple[str, str], int]) -> int | None:
+        """Keep the rows of files that are to be deleted, until they are compared.
+
+        Returns:
+            How many these are.
+        """
+        return keep_rows(self._base, self.feed.table, self._compared_columns(), successors)
+
+    def compare_kept(self, loaded: Mapping[tuple[str, str], int]) -> dict[int, tuple[int, int]]:
+        """Count by how many rows loaded files differ from the kept ones, and let these go."""
+        return compare_kept_rows(self._base, self.feed.table, self._compared_columns(), loaded)
+
+    def _compared_columns(self) -> list[str]:
+        return list_compared(find_columns(self._base, self.feed.table))
+
+    def record_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Write rows of the load history, inside the transaction that changes the table."""
+        insert_history(self._base, rows)
+
+    def read_history(self, since: datetime | None = None) -> LoadHistory:
+        """Read what changed the table, the latest first; nothing if there is no history."""
+        if not find_columns(self._base, LOAD_HISTORY_TABLE):
+            return LoadHistory()
+        return read_history(self._base, self.feed.name, since)
+
+    def trim_history(self, before: datetime) -> None:
+        """Remove what the load history tells of all feeds from before a time."""
+        if not find_columns(self._base, LOAD_HISTORY_TABLE):
+            return
+        if has_history_before(self._base, before):
+            with self.transaction():
+                delete_history_before(self._base, before)
 
     def insert(self, rows: Query) -> None:
         """Insert the rows of a query over landed files."""
@@ -310,18 +367,25 @@ class DuckDBTable:
         """Insert rejected rows of a file that is being loaded."""
         insert_rejected_rows(self._base, self.feed.name, file, rows)
 
-    def remove(self, names: Sequence[str]) -> None:
+    def remove(self, names: Sequence[str], *, run_id: str = "") -> None:
         """Remove files: their rows, rejected rows and ledger rows, all at once."""
         with self.transaction():
             self._ensure()
             removed = find_removed(names, find_files(self._base, self.feed.name, names))
             forget_files(self._base, self.feed.name, names)
+            counted = self.count_rows(removed.keys, removed.names)
             self.delete(removed)
+            gone = removed_rows(self.feed.name, counted, HistoryKind.REMOVED, run_id)
+            self.record_history(gone)
 
-    def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
+    def remove_files(self, files: Sequence[tuple[str, str]], *, run_id: str = "") -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
         keys, names = [key for key, _ in files], [name for _, name in files]
         self._ensure()
+        there, wanted = self.count_rows(keys), {*files}
+        counted = {one: count for one, count in there.items() if one in wanted}
+        gone = removed_rows(self.feed.name, counted, HistoryKind.FORGOTTEN, run_id)
+        self.record_history(gone)
         self._base.execute(f"DELETE FROM {self._name} WHERE {_OF_FILES}", [keys, keys, names])
         for table in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
             self._base.execute(
@@ -330,10 +394,11 @@ class DuckDBTable:
             )
 
     def forget_feed(self) -> None:
-        """Remove all ledger rows and rejected rows of the feed, inside a transaction."""
+        """Remove what the package's own tables hold of the feed, inside a transaction."""
         self._ensure()
         forget_feed(self._base, self.feed.name)
         forget_rejected_rows(self._base, self.feed.name)
+        forget_history(self._base, self.feed.name)
 
     def drop(self) -> None:
         """Drop the table, if it exists, inside a transaction."""
@@ -421,6 +486,14 @@ class DuckDBTable:
         rows = self._base.sql(f"SELECT * FROM {self._name} WHERE {_IN_KEYS}", params=[[key]])
         rows.write_parquet(str(path), compression="zstd")
         return sum(self.count_rows([key]).values())
+
+
+def _where(replaced: Replaced) -> tuple[str, list[object]]:
+    """Return the condition of what is replaced, and the values that it binds."""
+    if not replaced.names:
+        return _IN_KEYS, [list(replaced.keys)]
+    where = f"{_IN_KEYS} AND {SOURCE_FILE_COLUMN} {_IN_LIST}"
+    return where, [list(replaced.keys), list(replaced.names)]
 
 
 @contextmanager

@@ -132,8 +132,36 @@ def ledger_row(feed: "Feed", file: LandedFile, **told: Any) -> LedgerRow:
     )
 
 
-KnownFile = tuple[str, str, int]
-"""A file in the ledger: name, partition key and landing time in nanoseconds."""
+class KnownFile(NamedTuple):
+    """A file in the ledger.
+
+    Attributes:
+        source_file: Name of the file.
+        partition_key: Its partition.
+        landed_ns: As in `LedgerRow`.
+        row_count: Rows of it that the table holds; None if it never was loaded.
+    """
+
+    source_file: str
+    partition_key: str
+    landed_ns: int
+    row_count: int | None
+
+
+class Former(NamedTuple):
+    """A file whose rows are deleted, and the one that takes its place.
+
+    Attributes:
+        source_file: Name of the file.
+        partition_key: The partition that its rows were in.
+        row_count: How many these are, as the ledger knows it.
+        successor: Name of the file that takes its place, which may be the same.
+    """
+
+    source_file: str
+    partition_key: str
+    row_count: int
+    successor: str
 
 
 class Replaced(NamedTuple):
@@ -143,10 +171,12 @@ class Replaced(NamedTuple):
         keys: The partitions whose rows are deleted.
         names: Which files' rows these are; none where no other file's rows stay, and so all are
             deleted, whatever the ledger knows of them.
+        formers: The files among them that had been loaded.
     """
 
     keys: Sequence[str]
     names: Sequence[str] = ()
+    formers: Sequence[Former] = ()
 
 
 class Takeover(NamedTuple):
@@ -179,8 +209,12 @@ def find_takeover(feed: "Feed", rows: Sequence[LedgerRow], known: Iterable[Known
     winners = {feed.slot_of(row.partition_key, row.source_file): row for row in rows}
     loaded, gone, has_others = {*names}, list[str](), False
     superseded: dict[str, str] = {}
-    for name, key, landed_ns in known:
+    formers = list[Former]()
+    for name, key, landed_ns, row_count in known:
         winner = winners.get(feed.slot_of(key, name))
+        successor = name if name in loaded else winner and winner.source_file
+        if successor and row_count is not None:
+            formers.append(Former(name, key, row_count, successor))
         if name in loaded:
             keys.append(key)
         elif winner is None:
@@ -190,7 +224,7 @@ def find_takeover(feed: "Feed", rows: Sequence[LedgerRow], known: Iterable[Known
         else:
             gone.append(name)
     replaced = [*names, *gone, *superseded] if has_others else []
-    return Takeover(Replaced(list(dict.fromkeys(keys)), replaced), gone, superseded)
+    return Takeover(Replaced(list(dict.fromkeys(keys)), replaced, formers), gone, superseded)
 
 
 def find_removed(names: Collection[str], known: Iterable[KnownFile]) -> Replaced:
@@ -201,7 +235,7 @@ def find_removed(names: Collection[str], known: Iterable[KnownFile]) -> Replaced
         known: What the ledger knows: these files, and all others of their partitions.
     """
     gone, keys, has_others = {*names}, list[str](), False
-    for name, key, _ in known:
+    for name, key, *_ in known:
         if name in gone:
             keys.append(key)
         else:
@@ -474,16 +508,19 @@ def find_files(
         keys: More partition keys, all files of which are found.
 
     Returns:
-        Name, partition key and landing time of each file.
+        What the ledger knows of each file.
     """
-    return duck.execute(
+    found = duck.execute(
         f"""
-        SELECT source_file, partition_key, landed_ns FROM {LEDGER_TABLE}
+        SELECT source_file, partition_key, landed_ns,
+            CASE WHEN loaded_at IS NOT NULL THEN row_count END
+        FROM {LEDGER_TABLE}
         WHERE feed = ? AND (partition_key {_IN_LIST} OR partition_key IN (
             SELECT partition_key FROM {LEDGER_TABLE} WHERE feed = ? AND source_file {_IN_LIST}))
         """,
         [feed_name, list(keys), feed_name, list(names)],
     ).fetchall()
+    return [KnownFile._make(row) for row in found]
 
 
 def find_same_content(

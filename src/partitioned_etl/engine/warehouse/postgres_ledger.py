@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from partitioned_etl.engine.landing.landing import LandedFile
-from partitioned_etl.engine.sql import LEDGER_TABLE, REJECTED_ROWS_TABLE
+from partitioned_etl.engine.sql import LEDGER_TABLE, LOAD_HISTORY_TABLE, REJECTED_ROWS_TABLE
 from partitioned_etl.engine.warehouse.ledger import (
     COLUMNS,
     KnownFile,
@@ -18,6 +18,7 @@ from partitioned_etl.engine.warehouse.ledger import (
     LoadStatus,
     collect_ledger,
 )
+from partitioned_etl.engine.warehouse.load_history import COLUMNS as HISTORY_COLUMNS
 from partitioned_etl.engine.warehouse.postgres_session import Session
 from partitioned_etl.engine.warehouse.rejected_rows import COLUMNS as REJECTED_COLUMNS
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
@@ -41,7 +42,7 @@ _NUL_SHOWN = "\N{SYMBOL FOR NULL}"
 
 
 def ensure_tables(session: Session) -> None:
-    """Create ledger and rejected rows if they do not exist; inside a transaction.
+    """Create the package's own tables if they do not exist; inside a transaction.
 
     Others may create them at the same time: they take turns.
     """
@@ -55,6 +56,11 @@ def ensure_tables(session: Session) -> None:
     session.run(
         f"CREATE INDEX IF NOT EXISTS {REJECTED_ROWS_TABLE}_partition_key "
         f"ON {REJECTED_ROWS_TABLE} (feed, partition_key)"
+    )
+    _create(session, LOAD_HISTORY_TABLE, HISTORY_COLUMNS)
+    session.run(
+        f"CREATE INDEX IF NOT EXISTS {LOAD_HISTORY_TABLE}_changed_at "
+        f"ON {LOAD_HISTORY_TABLE} (changed_at)"
     )
 
 
@@ -135,12 +141,14 @@ def find_files(
 ) -> list[KnownFile]:
     """Find a feed's files in the ledger: all of the partitions of some files, and of others."""
     query = f"""
-        SELECT source_file, partition_key, landed_ns FROM {LEDGER_TABLE}
+        SELECT source_file, partition_key, landed_ns,
+            CASE WHEN loaded_at IS NOT NULL THEN row_count END
+        FROM {LEDGER_TABLE}
         WHERE feed = %s AND (partition_key = ANY(%s) OR partition_key IN (
             SELECT partition_key FROM {LEDGER_TABLE} WHERE feed = %s AND source_file = ANY(%s)))
     """
     rows = session.fetch(query, [feed_name, list(keys), feed_name, list(names)])
-    return [(name, key, landed_ns) for name, key, landed_ns in rows]
+    return [KnownFile._make(row) for row in rows]
 
 
 def find_other_keys(

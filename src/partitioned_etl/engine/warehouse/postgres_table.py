@@ -25,6 +25,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.load_folder import folder_within
 from partitioned_etl.engine.sql import (
     LEDGER_TABLE,
+    LOAD_HISTORY_TABLE,
     PARTITION_KEY_COLUMN,
     REJECTED_ROWS_TABLE,
     SOURCE_FILE_COLUMN,
@@ -37,10 +38,12 @@ from partitioned_etl.engine.table_changes import (
     ColumnChange,
     TableChanges,
     compare_columns,
+    list_compared,
     list_gone,
     require_added_columns,
 )
 from partitioned_etl.engine.warehouse import postgres_columns as columns_sql
+from partitioned_etl.engine.warehouse import postgres_history as history_sql
 from partitioned_etl.engine.warehouse import postgres_ledger as ledger_sql
 from partitioned_etl.engine.warehouse.ledger import (
     Ledger,
@@ -48,6 +51,12 @@ from partitioned_etl.engine.warehouse.ledger import (
     Replaced,
     find_removed,
     find_takeover,
+)
+from partitioned_etl.engine.warehouse.load_history import (
+    HistoryKind,
+    HistoryRow,
+    LoadHistory,
+    removed_rows,
 )
 from partitioned_etl.engine.warehouse.postgres_copy import copy_in, copy_out
 from partitioned_etl.engine.warehouse.postgres_session import Session, quote_name
@@ -88,6 +97,7 @@ class PostgresTable:
     session: Session = field(compare=False)
     scratch_dir: Path = Path()
     _recorded: set[str] = field(default_factory=set, compare=False)
+    _loads: list[HistoryRow] = field(default_factory=list, compare=False)
 
     @property
     def _name(self) -> str:
@@ -142,7 +152,8 @@ class PostgresTable:
                 PostgreSQL cannot hold a column exactly.
         """
         changes = self._find_loadable_changes()
-        if not (self._has(LEDGER_TABLE) and self._has(REJECTED_ROWS_TABLE) and self.exists()):
+        own = (LEDGER_TABLE, REJECTED_ROWS_TABLE, LOAD_HISTORY_TABLE)
+        if not (all(map(self._has, own)) and self.exists()):
             run_until_done(self._create)
             changes = self._find_loadable_changes()
         if changes.is_altered:
@@ -186,8 +197,10 @@ class PostgresTable:
         """Make the table what the feed declares, and remove partitions, inside a transaction."""
         ledger_sql.ensure_tables(self.session)
         there = ledger_sql.find_files(self.session, self.feed.name, (), keys)
-        ledger_sql.forget_files(self.session, self.feed.name, [name for name, _, _ in there])
+        ledger_sql.forget_files(self.session, self.feed.name, [one.source_file for one in there])
+        counted = self.count_rows(keys)
         self.delete(Replaced(keys))
+        self.record_history(removed_rows(self.feed.name, counted, HistoryKind.MIGRATED))
         if changes.is_made_anew:
             columns_sql.make_anew(self.session, self.feed.table, self._declared)
         else:
@@ -217,11 +230,13 @@ class PostgresTable:
     @contextmanager
     def _transaction(self, pairs: Sequence[tuple[str, str]] | None) -> Iterator[None]:
         self._recorded.clear()
+        self._loads.clear()
         with self.session.transaction():
             self._lock(pairs)
             yield
             if self._recorded:
                 ledger_sql.stamp_loads(self.session, self.feed.name, sorted(self._recorded))
+                history_sql.insert_loads(self.session, self._loads)
 
     def _lock(self, pairs: Sequence[tuple[str, str]] | None) -> None:
         feed_name = self.feed.name
@@ -318,17 +333,63 @@ class PostgresTable:
         there = columns_sql.find_columns(self.session, self.feed.table)
         return tuple(list_gone(self.feed.columns, there))
 
-    def delete(self, replaced: Replaced) -> None:
-        """Delete the rows of partitions, or of files in them, and their rejected rows."""
+    def keep_replaced(self, successors: Mapping[tuple[str, str], int]) -> int | None:
+        """Keep the rows of files that are to be deleted, until they are compared.
+
+        Returns:
+            How many these are; None if the role may make no temporary table.
+        """
+        columns = self._compared_columns()
+        return history_sql.keep_rows(self.session, self.feed.table, columns, successors)
+
+    def compare_kept(self, loaded: Mapping[tuple[str, str], int]) -> dict[int, tuple[int, int]]:
+        """Count by how many rows loaded files differ from kept ones, and let these go."""
+        columns = self._compared_columns()
+        return history_sql.compare_kept_rows(self.session, self.feed.table, columns, loaded)
+
+    def _compared_columns(self) -> dict[str, str]:
+        present = columns_sql.read_types(self.session, self.feed.table, self._declared)
+        return {name: present[name] for name in list_compared(present)}
+
+    def record_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Write rows of the load history, inside the transaction that changes the table.
+
+        Those of files that it loads are written when these get their time.
+        """
+        loads = [row for row in rows if row.source_file in self._recorded]
+        self._loads.extend(loads)
+        others = [row for row in rows if row.source_file not in self._recorded]
+        history_sql.insert_history(self.session, others)
+
+    def read_history(self, since: datetime | None = None) -> LoadHistory:
+        """Read what changed the table, the latest first; nothing if there is no history."""
+        if not self._has(LOAD_HISTORY_TABLE):
+            return LoadHistory()
+        return history_sql.read_history(self.session, self.feed.name, since)
+
+    def trim_history(self, before: datetime) -> None:
+        """Remove what the load history tells of all feeds from before a time."""
+        if not self._has(LOAD_HISTORY_TABLE):
+            return
+        if history_sql.has_history_before(self.session, before):
+            run_until_done(lambda: history_sql.delete_history_before(self.session, before))
+
+    def delete(self, replaced: Replaced) -> int:
+        """Delete the rows of partitions, or of files in them, and their rejected rows.
+
+        Returns:
+            How many rows of the table that were.
+        """
         where, bound = _OF_KEYS, [list(replaced.keys)]
         if replaced.names:
             where = f"{where} AND {_OF_NAMES}"
             bound.append(list(replaced.names))
-        self.session.run(f"DELETE FROM {self._name} WHERE {where}", bound)
+        deleted = self.session.run(f"DELETE FROM {self._name} WHERE {where}", bound)
         self.session.run(
             f"DELETE FROM {REJECTED_ROWS_TABLE} WHERE feed = %s AND {where}",
             [self.feed.name, *bound],
         )
+        return deleted
 
     def insert(self, rows: Query) -> None:
         """Insert the rows of a query over landed files."""
@@ -349,23 +410,30 @@ class PostgresTable:
         """Insert rejected rows of a file that is being loaded."""
         ledger_sql.insert_rejected_rows(self.session, self.feed.name, file, rows)
 
-    def remove(self, names: Sequence[str]) -> None:
+    def remove(self, names: Sequence[str], *, run_id: str = "") -> None:
         """Remove files: their rows, rejected rows and ledger rows, all at once."""
-        run_until_done(lambda: self._remove(names))
+        run_until_done(lambda: self._remove(names, run_id))
 
-    def _remove(self, names: Sequence[str]) -> None:
+    def _remove(self, names: Sequence[str], run_id: str) -> None:
         with self.transaction():
             ledger_sql.ensure_tables(self.session)
             removed = find_removed(
                 names, ledger_sql.find_files(self.session, self.feed.name, names)
             )
             ledger_sql.forget_files(self.session, self.feed.name, names)
+            counted = self.count_rows(removed.keys, removed.names)
             self.delete(removed)
+            gone = removed_rows(self.feed.name, counted, HistoryKind.REMOVED, run_id)
+            self.record_history(gone)
 
-    def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
+    def remove_files(self, files: Sequence[tuple[str, str]], *, run_id: str = "") -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction."""
         keys, names = [key for key, _ in files], [name for _, name in files]
         ledger_sql.ensure_tables(self.session)
+        there, wanted = self.count_rows(keys), {*files}
+        counted = {one: count for one, count in there.items() if one in wanted}
+        gone = removed_rows(self.feed.name, counted, HistoryKind.FORGOTTEN, run_id)
+        self.record_history(gone)
         self.session.run(f"DELETE FROM {self._name} WHERE {_OF_FILES}", [keys, keys, names])
         for table in (LEDGER_TABLE, REJECTED_ROWS_TABLE):
             self.session.run(
@@ -374,9 +442,10 @@ class PostgresTable:
             )
 
     def forget_feed(self) -> None:
-        """Remove all ledger rows and rejected rows of the feed, inside a transaction."""
+        """Remove what the package's own tables hold of the feed, inside a transaction."""
         ledger_sql.ensure_tables(self.session)
         ledger_sql.forget_feed(self.session, self.feed.name)
+        history_sql.forget_history(self.session, self.feed.name)
 
     def drop(self) -> None:
         """Drop the table, if it exists, inside a transaction."""

@@ -18,6 +18,7 @@ from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.table_changes import ColumnChange, TableChanges
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, Replaced
+from partitioned_etl.engine.warehouse.load_history import HistoryRow, LoadHistory
 from partitioned_etl.engine.warehouse.rejected_rows import RejectedRow
 
 if TYPE_CHECKING:
@@ -183,8 +184,57 @@ class FeedTable(Protocol):
         """Return the table's columns that the feed does not declare."""
         ...
 
-    def delete(self, replaced: Replaced) -> None:
-        """Delete the rows of partitions, or of files in them, and their rejected rows."""
+    def keep_replaced(self, successors: Mapping[tuple[str, str], int]) -> int | None:
+        """Keep the rows of files that are to be deleted, inside the transaction.
+
+        Args:
+            successors: The files, by partition key and name, each with the number of the one that
+                takes its place.
+
+        Returns:
+            How many these are; None if they cannot be kept.
+        """
+        ...
+
+    def compare_kept(self, loaded: Mapping[tuple[str, str], int]) -> dict[int, tuple[int, int]]:
+        """Count by how many rows loaded files differ from the kept ones, and let these go.
+
+        Rows are the same if no column of the table tells them apart, but for partition key and file
+        name; equal rows count as often as they are there.
+
+        Args:
+            loaded: The numbers of the loaded files, by partition key and name.
+
+        Returns:
+            How many rows are added and removed, by the number of a loaded file that differs.
+        """
+        ...
+
+    def record_history(self, rows: Sequence[HistoryRow]) -> None:
+        """Write rows of the load history, inside the transaction that changes the table.
+
+        What is told of files that it loads gets the time that the ledger gets.
+        """
+        ...
+
+    def read_history(self, since: datetime | None = None) -> LoadHistory:
+        """Read what changed the table, the latest first; nothing if there is no history.
+
+        Args:
+            since: From when on; None for all that is kept.
+        """
+        ...
+
+    def trim_history(self, before: datetime) -> None:
+        """Remove what the load history tells of all feeds from before a time."""
+        ...
+
+    def delete(self, replaced: Replaced) -> int:
+        """Delete the rows of partitions, or of files in them, and their rejected rows.
+
+        Returns:
+            How many rows of the table that were.
+        """
         ...
 
     def insert(self, rows: Query) -> None:
@@ -202,20 +252,26 @@ class FeedTable(Protocol):
         """Insert rejected rows of a file that is being loaded."""
         ...
 
-    def remove(self, names: Sequence[str]) -> None:
-        """Remove files: their rows, rejected rows and ledger rows, all at once."""
+    def remove(self, names: Sequence[str], *, run_id: str = "") -> None:
+        """Remove files: their rows, rejected rows and ledger rows, all at once.
+
+        Args:
+            names: The files.
+            run_id: The Dagster run, for the load history.
+        """
         ...
 
-    def remove_files(self, files: Sequence[tuple[str, str]]) -> None:
+    def remove_files(self, files: Sequence[tuple[str, str]], *, run_id: str = "") -> None:
         """Remove rows, rejected rows and ledger rows of files, inside a transaction.
 
         Args:
             files: The files, each by its partition key and its name.
+            run_id: The Dagster run, for the load history.
         """
         ...
 
     def forget_feed(self) -> None:
-        """Remove all ledger rows and rejected rows of the feed, inside a transaction."""
+        """Remove what the package's own tables hold of the feed, inside a transaction."""
         ...
 
     def drop(self) -> None:
