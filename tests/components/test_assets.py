@@ -102,6 +102,22 @@ def test_each_partition_reports_its_own_figures(
     assert "2018-01-03" in str(loaded["preview"])
     assert {"load_seconds", "dagster/uri"} <= set(loaded)
     assert "dagster/column_schema" not in loaded  # the definition has it, once for all events
+    assert [loaded[f"rows_{what}"] for what in ("added", "removed", "unchanged")] == [3, 0, 0]
+
+
+def test_a_reload_says_how_many_rows_it_added_removed_and_left(
+    customers: Path, resources: dict[str, object], query: Query, instance: dg.DagsterInstance
+) -> None:
+    load_all(instance, resources)
+    first, *others = (customers / "c.csv").read_text(encoding="utf-8").splitlines()
+    (customers / "c.csv").write_text("\n".join([first, *others[1:], others[1], ""]), "utf-8")
+    result = load_all(instance, resources)
+    changed = {
+        key: [event.metadata[f"rows_{what}"].value for what in ("added", "removed", "unchanged")]
+        for key, event in materializations(result, LOAD).items()
+    }
+    assert changed == {"a": [0, 0, 1], "b": [0, 0, 2], "c": [1, 1, 2], "d": [0, 0, 4]}
+    assert query(f"SELECT count(*) FROM load_history WHERE run_id = '{result.run_id}'") == [(4,)]
 
 
 def test_a_bad_file_fails_alone(

@@ -143,9 +143,23 @@ def sync(feeds: tuple[str, ...], partitions: tuple[str, ...], reloads: bool, as_
     type=click.Choice(["table", "json", "prometheus"]),
     help="How to print it; a table by default. --json is short for --format json.",
 )
+@click.option(
+    "--changes", is_flag=True, help="Instead, which loads changed the tables, by how many rows."
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0, max=36_500),
+    metavar="N",
+    help="With --changes: for how many days back; by default 7.",
+)
 @takes_json
 def status(
-    feeds: tuple[str, ...], fail_on: tuple[frozenset[str], ...], form: str | None, as_json: bool
+    feeds: tuple[str, ...],
+    fail_on: tuple[frozenset[str], ...],
+    form: str | None,
+    changes: bool,
+    days: float | None,
+    as_json: bool,
 ) -> int:
     """Show what the tables hold, what waits, what is refused.
 
@@ -153,10 +167,19 @@ def status(
     """
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form} are two forms of one output")
+    form = "json" if as_json else form or "table"
+    if changes:
+        from partitioned_etl.cli.changes import DAYS, show_changes
+
+        if fail_on or form == "prometheus":
+            raise click.UsageError("--changes is told as a table or as JSON, and fails on nothing")
+        return show_changes(feeds, DAYS if days is None else days, as_json=form == "json")
+    if days is not None:
+        raise click.UsageError("--days says how far --changes looks back: give both")
     from partitioned_etl.cli.status import show_status
 
     states = frozenset[str]().union(*fail_on)
-    return show_status(feeds, "json" if as_json else form or "table", states)
+    return show_status(feeds, form, states)
 
 
 @commands.command()

@@ -19,6 +19,7 @@ from partitioned_etl.engine.formats.format import Survey
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.outcomes import Outcome
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
+from partitioned_etl.engine.warehouse.load_history import RowChanges
 
 FeedEvent: TypeAlias = (
     dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult | dg.AssetCheckResult
@@ -179,6 +180,7 @@ class FeedEvents:
         return {
             **warning,
             **self._count(ledger.count_rows(key), rejected_count, _name_some(names)),
+            **_describe_changes([one.changes for one in outcomes]),
             **self._describe_files(rows),
             "size_bytes": dg.MetadataValue.int(sum(one.file.size_bytes for one in outcomes)),
             "load_seconds": dg.MetadataValue.float(round(load_seconds, 3)),
@@ -290,6 +292,17 @@ class FeedEvents:
             "rejected_count": dg.MetadataValue.int(rejected_count),
             "source_file": dg.MetadataValue.text(source_file),
         }
+
+
+def _describe_changes(changes: Sequence[RowChanges]) -> dict[str, Any]:
+    """Return by how many rows the loads of a partition's files changed its table, or why not."""
+    if reasons := [one.not_compared for one in changes if one.not_compared]:
+        return {"rows_not_compared": dg.MetadataValue.text(reasons[0])}
+    return {
+        "rows_added": dg.MetadataValue.int(sum(one.added or 0 for one in changes)),
+        "rows_removed": dg.MetadataValue.int(sum(one.removed or 0 for one in changes)),
+        "rows_unchanged": dg.MetadataValue.int(sum(one.unchanged or 0 for one in changes)),
+    }
 
 
 def _list_hashes(
