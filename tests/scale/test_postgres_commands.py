@@ -145,6 +145,24 @@ def test_a_reader_who_may_only_read_can_query(
     fetch("DROP OWNED BY partitioned_etl_reader; DROP ROLE partitioned_etl_reader")
 
 
+def test_a_role_that_may_make_no_temporary_table_loads_and_does_not_compare(
+    run: Run, postgres_url: str, tmp_path: Path, fetch: Callable[[str], list[tuple[object, ...]]]
+) -> None:
+    told = conninfo_to_dict(postgres_url)
+    fetch("CREATE ROLE loader LOGIN PASSWORD 'of the loader'")
+    fetch("GRANT CREATE ON SCHEMA public TO loader")
+    fetch(f'REVOKE TEMPORARY ON DATABASE "{told["dbname"]}" FROM PUBLIC')
+    url = postgres_url.replace(f"postgres:{told['password']}@", "loader:of%20the%20loader@")
+    path = tmp_path / "landing" / "daily" / "2018-01-22.csv"
+    for prices in ((1.5,), (2.5,)):
+        path.write_text(price_rows(*prices), encoding="utf-8")
+        done = run("sync", WAREHOUSE=url)
+        assert done.returncode == 0, done.stderr
+    found = fetch("SELECT not_compared, rows_added FROM load_history WHERE kind = 'reload'")
+    assert found == [("the warehouse lets this role make no temporary table", None)]
+    fetch("DROP OWNED BY loader; DROP ROLE loader")
+
+
 def test_the_shipped_assets_materialize(
     landing_dir: Path,
     resources: dict[str, object],

@@ -326,7 +326,7 @@ class Workbench:
         Nobody but loads has changed it, and all that they replaced was compared.
         """
         told = self.query(
-            "SELECT CAST(sum(rows_added - rows_removed) AS BIGINT), "
+            "SELECT CAST(coalesce(sum(rows_added - rows_removed), 0) AS BIGINT), "
             "count(*) - count(rows_unchanged), count(*) - count(DISTINCT (source_file, changed_at))"
             f" FROM load_history WHERE feed = '{feed.name}'"
         )
