@@ -21,7 +21,7 @@ from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import find_landed_files
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.outcomes import OutcomeStatus
-from partitioned_etl.engine.sql import LEDGER_TABLE, REJECTED_ROWS_TABLE
+from partitioned_etl.engine.sql import LEDGER_TABLE, LOAD_HISTORY_TABLE, REJECTED_ROWS_TABLE
 from partitioned_etl.engine.warehouse.warehouse import FeedTable
 from support.scale import try_examples
 from support.workbench import NOTES, Workbench, change_feed
@@ -290,6 +290,7 @@ def test_a_feed_may_be_declared_with_hostile_names(guarded: Workbench) -> None:
         assert read_bystanders(opened.table(NOTES))[1:] == bystanders
     tables = {feed.table for feed in feeds} | {
         LEDGER_TABLE,
+        LOAD_HISTORY_TABLE,
         REJECTED_ROWS_TABLE,
         "kept",
         "raw_notes",
