@@ -105,10 +105,8 @@ def keep_rows(
     allowed = session.fetch("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
     if allowed != [(True,)]:
         return None
-    # They are numbered: the names of a feed's columns may be as long as PostgreSQL takes them.
-    session.run(f"DROP TABLE IF EXISTS {_KEPT}")
     rows, bound = _select_of_files(table, columns, successors)
-    return session.run(f"CREATE TEMPORARY TABLE {_KEPT[8:]} ON COMMIT DROP AS {rows}", bound)
+    return session.run(f"CREATE TEMPORARY TABLE {_KEPT} ON COMMIT DROP AS {rows}", bound)
 
 
 def compare_kept_rows(
@@ -151,6 +149,7 @@ def _set_memory(session: Session, size: str) -> None:
 
 
 def _numbered(columns: Mapping[str, str]) -> list[str]:
+    """Return names of columns that none of the temporary table's others can have."""
     return [f"c{place}" for place in range(len(columns))]
 
 
