@@ -3,8 +3,7 @@
 Rows are compared by their values, in the database's own equality: NULL is NULL, and NaN is NaN. To
 compare all of them takes most of the time of a load. So rows are first put into buckets by a hash.
 A bucket whose rows are as many as before, and whose hashes add up to the same, is taken for
-unchanged, and only the rows of the others are compared. Decision 0026 says how sure
-that is.
+unchanged, and only the rows of the others are compared. Decision 0026 says how sure that is.
 """
 
 from collections.abc import Mapping, Sequence
