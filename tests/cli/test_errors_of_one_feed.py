@@ -33,11 +33,11 @@ def break_customers(landed: Path, monkeypatch: pytest.MonkeyPatch) -> Break:
     scan = FeedAssets.scan
 
     def break_with(error: Exception) -> None:
-        def fail(assets: FeedAssets, landing: Landing) -> Scan:
+        def fail(assets: FeedAssets, landing: Landing, *given: str) -> Scan:
             if assets.feed.name == "customer_prices":
                 # One that a parameter holds would keep all that its traceback has.
                 raise type(error)(*error.args)
-            return scan(assets, landing)
+            return scan(assets, landing, *given)
 
         monkeypatch.setattr(FeedAssets, "scan", fail)
 

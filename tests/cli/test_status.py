@@ -201,6 +201,7 @@ def test_the_metrics_tell_what_the_status_tells(customers: Path, call: Call) -> 
         "waiting_files": 1,
         "late_partitions": 0,
         "unmatched_entries": 1,
+        "unfetched_files": 0,
         "stale_files": 0,
     }
     files = metrics["partitioned_etl_files"]

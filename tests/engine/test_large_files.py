@@ -34,9 +34,9 @@ def surveyed_beside(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = replace._insert_while_surveying
 
-    def note(table: Any, candidate: Any, rows: Any) -> None:
+    def note(table: Any, candidate: Any, *given: Any) -> None:
         names.append(candidate.file.name)
-        original(table, candidate, rows)
+        original(table, candidate, *given)
 
     monkeypatch.setattr(replace, "_insert_while_surveying", note)
     call_large_from(monkeypatch, -1)

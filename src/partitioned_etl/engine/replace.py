@@ -214,8 +214,8 @@ def insert_rows(table: FeedTable, candidates: Sequence[Candidate], progress: Pro
         rows = select_rows(first.contract, sources, first.survey.header, loose=loose)
         all_bytes = sum(candidate.file.size_bytes for candidate in candidates)
         with watch(lambda: all_bytes * read_share(table.duck)):
-            if first.stage is Stage.STARTED:
-                _insert_while_surveying(table, first, rows)
+            if first.whole:
+                _insert_while_surveying(table, first, first.whole, rows)
             else:
                 table.insert(rows)
     keys = [candidate.file.partition_key for candidate in candidates]
@@ -250,14 +250,15 @@ def _check_totals(table: FeedTable, candidate: Candidate) -> None:
         raise ControlTotalError(candidate, Problem(0, column, reason, is_of_file=True))
 
 
-def _insert_while_surveying(table: FeedTable, candidate: Candidate, rows: Query) -> None:
-    guarded, whole = candidate.survey.loose, candidate.whole
-    assert whole
+def _insert_while_surveying(
+    table: FeedTable, candidate: Candidate, whole: Future[Survey], rows: Query
+) -> None:
+    guarded = candidate.survey.loose
     try:
         table.insert(rows)
     finally:
         candidate.survey = whole.result()
-        candidate.stage = Stage.SURVEYED
+        candidate.stage, candidate.whole = Stage.SURVEYED, None
     if candidate.survey.problems:
         raise FileAtFaultError(describe_problems(candidate.file.name, candidate.survey.problems))
     if candidate.survey.loose & ~guarded:
