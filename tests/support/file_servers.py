@@ -27,7 +27,7 @@ class FileServer(NamedTuple):
 @contextmanager
 def start_sftp_server(folder: Path) -> Iterator[FileServer]:
     """Start a server of SFTP, in which `folder` is the root."""
-    import asyncssh
+    import asyncssh  # pyright: ignore[reportMissingImports] (make test-scale installs it)
 
     class Server(asyncssh.SSHServer):
         def begin_auth(self, username: str) -> bool:
@@ -80,9 +80,9 @@ def start_sftp_server(folder: Path) -> Iterator[FileServer]:
 @contextmanager
 def start_ftp_server(folder: Path) -> Iterator[FileServer]:
     """Start a server of FTP, in which `folder` is the root."""
-    from pyftpdlib.authorizers import DummyAuthorizer
-    from pyftpdlib.handlers import FTPHandler
-    from pyftpdlib.servers import ThreadedFTPServer
+    from pyftpdlib.authorizers import DummyAuthorizer  # pyright: ignore[reportMissingImports]
+    from pyftpdlib.handlers import FTPHandler  # pyright: ignore[reportMissingImports]
+    from pyftpdlib.servers import ThreadedFTPServer  # pyright: ignore[reportMissingImports]
 
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, PASSWORD, str(folder), perm="elr")
