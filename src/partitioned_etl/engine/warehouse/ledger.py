@@ -20,6 +20,7 @@ from partitioned_etl.engine.collection import no_garbage_collection
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.list_since import is_left_out
 from partitioned_etl.engine.sql import LEDGER_TABLE
+from partitioned_etl.engine.warehouse.table_columns import insert_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -585,9 +586,8 @@ def insert_rows(
     """Write ledger rows, inside a transaction that deals with those of the same feed and file."""
     if not rows:
         return
-    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in COLUMNS.values())
-    columns = [[getattr(row, name) for row in rows] for name in COLUMNS]
-    duck.execute(f"{insert} INTO {LEDGER_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}", columns)
+    values = [[getattr(row, name) for row in rows] for name in COLUMNS]
+    insert_columns(duck, LEDGER_TABLE, COLUMNS, values, insert)
 
 
 def record_versions(

@@ -15,6 +15,7 @@ import duckdb
 
 from partitioned_etl.engine.sql import LOAD_HISTORY_TABLE
 from partitioned_etl.engine.warehouse.ledger import LedgerRow
+from partitioned_etl.engine.warehouse.table_columns import insert_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,11 +182,8 @@ def insert_history(duck: duckdb.DuckDBPyConnection, rows: Sequence[HistoryRow]) 
     """Insert rows, inside the transaction that changes the feed's table."""
     if not rows:
         return
-    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in COLUMNS.values())
-    duck.execute(
-        f"INSERT INTO {LOAD_HISTORY_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}",
-        [[getattr(row, name) for row in rows] for name in COLUMNS],
-    )
+    values = [[getattr(row, name) for row in rows] for name in COLUMNS]
+    insert_columns(duck, LOAD_HISTORY_TABLE, COLUMNS, values)
 
 
 def read_history(

@@ -11,6 +11,7 @@ import duckdb
 
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.sql import REJECTED_ROWS_TABLE
+from partitioned_etl.engine.warehouse.table_columns import insert_columns
 
 COLUMNS = {
     "feed": "VARCHAR",
@@ -56,10 +57,7 @@ def insert_rejected_rows(
         return
     same = (feed_name, file.partition_key, file.name)
     lists = [list(values) for values in zip(*((*same, *row) for row in rows), strict=True)]
-    unnested = ", ".join(f"unnest(CAST(? AS {type_name}[]))" for type_name in COLUMNS.values())
-    duck.execute(
-        f"INSERT INTO {REJECTED_ROWS_TABLE} ({', '.join(COLUMNS)}) SELECT {unnested}", lists
-    )
+    insert_columns(duck, REJECTED_ROWS_TABLE, COLUMNS, lists)
 
 
 def delete_rejected_rows(

@@ -39,6 +39,26 @@ def create_table(
     duck.execute(f"{create} {quote_identifier(table)} ({listed})")
 
 
+def insert_columns(
+    duck: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Mapping[str, str],
+    values: Sequence[Sequence[object]],
+    insert: str = "INSERT",
+) -> None:
+    """Insert rows into one of the package's own tables, all in one statement.
+
+    Args:
+        duck: A connection, inside a transaction.
+        table: The table.
+        columns: Maps column name to type.
+        values: The values of each column.
+        insert: What to do with rows of the same key.
+    """
+    unnested = ", ".join(f"unnest(CAST(? AS {one}[]))" for one in columns.values())
+    duck.execute(f"{insert} INTO {table} ({', '.join(columns)}) SELECT {unnested}", list(values))
+
+
 def spell_types(duck: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> dict[str, str]:
     """Return columns with their types as DuckDB spells them."""
     listed = ", ".join(
