@@ -7,11 +7,11 @@ the landing sensor's. Listing and fetching themselves belong in `engine/sources/
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import dagster as dg
@@ -21,7 +21,7 @@ from partitioned_etl.components.assets import FeedAssets, check_name
 from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.resources import LandingResource
 from partitioned_etl.components.runs import UNFINISHED
-from partitioned_etl.components.scans import TICK_SCAN_SECONDS
+from partitioned_etl.components.scans import TICK_SCAN_SECONDS, LookUnderWay
 from partitioned_etl.engine.errors import FeedDefinitionError, SourceError
 from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
@@ -166,8 +166,7 @@ class _Looks:
     def __init__(self, assets: FeedAssets) -> None:
         self._assets, self._lock = assets, Lock()
         self._remote: Remote | None = None
-        self._under_way: Future[Difference] | None = None
-        self._began = 0.0
+        self._under_way: LookUnderWay[Difference] | None = None
 
     def look(self, folder: Path, seconds: float) -> Difference:
         """Return what a look finds.
@@ -178,32 +177,17 @@ class _Looks:
         with self._lock:
             if self._under_way is None:
                 self._remote = self._remote or source_of(self._assets).connect(self._assets.feed)
-                self._under_way, self._began = Future(), time.monotonic()
-                windows = self._assets.partitions.list_windows()
-                arguments = (self._under_way, self._remote, folder, windows.why_outside)
-                Thread(target=self._look, args=arguments, daemon=True).start()
-            found = self._under_way
-        wait([found], seconds)
-        if not found.done():
-            took = time.monotonic() - self._began
+                why_outside = self._assets.partitions.list_windows().why_outside
+                arguments = (self._assets.feed, folder, self._remote, why_outside)
+                self._under_way = LookUnderWay(partial(look_at_source, *arguments))
+            look = self._under_way
+        if not look.ends_within(seconds):
             name = self._assets.feed.name
-            reason = f"feed {name}: its source is still being listed, for {took:.0f} s"
+            reason = f"feed {name}: its source is still being listed, for {look.seconds:.0f} s"
             raise SourceError(reason, may_pass=True)
         with self._lock:
             self._under_way = None
-        return found.result()
-
-    def _look(
-        self,
-        found: Future[Difference],
-        remote: Remote,
-        folder: Path,
-        why_outside: Callable[[str], str],
-    ) -> None:
-        try:
-            found.set_result(look_at_source(self._assets.feed, folder, remote, why_outside))
-        except BaseException as error:
-            found.set_exception(error)
+        return look.found.result()
 
 
 def fetch_sensor(

@@ -6,8 +6,11 @@ so a place is looked at to its end, however many ticks that takes.
 """
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from threading import Lock, Thread
+from typing import Generic, TypeVar
 
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.engine.errors import LandedFileError
@@ -27,28 +30,45 @@ class StillScanningError(LandedFileError):
     """A look at a feed's place goes on for longer than somebody waits for it."""
 
 
-class _ScanUnderWay:
-    """A look that goes on in a thread, which ends with its process."""
+T = TypeVar("T")
 
-    def __init__(self, assets: FeedAssets, landing: Landing, first_name: str) -> None:
-        self.started = self.ended = time.monotonic()
-        self.found: Future[Scan] = Future()
-        Thread(target=self._look, args=(assets, landing, first_name), daemon=True).start()
 
-    def _look(self, assets: FeedAssets, landing: Landing, first_name: str) -> None:
+class LookUnderWay(Generic[T]):
+    """A look that goes on in a thread, which ends with its process.
+
+    Attributes:
+        found: What it found, once it has ended.
+    """
+
+    def __init__(self, look: Callable[[], T]) -> None:
+        self.found: Future[T] = Future()
+        self._started = self._ended = time.monotonic()
+        Thread(target=self._run, args=(look,), daemon=True).start()
+
+    def _run(self, look: Callable[[], T]) -> None:
         try:
-            self.found.set_result(assets.scan(landing, first_name))
+            self.found.set_result(look())
         except BaseException as error:
             self.found.set_exception(error)
-        self.ended = time.monotonic()
+        self._ended = time.monotonic()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for it, and return whether it has ended."""
+        wait([self.found], seconds)
+        return self.found.done()
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it began."""
+        return time.monotonic() - self._started
 
     @property
     def is_too_old(self) -> bool:
         """Whether it ended so long ago that nobody should go by it."""
-        return self.found.done() and time.monotonic() - self.ended > _MOST_AGE_SECONDS
+        return self.found.done() and time.monotonic() - self._ended > _MOST_AGE_SECONDS
 
 
-_under_way: dict[tuple[str, bool, str, str], _ScanUnderWay] = {}
+_under_way: dict[tuple[str, bool, str, str], LookUnderWay[Scan]] = {}
 _lock = Lock()
 
 
@@ -81,11 +101,9 @@ def scan_in_time(
     with _lock:
         scan = _under_way.pop(key, None)
         if scan is None or scan.is_too_old:
-            scan = _ScanUnderWay(assets, landing, first_name)
-    wait([scan.found], seconds)
-    if scan.found.done():
+            scan = LookUnderWay(partial(assets.scan, landing, first_name))
+    if scan.ends_within(seconds):
         return scan.found.result()
     with _lock:
         _under_way.setdefault(key, scan)
-    took = time.monotonic() - scan.started
-    raise StillScanningError(f"{place} is still being listed, for {took:.0f} s now")
+    raise StillScanningError(f"{place} is still being listed, for {scan.seconds:.0f} s now")
