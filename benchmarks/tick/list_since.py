@@ -5,13 +5,10 @@ The reference is a tick over the same objects that looks at all. The bucket is s
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,9 @@ from urllib.request import urlopen
 from evaluate_ticks import TICKS
 from listed_bucket import COUNT_PATH, PARTS, SIZE_BYTES, name_of, version_of
 from many_parts import build_feed
-from measure import MEASURED, REFERENCE, Bar, Figures, plain_environment, report
+from measure import MEASURED, REFERENCE, Bar, Figures, report
+from million import FILES_PER_LOAD, environment_of, serve
+from million import TICKS as EVALUATE
 from partitioned_etl.components.sensor import LandingCursor
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.local import LocalFolder
@@ -28,24 +27,9 @@ from partitioned_etl.engine.warehouse.registry import connect_warehouse
 from past_loads import record_past_load
 
 OBJECTS = 1_000_000
-FILES_PER_LOAD = 10_000
 PATTERN = "{date:%Y}/{date:%m}/{date:%d}/{part}.csv"
 LIST_SINCE_DAYS = 6
-EVALUATE = Path(__file__).with_name("evaluate_ticks.py")
-SERVER = Path(__file__).with_name("listed_bucket.py")
 MUST_SECONDS, MUST_MEGABYTES, MUST_REQUESTS = 1.0, 300.0, 10
-
-
-@contextmanager
-def serve(first_day: date) -> Iterator[str]:
-    """Serve the listing of a bucket; give the server's address."""
-    argv = [sys.executable, str(SERVER), str(OBJECTS), "0", str(first_day)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        try:
-            yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        finally:
-            server.terminate()
 
 
 def record(first_day: date, folder: Path) -> None:
@@ -67,16 +51,7 @@ def record(first_day: date, folder: Path) -> None:
 
 def evaluate(folder: Path, endpoint: str, **declared: Any) -> dict[str, Any]:
     """Give what ticks took, and how many requests each of them made."""
-    environment = plain_environment() | {
-        "LANDING_DIR": "s3://bucket",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_ALLOW_HTTP": "true",
-        "DUCKDB_DATABASE": str(folder / "warehouse.duckdb"),
-        "DAGSTER_HOME": str(folder),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    environment = environment_of(endpoint, folder)
     # As after an earlier tick that looked at all and found nothing to do.
     cursor = str(LandingCursor(complete_until=time.time()))
     before = count_requests(endpoint)
@@ -99,7 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="list_since_") as name:
         folder = Path(name)
         record(first_day, folder)
-        with serve(first_day) as endpoint:
+        with serve(OBJECTS, 0, first_day) as endpoint:
             since = evaluate(
                 folder, endpoint, start=str(first_day), list_since_days=LIST_SINCE_DAYS
             )

@@ -49,15 +49,29 @@ def build_feed(pattern: str = PATTERN) -> Feed:
 
 
 @contextmanager
-def serve(objects: int, changed: int) -> Iterator[str]:
-    """Serve the listing of a bucket; give the server's address."""
-    argv = [sys.executable, str(SERVER), str(objects), str(changed)]
+def serve(*told: object) -> Iterator[str]:
+    """Serve the listing of a bucket, of which the server is told; give the server's address."""
+    argv = [sys.executable, str(SERVER), *map(str, told)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout
         try:
             yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
         finally:
             server.terminate()
+
+
+def environment_of(endpoint: str, folder: Path) -> dict[str, str]:
+    """Give the environment of ticks over the bucket of a server, with all else in a folder."""
+    return plain_environment() | {
+        "LANDING_DIR": "s3://bucket",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ALLOW_HTTP": "true",
+        "DUCKDB_DATABASE": str(folder / "warehouse.duckdb"),
+        "DAGSTER_HOME": str(folder),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
 
 
 def land(number: int) -> LandedFile:
@@ -88,16 +102,7 @@ def measure(objects: int, folder: Path) -> dict[str, dict[str, Any]]:
     told: dict[str, dict[str, Any]] = {}
     for way, changed in ((MEASURED, 0), (f"{CHANGED} changed", CHANGED)):
         with serve(objects, changed) as endpoint:
-            environment = plain_environment() | {
-                "LANDING_DIR": "s3://bucket",
-                "AWS_ENDPOINT_URL": endpoint,
-                "AWS_ACCESS_KEY_ID": "key",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                "AWS_ALLOW_HTTP": "true",
-                "DUCKDB_DATABASE": str(folder / "warehouse.duckdb"),
-                "DAGSTER_HOME": str(folder),
-                "PYTHONPATH": os.pathsep.join(sys.path),
-            }
+            environment = environment_of(endpoint, folder)
 
             def run(*argv: str, environment: dict[str, str] = environment) -> str:
                 argv = (sys.executable, "-W", "ignore", *argv)
