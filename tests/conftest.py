@@ -13,6 +13,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from partitioned_etl.cli.main import commands
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.engine.sources import retries
+from support.remote_server import RemoteServer, start_remote_server
 from support.workbench import Child, Workbench
 
 
@@ -43,6 +45,19 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
     bench = Workbench(tmp_path)
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def remote() -> Iterator[RemoteServer]:
+    """A server that lists items, and gives them."""
+    with start_remote_server() as server:
+        yield server
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried at once."""
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A feed with a source in Dagster: its sensor looks, its job fetches, and the rest is as always."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,26 +14,17 @@ from partitioned_etl.components.fetches import fetch_job
 from partitioned_etl.components.isolation import Location as LoadedLocation
 from partitioned_etl.engine.errors import FeedDefinitionError, SourceError
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
-from partitioned_etl.engine.sources import retries
 from partitioned_etl.engine.sources.mirror import mirror_source
 from support.define import DefinedFeed, define_feed, define_location
 from support.location import Location
-from support.remote_server import RemoteServer, give, start_remote_server
+from support.remote_server import RemoteServer, give
 from support.workbench import NOTES, change_feed
 
 Query = Callable[..., list[tuple[Any, ...]]]
 ROWS = "SELECT partition_key, note FROM raw_notes ORDER BY ALL"
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def remote() -> Iterator[RemoteServer]:
-    with start_remote_server() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def locate(feed: Any, instance: dg.DagsterInstance) -> Location:

@@ -1,6 +1,5 @@
 """RSS and Atom: which entries are fetched, under which names, and what else a document may be."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.sources import retries
 from partitioned_etl.engine.sources.mirror import mirror_source
 from support.remote_server import RemoteServer, give, start_remote_server
 from support.workbench import Workbench
@@ -32,15 +30,7 @@ ATOM = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def remote() -> Iterator[RemoteServer]:
-    with start_remote_server() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Files that are fetched: what is new, changed and gone at a source, and what is asked for it."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +28,7 @@ DAYS = Feed(
 )
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
-
-
-@pytest.fixture
-def remote() -> Iterator[RemoteServer]:
-    with start_remote_server() as server:
-        yield server
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture

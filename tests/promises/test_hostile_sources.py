@@ -7,7 +7,7 @@ the feed's folder, and what is sound beside it lands.
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.sources import retries
 from partitioned_etl.engine.sources.mirror import mirror_source
-from support.remote_server import RemoteServer, give, start_remote_server
+from support.remote_server import RemoteServer, give
 from support.workbench import Workbench, change_feed
 
 SECRET = "t0p-s3cret"
@@ -34,18 +34,16 @@ Answer = Callable[[Any], object]
 
 
 @pytest.fixture
-def landing(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
+def landing(bench: Workbench, no_pauses: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("API_TOKEN", SECRET)
     bench.landing_dir.mkdir()
     return bench.landing_dir
 
 
 @pytest.fixture
-def remote() -> Iterator[RemoteServer]:
-    with start_remote_server() as server:
-        server.put("sound", "hostile")
-        yield server
+def remote(remote: RemoteServer) -> RemoteServer:
+    remote.put("sound", "hostile")
+    return remote
 
 
 def fetch_hostile(

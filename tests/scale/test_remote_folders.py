@@ -12,7 +12,6 @@ import pytest
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.feed import Feed
-from partitioned_etl.engine.sources import retries
 from partitioned_etl.engine.sources.mirror import Fetched, mirror_source
 from support.file_servers import PASSWORD, USER, FileServer, start_ftp_server, start_sftp_server
 
@@ -25,8 +24,7 @@ CONTENT = "id,note\n" + "".join(f"{row},x\n" for row in range(50_000))
 
 
 @pytest.fixture
-def landing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
+def landing(tmp_path: Path, no_pauses: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REMOTE_USER", USER)
     monkeypatch.setenv("REMOTE_PASSWORD", PASSWORD)
     folder = tmp_path / "landing"
