@@ -22,6 +22,10 @@ python = $(or $(call first_python,$(has_venv); $(in_range)),$(if $(call first_py
 	$(or $(shell "$(PYTHON)" --version 2>/dev/null),not there): try make PYTHON=/path/to/python)))
 
 pip := -m pip --disable-pip-version-check --quiet --quiet install
+# The first set-up takes a minute: pip prints a line per package, of which a dot each is shown.
+pip_with_dots = { .venv/bin/python -m pip --disable-pip-version-check install $(1) 2>.venv/pip.log \
+	|| { cat .venv/pip.log >&2; echo failed; }; } | awk '/^ *Collecting/ { printf "."; fflush() } \
+	/^Installing/ { printf " installing"; fflush() } /^failed$$/ { failed = 1 } END { print ""; exit failed }'
 compile := .venv-lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-strip-extras --no-header --no-annotate --quiet
 # The tests of a file share a process, and what is slow to start, such as a server.
@@ -70,6 +74,7 @@ run: .venv/.installed ## Load every landed file that changed, once; fail if a fi
 
 dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops it
 	$(if $(lost),$(error $(lost): .env says otherwise, and Dagster prefers .env: change it there))
+	@echo 'After a change in defs/, press "Reload definitions" in the web UI.'
 	@$(dagster) dev -h 127.0.0.1 $(ARGS)
 
 test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them
@@ -137,7 +142,7 @@ clean: ## Remove environments, caches, storage, database and generated files; la
 .venv/.installed: requirements.lock pyproject.toml
 	@echo 'Making .venv from $<'
 	@"$(python)" -m venv $$(test -f $@ || echo --clear) .venv
-	@.venv/bin/python $(pip) --require-hashes --requirement $<
+	@$(call pip_with_dots,--require-hashes --requirement $<)
 	@.venv/bin/python $(pip) --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $@
 

@@ -1,10 +1,12 @@
-"""Writes what the pages say of attributes, formats, settings and options, from where these are.
+"""Writes what the pages say of attributes, settings, options and the public API, from the code.
 
 Run it by `make docs`. Between two marks, such as `<!-- begin attributes -->` and
 `<!-- end attributes -->`, a page is generated; so are `.env.example` and the JSON schema of a
 `defs.yaml`, for editors. A test fails while one of them is stale.
 """
 
+import ast
+import inspect
 import json
 import re
 import sys
@@ -16,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import partitioned_etl
 from partitioned_etl.cli.main import commands
 from partitioned_etl.components import FileFeed
 from partitioned_etl.engine.feed import Feed
@@ -28,23 +32,20 @@ from partitioned_etl.engine.formats.registry import FORMATS, name_of
 from partitioned_etl.engine.formats.text import TextFormat
 from partitioned_etl.engine.formats.values import ValueOptions
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.settings_example import render_env_example
 from partitioned_etl.engine.sources.http import Paging
 from partitioned_etl.engine.sources.registry import SOURCES, name_of_source
 from partitioned_etl.engine.sources.source import Source
 from partitioned_etl.engine.sources.web import BasicSecrets, WebSource
+from sample_feeds.defs.partitions import Windows
 
 PROJECT = Path(__file__).parents[1]
-COMPONENT = f"{FileFeed.__module__.rpartition('.')[0]}.FileFeed"
+COMPONENT = f"{partitioned_etl.__name__}.FileFeed"
 SCHEMA = PROJECT / "docs" / "defs.schema.json"
 EXAMPLE = PROJECT / ".env.example"
 SHARED: tuple[type[Format], ...] = (NamedColumns, JsonOptions, TextFormat)
 """What formats have in common."""
 _FIRST = ("name", "pattern", "columns")
-_EXAMPLE_HEAD = """\
-# Settings and their defaults. Copy this file to .env and remove the "# " from a line to change it.
-# `make run` prefers environment variables to lines here, Dagster's commands prefer the lines here;
-# `make dev` refuses to start if the two differ.
-"""
 
 
 def render_attributes() -> str:
@@ -152,9 +153,14 @@ def _summary(model: type) -> str:
 
 def render_settings() -> str:
     """Return the table of settings."""
+    return _render_settings(Settings)
+
+
+def _render_settings(of: type[Settings], without: type[Settings] | None = None) -> str:
     rows = [
         f"| `{name.upper()}` | {_show(field.default) or 'none'} | {field.description} |"
-        for name, field in Settings.model_fields.items()
+        for name, field in of.model_fields.items()
+        if not without or name not in without.model_fields
     ]
     return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
@@ -174,15 +180,14 @@ def render_options() -> str:
     )
 
 
+def render_windows() -> str:
+    """Return the table of the settings that the feeds of this checkout add."""
+    return _render_settings(Windows, without=Settings)
+
+
 def render_example() -> str:
     """Return `.env.example`."""
-    parts = [_EXAMPLE_HEAD]
-    for name, field in Settings.model_fields.items():
-        text = re.sub(r"\[(\w+)\]\((\S+)\)", r"\1 (\2)", field.description or "")
-        comment = textwrap.fill(text, 98, initial_indent="# ", subsequent_indent="# ")
-        default = "" if field.default is None else field.default
-        parts.append(f"{comment}\n# {name.upper()}={default}\n")
-    return "\n".join(parts)
+    return render_env_example(Windows)
 
 
 def render_schema() -> str:
@@ -198,6 +203,139 @@ def render_schema() -> str:
         "$defs": definitions,
     }
     return json.dumps(schema, indent=2) + "\n"
+
+
+API: dict[str, tuple[str, ...]] = {
+    "Declare a feed": ("Feed", "Column", "RowRule", "BadRows", "OnMissing", "OnUnmatched"),
+    "Make it Dagster's": (
+        *("feed_assets", "FeedEvent", "feed_job", "landing_sensor", "build_partitions_def"),
+        *("reload_schedule", "ReloadSchedule", "fetch_job", "fetch_sensor", "FileFeed"),
+    ),
+    "What is computed from its table": (
+        *("downstream_job", "downstream_sensor", "archive_asset", "find_warehouse_pool"),
+    ),
+    "The project": ("load_location", "Location", "LandingResource", "WarehouseResource"),
+    "Without Dagster": (
+        *("sync_feed", "SyncReport", "SyncRecord", "connect_warehouse", "Warehouse"),
+        *("OpenWarehouse", "FeedTable", "Settings"),
+    ),
+    "Errors": (
+        *("PartitionedEtlError", "FeedDefinitionError", "SettingError", "LandedFileError"),
+        *("PartitionKeyError", "ContractError", "SourceError", "WarehouseError"),
+    ),
+}
+"""The public names, in the order in which a page tells of them."""
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "FileFeed": ("execute", "get_metadata"),
+    "LandingResource": ("find",),
+    "WarehouseResource": ("load", "open", "transaction", "get_connection"),
+    "SyncReport": ("to_frame",),
+    "Warehouse": ("open", "open_read_only"),
+    "OpenWarehouse": ("duck", "table", "transaction", "query"),
+    "FeedTable": ("exists", "read_ledger", "read_history", "read_partition"),
+    "Settings": ("database",),
+}
+"""The members of public classes that are public, too."""
+ALIASES = {"FeedEvent": "What the function of a feed yields: what `warehouse.load` does."}
+ELSEWHERE = {
+    "Feed": "Its attributes: [feeds](feeds.md#attributes), up to `key_pattern`.",
+    "FileFeed": "Its attributes: [feeds](feeds.md#attributes).",
+    "Settings": "Its attributes: [settings](settings.md).",
+}
+"""Models whose attributes another page tells of."""
+LINE_LENGTH = 100
+
+
+def list_signatures() -> Iterator[str]:
+    """Yield a line for each public function, class and member, as a caller sees it."""
+    for name in (name for names in API.values() for name in names):
+        public = getattr(partitioned_etl, name)
+        yield f"{name}{_sign(public)}"
+        for member in MEMBERS.get(name, ()):
+            yield f"{name}.{member}{_sign(inspect.getattr_static(public, member))}"
+
+
+def _sign(public: Any, separator: str = ", ", around: str = "") -> str:
+    """Return the arguments and the result of a function, as its source has them.
+
+    Args:
+        public: The function, method or property; of anything else, nothing is returned.
+        separator: What stands between two arguments.
+        around: What stands before the first and after the last one.
+    """
+    function = public.fget if isinstance(public, property) else inspect.unwrap(public)
+    if not inspect.isfunction(function):
+        return ""
+    [node] = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    if not isinstance(node, ast.FunctionDef) or not node.returns:
+        raise TypeError(f"{public} is no function, or does not say what it returns")
+    result = f" -> {ast.unparse(node.returns).strip(chr(39))}"
+    if isinstance(public, property):
+        return result
+    arguments = [one for one in _list_arguments(node.args) if one not in {"self", "cls", "/"}]
+    return f"({around}{separator.join(arguments)}{around and f',{around[0]}'}){result}"
+
+
+def _list_arguments(given: ast.arguments) -> Iterator[str]:
+    positional = [*given.posonlyargs, *given.args]
+    none: list[ast.expr | None] = [None] * (len(positional) - len(given.defaults))
+    for argument, default in zip(positional, [*none, *given.defaults], strict=True):
+        yield _spell(argument, default)
+    if given.kwonlyargs:
+        yield "*"
+    for argument, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+        yield _spell(argument, default)
+
+
+def _spell(argument: ast.arg, default: ast.expr | None) -> str:
+    return ast.unparse(argument) + (f" = {ast.unparse(default)}" if default else "")
+
+
+def render_api() -> str:
+    """Return what is public, from the docstrings."""
+    parts = []
+    for heading, names in API.items():
+        parts.append(f"## {heading}")
+        for name in names:
+            public = getattr(partitioned_etl, name)
+            parts += [f"### `{name}`", *_render_public(name, public)]
+            for member in MEMBERS.get(name, ()):
+                found = inspect.getattr_static(public, member)
+                parts += _render_public(f"{name}.{member}", found)
+    return "\n\n".join(parts)
+
+
+def _render_public(name: str, public: Any) -> Iterator[str]:
+    signature = _sign(public)
+    if len(name + signature) > LINE_LENGTH:
+        signature = _sign(public, ",\n    ", "\n    ")
+    if signature:
+        yield f"```python\n{name}{signature}\n```"
+    if name in ALIASES:
+        yield ALIASES[name]
+    elif isinstance(public, type) or signature:
+        yield _render_docstring(inspect.getdoc(public) or "")
+    if isinstance(public, type) and issubclass(public, Enum):
+        yield "Values: " + ", ".join(f"`{one.value}`" for one in public) + "."
+    if isinstance(public, type) and issubclass(public, BaseModel) and name not in ELSEWHERE:
+        fields = public.model_fields.items()
+        yield _render_options({one: field for one, field in fields if field.description})
+    yield from (ELSEWHERE[name],) if name in ELSEWHERE else ()
+
+
+def _render_docstring(text: str) -> str:
+    """Return a docstring in Markdown: its sections are lists."""
+    lines = []
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        item = re.fullmatch(r"    (\*{0,2}[\w.]+): (.*)", line)
+        if re.fullmatch(r"(Args|Attributes|Raises|Returns|Yields):", line):
+            lines += [f"{line}", ""]
+        elif item:
+            lines.append(f"- `{item[1]}`: {item[2]}")
+        else:
+            lines.append(f"  {line.strip()}" if indent > 4 else line.strip())
+    return "\n".join(lines).strip()
 
 
 def _describe(field: FieldInfo) -> str:
@@ -225,16 +363,25 @@ PARTS: dict[str, Callable[[], str]] = {
     "formats": render_formats,
     "odd inputs": render_odd_inputs,
     "settings": render_settings,
+    "windows": render_windows,
+    "public API": render_api,
     "sources": render_sources,
     "options": render_options,
 }
+
+
+PAGES = (
+    *("command-line.md", "feeds.md", "odd-inputs.md", "reference.md", "settings.md"),
+    "sources.md",
+)
+"""The pages of which a part is generated."""
 
 
 def render_all() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text that it should have."""
     yield EXAMPLE, render_example()
     yield SCHEMA, render_schema()
-    for page in ("command-line.md", "feeds.md", "odd-inputs.md", "settings.md", "sources.md"):
+    for page in PAGES:
         path = PROJECT / "docs" / page
         text = path.read_text(encoding="utf-8")
         for name, render in PARTS.items():

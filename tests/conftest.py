@@ -17,6 +17,9 @@ from partitioned_etl.engine.sources import retries
 from support.remote_server import RemoteServer, start_remote_server
 from support.workbench import Child, Workbench
 
+collect_ignore = ["support/released"]
+"""Projects, whose tests run in projects."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow tests, so that no process is left with them alone in the end."""

@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 
 from measure import MEASURED, REFERENCE, report, take_turns, throughput_bar
-from partitioned_etl.defs.daily_prices import DAILY_PRICES
 from partitioned_etl.engine.sql import quote_identifier
 from partitioned_etl.engine.sync import sync_feed
+from sample_feeds.defs.daily_prices import DAILY_PRICES
 
 ROWS = 9_500_000
 MUST = 0.65

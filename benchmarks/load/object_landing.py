@@ -22,9 +22,9 @@ from obstore.store import S3Store
 from dlt_process import ROWS_AND_SUM, dlt_versions, require_dlt, sum_files, time_dlt
 from large_file import write_file
 from measure import MEASURED, REFERENCE, Bar, Figures, report, take_turns
-from partitioned_etl.defs.daily_prices import DAILY_PRICES
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.sync import sync_feed
+from sample_feeds.defs.daily_prices import DAILY_PRICES
 from support.s3_server import S3Server, environment_of, find_weed
 
 SMALL_FILES, SMALL_ROWS = 1_000, 56

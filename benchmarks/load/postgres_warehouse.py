@@ -22,9 +22,9 @@ import psycopg
 from dlt_process import ROWS_AND_SUM, dlt_versions, require_dlt, sum_files, time_dlt
 from large_file import write_file
 from measure import MEASURED, REFERENCE, Bar, report, take_turns, throughput_bar
-from partitioned_etl.defs.daily_prices import DAILY_PRICES
 from partitioned_etl.engine.sql import quote_identifier
 from partitioned_etl.engine.sync import sync_feed
+from sample_feeds.defs.daily_prices import DAILY_PRICES
 from support.postgres_server import PostgresServer, run_postgres
 
 ROWS = 1_000_000

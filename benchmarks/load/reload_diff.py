@@ -15,11 +15,11 @@ import duckdb
 
 from large_file import write_file
 from measure import MEASURED, REFERENCE, Bar, report, take_turns
-from partitioned_etl.defs.daily_prices import DAILY_PRICES
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
+from sample_feeds.defs.daily_prices import DAILY_PRICES
 
 ROWS = 1_000_000
 MUST = 1.3

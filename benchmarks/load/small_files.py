@@ -15,9 +15,9 @@ import duckdb
 
 from dlt_process import dlt_versions, require_dlt, sum_files, time_dlt
 from measure import MEASURED, REFERENCE, Bar, Figures, report, take_turns
-from partitioned_etl.defs.daily_prices import DAILY_PRICES, SHARE_PRICE_IS_POSITIVE
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.sync import sync_feed
+from sample_feeds.defs.daily_prices import DAILY_PRICES, SHARE_PRICE_IS_POSITIVE
 
 FILES, ROWS = 2_000, 50
 RAW_MUST, DLT_MUST = 4.0, 8.0

@@ -12,7 +12,7 @@ from measure import MEASURED, REFERENCE, Bar, plain_environment, report, take_tu
 MUST = 1.3
 _REFERENCE = "import dagster, dagster_duckdb, duckdb"
 _LOAD = (
-    "import dagster; from partitioned_etl.definitions import defs; "
+    "import dagster; from sample_feeds.definitions import defs; "
     "dagster.Definitions.validate_loadable(defs)"
 )
 

@@ -12,7 +12,7 @@ import time
 
 import dagster as dg
 
-from partitioned_etl.defs.resources import resources
+from partitioned_etl.components.location import DEFAULT_RESOURCES
 from peak_memory import read_peak_bytes
 
 TICKS = 5
@@ -32,7 +32,7 @@ def evaluate_ticks(definitions: dg.Definitions, sensor_name: str, cursor: str | 
                 instance_ref=instance_ref,
                 cursor=cursor,
                 repository_def=repository,
-                resources=resources,
+                resources=DEFAULT_RESOURCES,
             ) as context:
                 ticked = sensor.evaluate_tick(context)
             seconds.append(time.perf_counter() - started)
@@ -51,6 +51,6 @@ if __name__ == "__main__":
         defined = define_feed(build_feed(sys.argv[2], **json.loads(*sys.argv[3:] or ["{}"])))
         evaluate_ticks(define_location(defined), defined.sensor.name, sys.argv[1] or None)
     else:
-        from partitioned_etl.definitions import defs
+        from sample_feeds.definitions import defs
 
-        evaluate_ticks(defs, "customers_landing_sensor", sys.argv[1] or None)
+        evaluate_ticks(defs, "customer_prices_sensor", sys.argv[1] or None)

@@ -24,7 +24,7 @@ _TICKS = (
 _SENSOR = {
     "repositoryLocationName": LOCATION,
     "repositoryName": "__repository__",
-    "sensorName": "daily_landing_sensor",
+    "sensorName": "daily_prices_sensor",
 }
 
 

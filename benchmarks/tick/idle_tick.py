@@ -16,11 +16,11 @@ from uuid import uuid4
 import dagster as dg
 
 from measure import MEASURED, REFERENCE, Bar, Figures, plain_environment, report
-from partitioned_etl.defs.customer_prices import CUSTOMER_PRICES
 from partitioned_etl.engine.landing.registry import connect_landing
 from partitioned_etl.engine.sync import sync_feed
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
 from past_loads import record_past_load
+from sample_feeds.defs.customer_prices import CUSTOMER_PRICES
 from server_inputs import PRICES
 
 FILES = 100_000

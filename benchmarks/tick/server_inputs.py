@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-SHIPPED = "partitioned_etl.definitions"
+SHIPPED = "sample_feeds.definitions"
 """The code location that ships."""
 RUN_PER_FILE = str(Path(__file__).parents[1] / "against/run_per_file.py")
 """The code location that it is compared with."""

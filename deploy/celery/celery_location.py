@@ -2,8 +2,11 @@
 
 from dagster_celery import celery_executor
 
-from partitioned_etl.location import load
+from partitioned_etl import load_location
 
 redis = {"env": "CELERY_BROKER_URL"}
-location = load(celery_executor.configured({"broker": redis, "backend": redis}, name="celery"))
+location = load_location(
+    "sample_feeds.defs",
+    executor=celery_executor.configured({"broker": redis, "backend": redis}, name="celery"),
+)
 defs = location.definitions

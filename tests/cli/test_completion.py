@@ -13,7 +13,7 @@ from click.testing import Result
 
 from partitioned_etl.cli.main import commands
 from partitioned_etl.components.isolation import Location, Mistake
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from support.sample_location import CUSTOMERS, DAILY
 
 Call = Callable[..., Result]

@@ -31,7 +31,7 @@ def infer(call: Call, sample: Path, *options: str) -> dict[str, object]:
     result = call("infer", sample, *options)
     assert result.exit_code == 0, result.output
     component = yaml.safe_load(result.stdout)
-    assert component["type"] == "partitioned_etl.components.FileFeed"
+    assert component["type"] == "partitioned_etl.FileFeed"
     assert (
         component["attributes"]
         == json.loads(call("infer", sample, *options, "--json").stdout)["attributes"]

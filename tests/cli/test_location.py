@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from partitioned_etl.components.isolation import Location, Mistake
+from partitioned_etl.engine import project
 from support.define import define_feed
 from support.sample_location import CUSTOMERS, DAILY, MONTHLY_ORDERS, monthly_partitions
 from support.samples import order_rows, price_rows
@@ -169,3 +170,38 @@ def test_definitions_alone_are_a_code_location(
     monkeypatch.setattr("location_of_one_test.defs", definitions, raising=False)
     [planned] = json.loads(call("plan", "--json").stdout)["files"]
     assert planned["file"] == "2018-01-22.csv"
+
+
+def test_without_a_project_it_is_said_how_to_come_to_one(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEFINITIONS_MODULE")
+    monkeypatch.setattr(project, "_in_use", [])
+    monkeypatch.chdir(tmp_path)
+    result = call("plan")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: there is no project in {tmp_path} or above it: go to one, name a module in "
+        "DEFINITIONS_MODULE, or make a project by `partitioned-etl init`\n"
+    )
+
+
+def test_a_project_that_is_not_installed_is_found_where_it_lies(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DEFINITIONS_MODULE")
+    monkeypatch.setattr(project, "_in_use", [])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    inside = tmp_path / "src" / "feeds_of_this_test" / "defs"
+    inside.mkdir(parents=True)
+    (tmp_path / "dg.toml").write_text('[project]\nroot_module = "feeds_of_this_test"\n')
+    (inside / "__init__.py").touch()
+    (inside.parent / "__init__.py").touch()
+    (inside.parent / "definitions.py").write_text(
+        "from partitioned_etl import load_location\n"
+        "location = load_location('feeds_of_this_test.defs')\n"
+    )
+    monkeypatch.chdir(inside)
+    result = call("status", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["feeds"]) == (0, []), result.stderr
+    assert project.project_dir() == tmp_path

@@ -19,7 +19,7 @@ from partitioned_etl.components.sensor import LandingCursor
 from partitioned_etl.engine.contract import BadRows
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.sync import sync_feed
 from support.define import define_feed
 from support.sample_location import (

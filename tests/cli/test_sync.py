@@ -256,7 +256,6 @@ def test_a_file_that_still_settles_is_waited_for(
     [
         ("LANDING_DIR", "/nowhere/at/all", "/nowhere/at/all does not exist"),
         ("SETTLE_SECONDS", "soon", "setting SETTLE_SECONDS: "),
-        ("DAILY_START_DATE", "22.01.2018", "setting DAILY_START_DATE: "),
     ],
 )
 def test_what_cannot_be_tried_ends_with_two_and_one_sentence(

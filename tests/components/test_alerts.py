@@ -25,7 +25,7 @@ from partitioned_etl.components.checks import CHECK_NAMES
 from partitioned_etl.components.downstream import find_downstream
 from partitioned_etl.components.ranges import range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, reconcile_config
-from partitioned_etl.defs.watch import watch
+from partitioned_etl.components.watch import watch
 from partitioned_etl.engine.feed import Feed
 from support.define import DefinedFeed, define_feed
 from support.sample_location import CUSTOMERS, DAILY, DAILY_PRICES, defs

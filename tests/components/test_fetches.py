@@ -311,7 +311,7 @@ def test_a_feed_in_yaml_gets_a_job_and_a_sensor_that_fetch() -> None:
     definitions = build(YAML)
     assert [job.name for job in definitions.jobs or ()] == ["notes_job", "notes_fetch_job"]
     sensors = {sensor.name: sensor for sensor in definitions.sensors or ()}
-    assert [*sensors] == ["notes_landing_sensor", "notes_fetch_sensor"]
+    assert [*sensors] == ["notes_sensor", "notes_fetch_sensor"]
     assert sensors["notes_fetch_sensor"].minimum_interval_seconds == 299
 
 

@@ -11,7 +11,7 @@ import pytest
 from partitioned_etl.components import FileFeed
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.isolation import explain_mistake
-from partitioned_etl.defs.resources import resources
+from partitioned_etl.components.location import DEFAULT_RESOURCES
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.csv import TsvFormat
 from partitioned_etl.engine.formats.json_lines import JsonLinesFormat
@@ -50,7 +50,7 @@ def test_names_follow_the_feed_where_none_are_given() -> None:
     keys = {spec.key.to_user_string() for spec in list_specs(definitions)}
     assert keys == {"import_stock", "stock"}
     assert [job.name for job in definitions.jobs or ()] == ["stock_job"]
-    assert [sensor.name for sensor in definitions.sensors or ()] == ["stock_landing_sensor"]
+    assert [sensor.name for sensor in definitions.sensors or ()] == ["stock_sensor"]
     assert assets.partitions.definition == dg.DynamicPartitionsDefinition(name="stock")
     assert not definitions.schedules
 
@@ -156,7 +156,7 @@ def test_texts_that_look_like_numbers_stay_texts_and_templates_are_rendered_ever
 
 def test_the_clock_can_be_set_and_left_out() -> None:
     def read_cron(text: str) -> list[str]:
-        found = dg.Definitions.merge(build(text), dg.Definitions(resources=resources))
+        found = dg.Definitions.merge(build(text), dg.Definitions(resources=DEFAULT_RESOURCES))
         names = [schedule.name for schedule in found.schedules or ()]
         return [str(found.resolve_schedule_def(name).cron_schedule) for name in names]
 
@@ -245,7 +245,7 @@ def test_a_wrong_value_is_refused_with_file_and_line(
     write_stock: Callable[[str], dg.ComponentTree],
     tmp_path: Path,
 ) -> None:
-    text = """type: partitioned_etl.components.FileFeed
+    text = """type: partitioned_etl.FileFeed
 attributes:
   name: stock
   description: Stock levels.
@@ -287,7 +287,7 @@ attributes:
 def test_a_mistake_is_told_in_one_sentence(
     text: str, reason: str, write_stock: Callable[[str], dg.ComponentTree], tmp_path: Path
 ) -> None:
-    of_type = "" if "type:" in text else "type: partitioned_etl.components.FileFeed\n"
+    of_type = "" if "type:" in text else "type: partitioned_etl.FileFeed\n"
     tree = write_stock(f"{text}\n{of_type}")
     with pytest.raises(Exception) as failure:  # noqa: PT011
         tree.build_defs("stock")
@@ -318,7 +318,7 @@ def test_post_processing_reaches_the_assets(
     write_stock: Callable[[str], dg.ComponentTree],
 ) -> None:
     tree = write_stock(
-        """type: partitioned_etl.components.FileFeed
+        """type: partitioned_etl.FileFeed
 attributes: {name: stock, pattern: "{key}.csv", columns: {a: DATE}}
 post_processing:
   assets: [{target: "*", attributes: {tags: {domain: prices}}}]

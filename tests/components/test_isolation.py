@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.components.assets import find_feeds
-from partitioned_etl.components.isolation import Location, Mistake, load_location
-from partitioned_etl.defs.resources import resources
-from partitioned_etl.defs.watch import watch
+from partitioned_etl.components.isolation import Location, Mistake, load_definitions
+from partitioned_etl.components.location import DEFAULT_RESOURCES
+from partitioned_etl.components.watch import watch
 from partitioned_etl.engine.errors import FeedDefinitionError
 
 GOOD = "name: {name}\n  pattern: '{{key}}.csv'\n  columns: {{a: BIGINT}}"
@@ -42,14 +42,14 @@ Load = Callable[[Mapping[str, str]], Location]
 
 
 def complete(found: dg.Definitions, mistakes: Sequence[Mistake]) -> dg.Definitions:
-    shared = dg.Definitions(resources=resources, executor=dg.in_process_executor)
+    shared = dg.Definitions(resources=DEFAULT_RESOURCES, executor=dg.in_process_executor)
     return dg.Definitions.merge(found, watch(found, mistakes), shared)
 
 
 def in_yaml(name: str, text: str = "") -> str:
     """Give the text of a `defs.yaml` with these attributes, of which the sixth line is the last."""
     return (
-        "type: partitioned_etl.components.FileFeed\nattributes:\n  "
+        "type: partitioned_etl.FileFeed\nattributes:\n  "
         f"{GOOD.format(name=name)}\n  {text or 'on_missing: keep'}\n"
     )
 
@@ -66,7 +66,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         monkeypatch.syspath_prepend(tmp_path)
-        return load_location(import_module(package), tmp_path, complete)
+        return load_definitions(import_module(package), tmp_path, complete)
 
     return write_and_load
 
@@ -137,7 +137,7 @@ def test_a_mistake_is_named_and_every_other_feed_goes_on(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("b", "sensor: a_landing_sensor", "share the sensor or schedule a_landing_sensor"),
+        ("b", "sensor: a_sensor", "share the sensor or schedule a_sensor"),
         ("b", "load_asset: a", "share the asset a"),
         ("b", "load_asset: import_a", "share the asset import_a"),
         ("b", "import_asset: import_a", "share the asset import_a"),
@@ -168,7 +168,7 @@ def test_of_two_feeds_that_share_something_none_is_loaded(
 def of_days(name: str, folder: str, pattern: str, start: str, end: str) -> str:
     """Give the text of a `defs.yaml` of days."""
     return (
-        "type: partitioned_etl.components.FileFeed\nattributes:\n"
+        "type: partitioned_etl.FileFeed\nattributes:\n"
         f"  {{name: {name}, folder: {folder}, pattern: '{pattern}', columns: {{a: BIGINT}}, "
         f"start: {start}, end: {end}}}\n"
     )
@@ -263,6 +263,6 @@ def test_a_mistake_that_is_mended_is_gone(load: Load, tmp_path: Path) -> None:
     assert len(location.mistakes) == 1
     [path] = tmp_path.glob("*/stock/defs.yaml")
     path.write_text(in_yaml("stock"), encoding="utf-8")
-    again = load_location(sys.modules[path.parent.parent.name], tmp_path, complete)
+    again = load_definitions(sys.modules[path.parent.parent.name], tmp_path, complete)
     assert again.mistakes == ()
     assert list_names(again) == ["stock"]

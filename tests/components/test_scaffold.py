@@ -13,7 +13,7 @@ import pytest
 
 from partitioned_etl.components import FileFeed
 
-TYPE_NAME = "partitioned_etl.components.FileFeed"
+TYPE_NAME = "partitioned_etl.FileFeed"
 DG_TOML = """\
 directory_type = "project"
 

@@ -29,7 +29,7 @@ def test_two_more_feeds_leave_the_tests_of_definitions_green(tmp_path: Path) -> 
     shutil.copy(PROJECT / ".env.example", project)
     defs = project / "src" / "partitioned_etl" / "defs"
     (defs / "my_feed").mkdir()
-    example = write_example("partitioned_etl.components.FileFeed", "my_feed")
+    example = write_example("partitioned_etl.FileFeed", "my_feed")
     (defs / "my_feed" / "defs.yaml").write_text(example, encoding="utf-8")
     page = (PROJECT / "docs" / "feeds.md").read_text(encoding="utf-8")
     in_python = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]

@@ -6,9 +6,9 @@ import sys
 
 import dagster as dg
 
+from partitioned_etl import load_location
 from partitioned_etl.components.assets import find_feeds
-from partitioned_etl.definitions import defs, location
-from partitioned_etl.location import load
+from sample_feeds.definitions import defs, location
 
 CHECKS_OF_ALL = (
     *("matches_contract", "rows_add_up"),
@@ -63,10 +63,10 @@ def test_a_feed_has_one_job_and_one_sensor_and_all_share_one_reconcile_job() -> 
     assert {"reconcile_job", "forget_job", "arrivals_job"} <= jobs
     assert len([name for name in jobs if "reconcile" in name]) == 1
     assert {sensor.name for sensor in repository.sensor_defs} >= {
-        "daily_landing_sensor",
-        "customers_landing_sensor",
-        "monthly_landing_sensor",
-        "supplier_stock_landing_sensor",
+        "daily_prices_sensor",
+        "customer_prices_sensor",
+        "monthly_orders_sensor",
+        "supplier_stock_sensor",
         "monthly_rollup_sensor",
         "customer_prices_archive_sensor",
         "removal_sensor",
@@ -83,7 +83,7 @@ def test_a_feed_has_one_job_and_one_sensor_and_all_share_one_reconcile_job() -> 
 
 def test_what_executes_the_steps_of_all_jobs_is_said_in_one_place() -> None:
     for executor in (dg.in_process_executor, dg.multiprocess_executor):
-        definitions = load(executor).definitions
+        definitions = load_location("sample_feeds.defs", executor=executor).definitions
         jobs = [definitions.resolve_job_def(job.name) for job in definitions.jobs or ()]
         assert len(jobs) > 1
         assert {job.executor_def.name for job in jobs} == {executor.name}
@@ -130,7 +130,7 @@ def test_the_daily_window_is_the_samples() -> None:
 
 def test_loading_them_imports_nothing_that_is_slow_to_import() -> None:
     """Every run worker and code server begins with it; what only some need, these import."""
-    code = "import sys, partitioned_etl.definitions\nprint(*sys.modules)"
+    code = "import sys, sample_feeds.definitions\nprint(*sys.modules)"
     command = [sys.executable, "-W", "ignore", "-c", code]
     modules = set(subprocess.check_output(command, text=True).split())
     slow = {"matplotlib", "numpy", "pandas", "psutil", "sqlalchemy", "tabulate", "apprise", "rich"}

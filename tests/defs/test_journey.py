@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from partitioned_etl.definitions import defs
-from partitioned_etl.defs.monthly_orders import MONTHLY_ORDERS, stg_orders
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.plan import Action, compare
 from partitioned_etl.engine.warehouse.ledger import Ledger
+from sample_feeds.definitions import defs
+from sample_feeds.defs.monthly_orders import MONTHLY_ORDERS, stg_orders
 from support.define import DefinedFeed
 from support.location import tick_downstream
 from support.samples import order_rows
@@ -32,7 +32,7 @@ def test_one_file_goes_the_whole_way(
     survey = MONTHLY_ORDERS.format.survey(MONTHLY_ORDERS, file)
     assert (survey.row_count, survey.problems) == (3, [])
 
-    sensor = defs.resolve_sensor_def("monthly_landing_sensor")
+    sensor = defs.resolve_sensor_def("monthly_orders_sensor")
     job = defs.resolve_job_def("monthly_orders_job")
 
     def tick(cursor: str | None) -> dg.SensorResult:

@@ -8,9 +8,9 @@ import dagster as dg
 import pytest
 
 from partitioned_etl.components.ranges import range_tags
-from partitioned_etl.defs.customer_prices import customer_prices
-from partitioned_etl.defs.daily_prices import daily_prices
-from partitioned_etl.defs.monthly_orders import monthly_orders, stg_orders
+from sample_feeds.defs.customer_prices import customer_prices
+from sample_feeds.defs.daily_prices import daily_prices
+from sample_feeds.defs.monthly_orders import monthly_orders, stg_orders
 from support.samples import order_rows, price_rows
 
 Query = Callable[..., list[tuple[Any, ...]]]

@@ -10,9 +10,9 @@ import pytest
 
 from partitioned_etl.components import FileFeed
 from partitioned_etl.components.assets import FeedAssets
-from partitioned_etl.defs import customer_prices, daily_prices, monthly_orders
-from partitioned_etl.defs.resources import resources as shipped
+from partitioned_etl.components.location import DEFAULT_RESOURCES
 from partitioned_etl.engine.feed import Feed
+from sample_feeds.defs import customer_prices, daily_prices, monthly_orders
 from support.samples import price_rows
 
 DECLARATION = "partitioned_etl/feed"
@@ -44,7 +44,6 @@ end: 2018-01-24
 due_after_hours: 7
 import_asset: import_partition_file
 load_asset: duckdb_partition_table
-sensor: daily_landing_sensor
 {PRICES}"""
 CUSTOMERS = f"""
 name: customer_prices
@@ -55,7 +54,6 @@ table: raw_dynamic_partition_data
 dynamic_name: customers
 import_asset: import_dynamic_partition_file
 load_asset: duckdb_dynamic_partition_table
-sensor: customers_landing_sensor
 {PRICES}"""
 MONTHLY = """
 name: monthly_orders
@@ -71,13 +69,13 @@ columns:
     description: How far the order has come, such as `placed` or `returned`.
 table: stg_orders
 start: 2018-01-01
+end: 2018-04-01
 row_rules:
   - name: order_date_is_in_file_month
     column: order_date
     expression: strftime(order_date, '%Y-%m-01') = partition_key
     reason: not in the month of the file's name
 import_asset: import_monthly_file
-sensor: monthly_landing_sensor
 owners: ["team:data-engineering"]
 """
 
@@ -109,7 +107,7 @@ def describe(definitions: dg.Definitions) -> dict[str, object]:
     [definition] = list(definitions.assets or ())
     assert isinstance(definition, dg.AssetsDefinition)
     assets = FeedAssets.of(definition)
-    whole = dg.Definitions.merge(definitions, dg.Definitions(resources=shipped))
+    whole = dg.Definitions.merge(definitions, dg.Definitions(resources=DEFAULT_RESOURCES))
     graph = whole.resolve_asset_graph()
     jobs = [whole.resolve_job_def(job.name) for job in definitions.jobs or ()]
     schedules = [whole.resolve_schedule_def(one.name) for one in definitions.schedules or ()]
@@ -147,7 +145,7 @@ def describe(definitions: dg.Definitions) -> dict[str, object]:
                 daily_prices,
                 "daily_prices",
                 "daily_prices_job",
-                "daily_landing_sensor",
+                "daily_prices_sensor",
                 "daily_prices_schedule",
             ),
         ),
@@ -157,7 +155,7 @@ def describe(definitions: dg.Definitions) -> dict[str, object]:
                 customer_prices,
                 "customer_prices",
                 "customer_prices_job",
-                "customers_landing_sensor",
+                "customer_prices_sensor",
             ),
         ),
         (
@@ -166,7 +164,7 @@ def describe(definitions: dg.Definitions) -> dict[str, object]:
                 monthly_orders,
                 "stg_orders",
                 "monthly_orders_job",
-                "monthly_landing_sensor",
+                "monthly_orders_sensor",
                 "monthly_orders_schedule",
             ),
         ),

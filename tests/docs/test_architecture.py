@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 
 PAGE = (project_dir() / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGE = project_dir() / "src" / "partitioned_etl"
+TEMPLATE = PACKAGE / "project_template"
 OF_ALL_ROOMS = {"registry.py"}
 """Named once, below the tree."""
 WITHOUT_REGISTRY = {"engine/formats/proposals"}
@@ -39,7 +40,11 @@ def list_files(folder: Path) -> set[str]:
 
 
 def test_the_tree_is_the_packages() -> None:
-    folders = [path for path in PACKAGE.rglob("*") if (path / "__init__.py").is_file()]
+    folders = [
+        path
+        for path in PACKAGE.rglob("*")
+        if (path / "__init__.py").is_file() and TEMPLATE not in path.parents
+    ]
     there = {
         "" if path == PACKAGE else path.relative_to(PACKAGE).as_posix(): list_files(path)
         for path in [PACKAGE, *folders]
@@ -49,14 +54,20 @@ def test_the_tree_is_the_packages() -> None:
         assert "registry.py" in there[name] or name in WITHOUT_REGISTRY
         there[name] -= OF_ALL_ROOMS
     named = list_tree()
-    # Only those feeds are named that ship; others may be added.
-    assert named.pop("defs") <= there.pop("defs") | {"supplier_stock/defs.yaml"}
     assert named == there
+
+
+def test_the_tree_of_the_project_is_there() -> None:
+    [tree] = re.findall(r"^```text\nsrc/sample_feeds/(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"[\w/]+\.(?:py|yaml)", tree)) - {"definitions.py"}
+    assert "daily_prices.py" in named
+    assert all((PACKAGE.parent / "sample_feeds" / "defs" / name).is_file() for name in named)
 
 
 def test_every_function_that_is_named_exists() -> None:
     names = re.findall(r"`(\w+)`: |`(?:landing|warehouse)\.(\w+)`|`(\w+_\w+)`", PAGE)
     code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    wanted = {name for found in names for name in found if name} - {"rejected_rows", "file_loads"}
+    wanted = {name for found in names for name in found if name}
+    wanted -= {"partitioned_etl", "rejected_rows", "file_loads"}
     assert {"scan", "make_plan", "make_agenda", "replace_rows", "load_files"} <= wanted
     assert not {name for name in wanted if not re.search(rf"\bdef {name}\(", code)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 
 TESTS = project_dir() / "tests"
 PAGE = (project_dir() / "docs" / "bad-inputs.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 
 FOLDER = project_dir() / "benchmarks" / "against"
 PAGE = project_dir() / "docs" / "comparison.md"

@@ -5,12 +5,13 @@ from importlib import import_module
 
 import pytest
 
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 
 TESTS = project_dir() / "tests"
 PAGE = (project_dir() / "docs" / "from-the-tutorial.md").read_text(encoding="utf-8")
 ROWS = re.findall(
-    r"^\|.* \| \[`\S+`\]\(\.\./src/(partitioned_etl/\S+)\.py\) `(\w+)` \| `(\S+)::(\w+)` \|$",
+    r"^\|.* \| \[`\S+`\]\(\.\./src/((?:partitioned_etl|sample_feeds)/\S+)\.py\) `(\w+)` "
+    r"\| `(\S+)::(\w+)` \|$",
     PAGE,
     re.MULTILINE,
 )

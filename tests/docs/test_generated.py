@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 import yaml
 
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 
-DEFS = project_dir() / "src" / "partitioned_etl" / "defs"
+DEFS = project_dir() / "src" / "sample_feeds" / "defs"
 
 
 @pytest.fixture(scope="module")

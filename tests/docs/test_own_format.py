@@ -7,7 +7,7 @@ import pytest
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats import registry
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from support.workbench import Workbench
 
 

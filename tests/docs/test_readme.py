@@ -13,9 +13,9 @@ import yaml
 
 from partitioned_etl.cli.main import EXIT_CODES, commands
 from partitioned_etl.components import FileFeed
-from partitioned_etl.definitions import defs
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.sync import sync_feed
+from sample_feeds.definitions import defs
 
 PROJECT = project_dir()
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_every_command_and_exit_code_is_documented() -> None:
         name: {option for parameter in command.params for option in parameter.opts}
         for name, command in commands.commands.items()
     }
-    assert {name for name, of in options.items() if "--json" not in of} == {"watch"}
+    assert {name for name, of in options.items() if "--json" not in of} == {"init", "watch"}
     with_feeds = {name for name, of in options.items() if "--feed" in of}
     assert with_feeds == {"plan", "sync", "status", "watch", "explain"}
     assert "--csv" in options["query"]
@@ -105,7 +105,7 @@ def test_every_asset_of_the_table_of_feeds_exists() -> None:
 
 
 def test_the_example_of_a_feed_is_one_that_ships() -> None:
-    example = PROJECT / "src" / "partitioned_etl" / "defs" / "supplier_stock" / "defs.yaml"
+    example = PROJECT / "src" / "sample_feeds" / "defs" / "supplier_stock" / "defs.yaml"
     assert re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) == [example.read_text("utf-8")]
 
 

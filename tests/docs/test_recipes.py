@@ -18,7 +18,7 @@ import yaml
 from partitioned_etl.components import FileFeed
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.text import TextFormat
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.sql import quote_identifier
 from support.workbench import Workbench
 

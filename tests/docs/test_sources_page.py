@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from partitioned_etl.components import FileFeed
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 
 PAGE = (project_dir() / "docs" / "sources.md").read_text(encoding="utf-8")
 FEEDS = [yaml.safe_load(text) for text in re.findall(r"(?ms)^```yaml\n(.*?)^```$", PAGE)]

@@ -297,11 +297,6 @@ def test_a_home_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) ->
         Settings()
 
 
-def test_a_blank_end_date_means_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DAILY_END_DATE", " ")
-    assert Settings().daily_end_date is None
-
-
 def test_a_table_that_was_dropped_is_filled_again_from_all_files(bench: Workbench) -> None:
     for key, number in (("a", 1), ("b", 2)):
         land_numbers(bench, key, number)

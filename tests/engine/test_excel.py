@@ -20,7 +20,7 @@ from partitioned_etl.engine.formats.workbooks import xlsx
 from partitioned_etl.engine.formats.workbooks.registry import open_workbook
 from partitioned_etl.engine.formats.workbooks.workbook import Kind
 from partitioned_etl.engine.outcomes import OutcomeStatus
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from support.scale import IS_SEEDED, examples
 from support.workbench import Workbench, change_feed
 from support.workbooks import (

@@ -29,8 +29,9 @@ from partitioned_etl.engine.load import load_files
 from partitioned_etl.engine.load_folder import load_folder
 from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.overlap import folder_of, may_share_files
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.replace import Candidate
-from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.settings import Settings
 from support.odd_names import CASES, OddNames, content_of, make_files, tell
 from support.workbench import NOTES, Child, Workbench, change_feed, loaded_numbers
 

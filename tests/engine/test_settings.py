@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 from partitioned_etl.engine import settings
 from partitioned_etl.engine.errors import SettingError
-from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.settings_example import render_env_example
 
 DEFAULTS = {name.upper(): str(field.default) for name, field in Settings.model_fields.items()}
 """Default of each setting, by its name in the environment."""
@@ -48,9 +48,6 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
         "warehouse": "",
         "archive_dir": project / "data/archive",
         "reports_dir": project / "data/reports",
-        "daily_start_date": date(2018, 1, 21),
-        "daily_end_date": date(2018, 1, 24),
-        "monthly_start_date": date(2018, 1, 1),
         "sensor_interval_seconds": 10,
         "landing_notifications": "",
         "landing_notifications_token": "",
@@ -61,7 +58,7 @@ def test_without_any_setting_the_defaults_hold(project: Path) -> None:
         "duckdb_read_copy": 0.0,
         "load_history_days": 90,
         "alert_urls": "",
-        "definitions_module": "partitioned_etl.definitions",
+        "definitions_module": "",
         "web_ui_url": "http://127.0.0.1:3000",
     }
 
@@ -95,9 +92,6 @@ def test_every_setting_can_be_set(project: Path) -> None:
         "WAREHOUSE": "postgresql://etl@db.example/prices",
         "ARCHIVE_DIR": "copies",
         "REPORTS_DIR": "/pages",
-        "DAILY_START_DATE": "2020-02-03",
-        "DAILY_END_DATE": "2020-03-04",
-        "MONTHLY_START_DATE": "2020-04-01",
         "SENSOR_INTERVAL_SECONDS": "7",
         "LANDING_NOTIFICATIONS": "hook:0.0.0.0:8099",
         "LANDING_NOTIFICATIONS_TOKEN": "a-token",
@@ -119,9 +113,6 @@ def test_every_setting_can_be_set(project: Path) -> None:
         "warehouse": "postgresql://etl@db.example/prices",
         "archive_dir": project / "copies",
         "reports_dir": Path("/pages"),
-        "daily_start_date": date(2020, 2, 3),
-        "daily_end_date": date(2020, 3, 4),
-        "monthly_start_date": date(2020, 4, 1),
         "sensor_interval_seconds": 7,
         "landing_notifications": "hook:0.0.0.0:8099",
         "landing_notifications_token": "a-token",
@@ -137,21 +128,8 @@ def test_every_setting_can_be_set(project: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("line", ["DAILY_END_DATE=", "DAILY_END_DATE=''"])
-def test_an_empty_end_date_means_no_end(project: Path, line: str) -> None:
-    assert read({"DAILY_END_DATE": ""}).daily_end_date is None
-    write_env(project, line)
-    assert read({}).daily_end_date is None
-    assert read({"DAILY_END_DATE": "2020-01-01"}).daily_end_date == date(2020, 1, 1)
-
-
-def test_an_empty_end_date_in_the_environment_beats_the_env_file(project: Path) -> None:
-    write_env(project, "DAILY_END_DATE=2020-01-01")
-    assert read({"DAILY_END_DATE": ""}).daily_end_date is None
-
-
-@pytest.mark.parametrize("name", [name for name in DEFAULTS if name != "DAILY_END_DATE"])
-def test_any_other_empty_setting_means_its_default(project: Path, name: str) -> None:
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_an_empty_setting_means_its_default(project: Path, name: str) -> None:
     assert read({name: ""}) == read({})
     write_env(project, f"{name}=\n")
     assert read({}) == read({name: DEFAULTS[name]})
@@ -160,10 +138,6 @@ def test_any_other_empty_setting_means_its_default(project: Path, name: str) -> 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("DAILY_START_DATE", "yesterday"),
-        ("DAILY_START_DATE", "2018-02-30"),
-        ("DAILY_END_DATE", "24.01.2018"),
-        ("MONTHLY_START_DATE", "2018-01"),
         ("SENSOR_INTERVAL_SECONDS", "0"),
         ("SENSOR_INTERVAL_SECONDS", "1.5"),
         ("SETTLE_SECONDS", "-1"),
@@ -234,36 +208,8 @@ def test_the_env_file_of_the_working_directory_does_not_count(
     assert not (project / ".env").exists()
 
 
-def test_the_checkout_is_the_project_whatever_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkout = tmp_path / "checkout"
-    package = checkout / "src/partitioned_etl/engine"
-    package.mkdir(parents=True)
-    for name in ("pyproject.toml", "workspace.yaml"):
-        (checkout / name).touch()
-    monkeypatch.setattr(settings, "__file__", str(package / "settings.py"))
-    monkeypatch.chdir(tmp_path)
-    assert project_dir() == checkout
-
-
-@pytest.mark.parametrize("present", [[], ["pyproject.toml"], ["workspace.yaml"]])
-def test_without_a_checkout_the_project_is_the_working_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: list[str]
-) -> None:
-    package = tmp_path / "env/lib/site-packages/partitioned_etl/engine"
-    package.mkdir(parents=True)
-    for name in present:
-        (tmp_path / "env/lib" / name).touch()
-    monkeypatch.setattr(settings, "__file__", str(package / "settings.py"))
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert project_dir() == tmp_path / "elsewhere"
-
-
 def test_the_example_file_names_every_setting_with_its_default() -> None:
-    example = Path(__file__).parents[2] / ".env.example"
-    text = example.read_text(encoding="utf-8")
+    text = render_env_example()
     assert re.findall(r"^# ([A-Z_]+)=(.*)$", text, re.MULTILINE) == list(DEFAULTS.items())
 
 

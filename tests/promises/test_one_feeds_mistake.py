@@ -15,19 +15,19 @@ import dagster as dg
 import feeds
 
 from partitioned_etl.components.isolation import load_location
-from partitioned_etl.defs.resources import resources
-from partitioned_etl.defs.watch import watch
+from partitioned_etl.components.location import DEFAULT_RESOURCES
+from partitioned_etl.components.watch import watch
 
 
 def complete(found, mistakes):
-    shared = dg.Definitions(resources=resources, executor=dg.in_process_executor)
+    shared = dg.Definitions(resources=DEFAULT_RESOURCES, executor=dg.in_process_executor)
     return dg.Definitions.merge(found, watch(found, mistakes), shared)
 
 
 defs = load_location(feeds, Path(__file__).parent, complete).definitions
 """
 FEED = """
-type: partitioned_etl.components.FileFeed
+type: partitioned_etl.FileFeed
 attributes:
   name: {name}
   pattern: "{{key}}.csv"

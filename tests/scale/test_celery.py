@@ -45,7 +45,7 @@ FILES_PER_FEED = min(334, examples(40))
 """1,000 objects in all if TEST_SCALE is large."""
 ROWS_PER_FILE = 10
 FEED = """\
-type: partitioned_etl.components.FileFeed
+type: partitioned_etl.FileFeed
 attributes:
   {{name: {0}, table: {0}, folder: {0}, pattern: "{{key}}.csv", columns: {{id: BIGINT}}}}
 """

@@ -11,7 +11,6 @@ import dagster as dg
 import psycopg
 import pytest
 
-from partitioned_etl.defs.monthly_orders import monthly_orders, stg_orders
 from partitioned_etl.engine import failpoints
 from partitioned_etl.engine.errors import (
     QueryError,
@@ -20,10 +19,11 @@ from partitioned_etl.engine.errors import (
     WarehouseLockedError,
 )
 from partitioned_etl.engine.formats.parquet import ParquetFormat
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.sql import Query
 from partitioned_etl.engine.warehouse import ducklake_table
 from partitioned_etl.engine.warehouse.ducklake_session import LakeSession
+from sample_feeds.defs.monthly_orders import monthly_orders, stg_orders
 from support.ducklake_bench import DuckLakeBench, is_ducklake_installed
 from support.many_writers import write_side_by_side
 from support.postgres_server import PostgresServer

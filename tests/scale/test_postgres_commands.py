@@ -15,11 +15,11 @@ from psycopg.conninfo import conninfo_to_dict
 
 from partitioned_etl.components.ranges import range_tags
 from partitioned_etl.components.resources import WarehouseResource
-from partitioned_etl.defs.customer_prices import archived_file, customer_prices
-from partitioned_etl.defs.daily_prices import daily_prices
-from partitioned_etl.defs.monthly_orders import monthly_orders, stg_orders
 from partitioned_etl.engine.errors import WarehouseError
-from partitioned_etl.engine.settings import project_dir
+from partitioned_etl.engine.project import project_dir
+from sample_feeds.defs.customer_prices import archived_file, customer_prices
+from sample_feeds.defs.daily_prices import daily_prices
+from sample_feeds.defs.monthly_orders import monthly_orders, stg_orders
 from support.samples import price_rows
 
 pytestmark = [pytest.mark.scale, pytest.mark.slow]

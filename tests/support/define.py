@@ -9,11 +9,11 @@ import dagster as dg
 from partitioned_etl.components.assets import AssetJob, FeedAssets, feed_assets, feed_job
 from partitioned_etl.components.events import FeedEvent
 from partitioned_etl.components.fetches import fetch_job, fetch_sensor
+from partitioned_etl.components.location import DEFAULT_RESOURCES
 from partitioned_etl.components.partitions import build_partitions_def
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.sensor import landing_sensor
-from partitioned_etl.defs.resources import resources
-from partitioned_etl.defs.watch import watch
+from partitioned_etl.components.watch import watch
 from partitioned_etl.engine.feed import Feed
 
 
@@ -89,5 +89,5 @@ def define_feed(
 def define_location(*feeds: DefinedFeed) -> dg.Definitions:
     """Put feeds together with what concerns all of them, and the shipped resources."""
     found = dg.Definitions.merge(*(feed.to_definitions() for feed in feeds))
-    shared = dg.Definitions(resources=resources, executor=dg.in_process_executor)
+    shared = dg.Definitions(resources=DEFAULT_RESOURCES, executor=dg.in_process_executor)
     return dg.Definitions.merge(found, watch(found, ()), shared)

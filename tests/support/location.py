@@ -8,9 +8,9 @@ from dagster._core.instance import InstanceRef
 
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.checks import CHECK_NAMES
+from partitioned_etl.components.location import DEFAULT_RESOURCES
 from partitioned_etl.components.ranges import keys_of_run
 from partitioned_etl.components.reconcile import RECONCILE_JOB, reconcile_config
-from partitioned_etl.defs.resources import resources
 from partitioned_etl.engine import failpoints
 from support.define import DefinedFeed
 
@@ -77,7 +77,7 @@ class Location:
             instance_ref=_SOME_INSTANCE,
             cursor=self.cursors.get(sensor.name),
             repository_def=self.defs.get_repository_def(),
-            resources=resources,
+            resources=DEFAULT_RESOURCES,
         ) as context:
             answer = sensor.evaluate_tick(context)
         # After a tick that only skips, the daemon keeps the cursor that it has.

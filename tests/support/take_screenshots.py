@@ -34,7 +34,7 @@ def take_screenshots() -> None:
     IMAGES.mkdir(exist_ok=True)
     expect.set_options(timeout=_TIMEOUT_MS)
     with (
-        open_server("partitioned_etl.definitions") as server,
+        open_server("sample_feeds.definitions") as server,
         tempfile.TemporaryDirectory() as home,
         open_browser(Path(home)) as browser,
     ):
@@ -114,7 +114,7 @@ def take_checks(page: Page) -> None:
 
 def take_ticks(page: Page) -> None:
     """What a sensor saw, tick by tick."""
-    page.goto("/locations/partitioned_etl/sensors/customers_landing_sensor")
+    page.goto("/locations/partitioned_etl/sensors/customer_prices_sensor")
     expect(page.get_by_text("1 run requested").first).to_be_visible()
     save(page, "sensor-ticks")
 

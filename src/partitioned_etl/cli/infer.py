@@ -13,11 +13,12 @@ from pathlib import Path
 import click
 
 from partitioned_etl.cli.output import print_json, show
+from partitioned_etl.cli.project import find_definitions_module
 from partitioned_etl.engine.errors import FeedDefinitionError, SettingError
 from partitioned_etl.engine.infer import Proposal, infer_feed
 from partitioned_etl.engine.settings import Settings
 
-COMPONENT = "partitioned_etl.components.FileFeed"
+COMPONENT = "partitioned_etl.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
 _LONGEST_KEY = 1000
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
@@ -81,11 +82,16 @@ def _write(name: str, text: str) -> Path:
     Raises:
         SettingError: There is no `defs/`, or the feed is there already.
     """
-    module = Settings().definitions_module
-    spec = find_spec(module)
-    folder = Path(spec.origin or "").parent / "defs" if spec else Path("defs")
+    module, named_by = find_definitions_module()
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        spec = None
+    if not (spec and spec.origin):
+        raise SettingError(f"{named_by}: no module {module!a}")
+    folder = Path(spec.origin).parent / "defs"
     if not folder.is_dir():
-        raise SettingError(f"there is no folder {folder} to write to: see DEFINITIONS_MODULE")
+        raise SettingError(f"{named_by}: there is no folder {folder} to write to")
     place = folder / name / "defs.yaml"
     if place.parent.exists():
         raise SettingError(f"{place.parent} is there already: choose another --name")

@@ -20,6 +20,7 @@ from dotenv import load_dotenv
 
 from partitioned_etl.cli.options import list_overridden
 from partitioned_etl.cli.output import show
+from partitioned_etl.cli.project import find_definitions_module
 from partitioned_etl.components.assets import FeedAssets, find_feeds
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.isolation import Location, Mistake, explain_mistake
@@ -32,7 +33,8 @@ from partitioned_etl.engine.errors import (
 )
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, PassedOver
-from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.project import project_dir
+from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.sources.troubles import read_troubles
 from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
@@ -138,7 +140,7 @@ def list_feed_names() -> list[str]:
 
 
 def _load_location() -> Location:
-    name = Settings().definitions_module
+    name, named_by = find_definitions_module()
     try:
         module = import_module(name)
     except Exception as error:
@@ -146,14 +148,13 @@ def _load_location() -> Location:
         reason = f"{name!a}: {explain_mistake(error, Path('/'), project_dir())}"
         if missing and f"{name}.".startswith(f"{missing}."):
             reason = f"no module {name!a}"
-        raise SettingError(f"setting DEFINITIONS_MODULE: {reason}") from None
+        raise SettingError(f"{named_by}: {reason}") from None
     for found in (getattr(module, "location", None), getattr(module, "defs", None)):
         if isinstance(found, Location):
             return found
         if isinstance(found, dg.Definitions):
             return Location(found)
-    reason = f"module {name!a} has neither `location` nor `defs`"
-    raise SettingError(f"setting DEFINITIONS_MODULE: {reason}")
+    raise SettingError(f"{named_by}: module {name!a} has neither `location` nor `defs`")
 
 
 def _refuse_void_options(definitions: dg.Definitions) -> None:

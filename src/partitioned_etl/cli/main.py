@@ -87,6 +87,18 @@ def commands() -> None:
 
 
 @commands.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> int:
+    """Make a project of your own in FOLDER, which is called like it.
+
+    It has one sample feed, a test, and a Makefile whose `make run` and `make test` work at once.
+    """
+    from partitioned_etl.cli.init import make_project
+
+    return make_project(folder)
+
+
+@commands.command()
 @takes_feeds
 @takes_partitions
 @takes_landing_dir

@@ -241,7 +241,9 @@ def _describe(step: Step, removal: Removal) -> tuple[str, str]:
 
 def _read_cursor(instance: dg.DagsterInstance, sensor_name: str) -> LandingCursor:
     """Return the cursor of a feed's sensor; an empty one if it never ran."""
-    for state in instance.all_instigator_state():
+    # An instance in memory remembers no ticks.
+    states = [] if instance.is_ephemeral else instance.all_instigator_state()
+    for state in states:
         if state.instigator_name == sensor_name:
             return LandingCursor.parse(getattr(state.instigator_data, "cursor", None))
     return LandingCursor()

@@ -15,7 +15,8 @@ from partitioned_etl.components.isolation import Mistake
 from partitioned_etl.engine.feed import Feed, OnUnmatched
 from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.plan import Action, Plan, Removal, Step
-from partitioned_etl.engine.settings import Settings, project_dir
+from partitioned_etl.engine.project import project_dir
+from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.stale import describe_stale
 from partitioned_etl.engine.warehouse.ledger import LoadStatus
 from partitioned_etl.engine.warehouse.registry import connect_warehouse

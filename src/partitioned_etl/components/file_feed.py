@@ -43,7 +43,7 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
     load_asset: Annotated[str, Field(description="Key of the load asset. Default: the table.")] = ""
     sensor: Annotated[
         str,
-        Field(description="Name of the sensor. Default: the name and `_landing_sensor`."),
+        Field(description="Name of the sensor. Default: the name and `_sensor`."),
     ] = ""
     schedule: Annotated[
         ReloadSchedule | None,

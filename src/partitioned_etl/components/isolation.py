@@ -70,7 +70,7 @@ Complete: TypeAlias = Callable[[dg.Definitions, Sequence[Mistake]], dg.Definitio
 """Adds to the definitions of a folder what concerns all of them, and what shows the mistakes."""
 
 
-def load_location(package: ModuleType, root: Path, complete: Complete) -> Location:
+def load_definitions(package: ModuleType, root: Path, complete: Complete) -> Location:
     """Load the definitions of a package, such that a mistake in one file stops no other.
 
     Args:

@@ -1,4 +1,4 @@
-"""Scaffolding: what `dg scaffold defs partitioned_etl.components.FileFeed my_feed` writes.
+"""Scaffolding: what `dg scaffold defs partitioned_etl.FileFeed my_feed` writes.
 
 Takes the folder that `dg` has created below `defs/`; writes a `defs.yaml` into it that loads as it
 is. Its comments are the descriptions of the attributes in `file_feed.py`.

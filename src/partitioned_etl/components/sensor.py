@@ -140,7 +140,7 @@ def landing_sensor(
     Args:
         definition: The feed's assets.
         job: The feed's job.
-        name: The sensor's name; the feed's name and `_landing_sensor` if empty.
+        name: The sensor's name; the feed's name and `_sensor` if empty.
 
     Raises:
         FeedDefinitionError: Dagster does not accept the name.
@@ -150,7 +150,7 @@ def landing_sensor(
     check_name(feed, "sensor", name)
 
     @dg.sensor(
-        name=name or f"{feed.name}_landing_sensor",
+        name=name or f"{feed.name}_sensor",
         job=job,
         minimum_interval_seconds=read_wake_interval(),
         default_status=dg.DefaultSensorStatus.RUNNING,

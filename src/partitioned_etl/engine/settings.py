@@ -1,13 +1,12 @@
 """Settings: what can be set from outside, by environment variable or `.env` file.
 
-One `Settings` value is the same for UI, command line, tests and run workers, whatever the working
-directory. Values specific to one feed do not belong here, but in its `Feed`.
+One `Settings` value is the same for UI, command line, tests and run workers of a project. Values
+specific to one feed do not belong here, but in its `Feed`.
 """
 
 import re
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +24,7 @@ from partitioned_etl.engine.notification_address import (
     HookAddress,
     parse_notification_address,
 )
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.warehouse.registry import has_one_writer, is_address
 
 
@@ -71,11 +71,13 @@ def to_landing_address(text: Path | str) -> Path | str:
 
 ProjectPath = Annotated[Path, AfterValidator(_from_project), Field(validate_default=True)]
 """A path; a relative one is relative to the project's folder."""
-Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(str(value)))]
 
 
 class Settings(BaseSettings):
     """All settings, read and validated: from the environment, else from `.env`, else the default.
+
+    A project adds its own in a subclass. An empty value is the default, or None where the type
+    allows it.
 
     Raises:
         SettingError: `.env` cannot be read, or a value is invalid; the message names it.
@@ -119,16 +121,6 @@ class Settings(BaseSettings):
     ] = Path("data/archive")
     reports_dir: Annotated[ProjectPath, Field(description="Folder for the arrivals page.")] = Path(
         "data/reports"
-    )
-    daily_start_date: Annotated[Day, Field(description="First day of the daily window.")] = date(
-        2018, 1, 21
-    )
-    daily_end_date: Annotated[
-        Day | None,
-        Field(description="First day after the daily window; empty: the window extends to today."),
-    ] = date(2018, 1, 24)
-    monthly_start_date: Annotated[Day, Field(description="First month of the monthly window.")] = (
-        date(2018, 1, 1)
     )
     sensor_interval_seconds: Annotated[
         int,
@@ -214,8 +206,11 @@ class Settings(BaseSettings):
     ] = ""
     definitions_module: Annotated[
         str,
-        Field(description="Module of the code location that the command line uses."),
-    ] = "partitioned_etl.definitions"
+        Field(
+            description="Module of the code location that the command line uses. Empty: that of "
+            "the project, as its `dg.toml` or `pyproject.toml` tells Dagster."
+        ),
+    ] = ""
     web_ui_url: Annotated[
         str,
         AfterValidator(_to_web_address),
@@ -244,12 +239,11 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _default_if_empty(cls, value: Any, info: Any) -> Any:
-        """Take an empty value for the default, except where empty has a meaning of its own."""
+        """Take an empty value for None where that is allowed, else for the default."""
         if not isinstance(value, str) or value.strip():
             return value
-        if info.field_name == "daily_end_date":
-            return None
-        return cls.model_fields[info.field_name].default
+        field = cls.model_fields[info.field_name]
+        return None if type(None) in get_args(field.annotation) else field.default
 
     @field_validator("landing_notifications_token")
     @classmethod
@@ -262,16 +256,3 @@ class Settings(BaseSettings):
                 f"LANDING_NOTIFICATIONS={address}"
             )
         return token
-
-
-def project_dir() -> Path:
-    """Return the folder that relative paths in settings, and `.env`, are relative to.
-
-    This is the checkout that the package runs from, or the process's working directory if the
-    package was installed without a checkout.
-    """
-    checkout = Path(__file__).resolve().parents[3]
-    is_checkout = (checkout / "pyproject.toml").is_file() and (
-        checkout / "workspace.yaml"
-    ).is_file()
-    return checkout if is_checkout else Path.cwd()

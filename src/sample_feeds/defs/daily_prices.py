@@ -4,13 +4,18 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from partitioned_etl.components.assets import feed_assets, feed_job
-from partitioned_etl.components.events import FeedEvent
-from partitioned_etl.components.resources import LandingResource, WarehouseResource
-from partitioned_etl.components.sensor import landing_sensor
-from partitioned_etl.defs.partitions import daily_partitions
-from partitioned_etl.engine.contract import Column, RowRule
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl import (
+    Column,
+    Feed,
+    FeedEvent,
+    LandingResource,
+    RowRule,
+    WarehouseResource,
+    feed_assets,
+    feed_job,
+    landing_sensor,
+)
+from sample_feeds.defs.partitions import daily_partitions
 
 SHARE_PRICE_IS_POSITIVE = RowRule(
     name="share_price_is_positive",
@@ -66,4 +71,4 @@ daily_prices_schedule = dg.build_schedule_from_partitioned_job(
     minute_of_hour=30,
 )
 
-daily_landing_sensor = landing_sensor(daily_prices, daily_prices_job, name="daily_landing_sensor")
+daily_prices_sensor = landing_sensor(daily_prices, daily_prices_job)

@@ -5,14 +5,21 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from partitioned_etl.components.assets import feed_assets, feed_job, find_warehouse_pool
-from partitioned_etl.components.downstream import downstream_job, downstream_sensor
-from partitioned_etl.components.events import FeedEvent
-from partitioned_etl.components.resources import LandingResource, WarehouseResource
-from partitioned_etl.components.sensor import landing_sensor
-from partitioned_etl.defs.partitions import monthly_partitions
-from partitioned_etl.engine.contract import Column, RowRule
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl import (
+    Column,
+    Feed,
+    FeedEvent,
+    LandingResource,
+    RowRule,
+    WarehouseResource,
+    downstream_job,
+    downstream_sensor,
+    feed_assets,
+    feed_job,
+    find_warehouse_pool,
+    landing_sensor,
+)
+from sample_feeds.defs.partitions import monthly_partitions
 
 MONTHLY_ORDERS = Feed(
     name="monthly_orders",
@@ -67,9 +74,7 @@ monthly_orders_schedule = dg.build_schedule_from_partitioned_job(
     minute_of_hour=30,
 )
 
-monthly_landing_sensor = landing_sensor(
-    stg_orders, monthly_orders_job, name="monthly_landing_sensor"
-)
+monthly_orders_sensor = landing_sensor(stg_orders, monthly_orders_job)
 
 
 @dg.asset(

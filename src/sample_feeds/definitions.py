@@ -1,6 +1,6 @@
 """The entry point of Dagster: the code location, loaded once."""
 
-from partitioned_etl.location import load
+from partitioned_etl import load_location
 
-location = load()
+location = load_location("sample_feeds.defs")
 defs = location.definitions

@@ -4,15 +4,20 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from partitioned_etl.components.archive import archive_asset
-from partitioned_etl.components.assets import feed_assets, feed_job
-from partitioned_etl.components.downstream import downstream_job, downstream_sensor
-from partitioned_etl.components.events import FeedEvent
-from partitioned_etl.components.resources import LandingResource, WarehouseResource
-from partitioned_etl.components.sensor import landing_sensor
-from partitioned_etl.defs.daily_prices import PRICE_COLUMNS, SHARE_PRICE_IS_POSITIVE
-from partitioned_etl.defs.partitions import customer_partitions
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl import (
+    Feed,
+    FeedEvent,
+    LandingResource,
+    WarehouseResource,
+    archive_asset,
+    downstream_job,
+    downstream_sensor,
+    feed_assets,
+    feed_job,
+    landing_sensor,
+)
+from sample_feeds.defs.daily_prices import PRICE_COLUMNS, SHARE_PRICE_IS_POSITIVE
+from sample_feeds.defs.partitions import customer_partitions
 
 CUSTOMER_PRICES = Feed(
     name="customer_prices",
@@ -41,9 +46,7 @@ def customer_prices(
 
 
 customer_prices_job = feed_job(customer_prices)
-customers_landing_sensor = landing_sensor(
-    customer_prices, customer_prices_job, name="customers_landing_sensor"
-)
+customer_prices_sensor = landing_sensor(customer_prices, customer_prices_job)
 
 archived_file = archive_asset(
     customer_prices, name="archived_file", folder="customers", owners=["team:data-engineering"]

@@ -1,0 +1,1 @@
+"""A project with four feeds, whose sample files are in `data/source/`."""

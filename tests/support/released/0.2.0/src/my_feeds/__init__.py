@@ -1,0 +1,1 @@
+"""The feeds of this project, and what is computed from their tables."""

@@ -1,0 +1,1 @@
+"""What runs: a folder with a `defs.yaml`, or a module, for each feed."""
