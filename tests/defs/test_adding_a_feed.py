@@ -27,7 +27,7 @@ def test_two_more_feeds_leave_the_tests_of_definitions_green(tmp_path: Path) -> 
     project = tmp_path / "project"
     shutil.copytree(PROJECT, project, ignore=LEFT_OUT)
     shutil.copy(PROJECT / ".env.example", project)
-    defs = project / "src" / "partitioned_etl" / "defs"
+    defs = project / "src" / "sample_feeds" / "defs"
     (defs / "my_feed").mkdir()
     example = write_example("partitioned_etl.FileFeed", "my_feed")
     (defs / "my_feed" / "defs.yaml").write_text(example, encoding="utf-8")

@@ -21,6 +21,7 @@ OTHER_CHECKS = {
     "duckdb_dynamic_partition_table": ["share_price_is_positive"],
     "stg_orders": ["order_date_is_in_file_month", "partition_is_of_usual_size"],
     "supplier_stock": ["pieces_are_counted", "partition_is_of_usual_size"],
+    "podcast_episodes": [],
 }
 
 
@@ -40,6 +41,8 @@ def test_the_assets_that_ship_are_these() -> None:
         "monthly_orders",
         "import_supplier_stock",
         "supplier_stock",
+        "import_podcast_episodes",
+        "podcast_episodes",
         "archived_file",
         "arrivals",
     }

@@ -1,12 +1,13 @@
 """RSS and Atom: which entries are fetched, under which names, and what else a document may be."""
 
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from partitioned_etl.engine.errors import SourceError
+from partitioned_etl.engine.errors import FeedDefinitionError, SourceError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.sources.mirror import mirror_source
 from support.remote_server import RemoteServer, give, start_remote_server
@@ -177,3 +178,112 @@ def test_an_enclosure_elsewhere_needs_its_host_declared(
         assert "is not among the declared hosts" in failed.reason
         feed = feed_of(remote, hosts=[f"127.0.0.1:{other.port}"])
         assert mirror_source(feed, landing).landed == ["a.csv"]
+
+
+EPISODES = """<rss version="2.0" xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"><channel>
+<title>Talk</title>{entries}</channel></rss>"""
+EPISODE = """<item><title>No. {number}</title><guid isPermaLink="false">episode-{number}</guid>
+<pubDate>Mon, 05 Jan 2026 06:00:00 +0100</pubDate>{more}</item>"""
+
+
+def episodes_of(url: str, **values: Any) -> Feed:
+    declared = {"type": "rss", "url": url, "fetch": "entry", "name": "{guid}.jsonl"}
+    columns = {"title": "VARCHAR", "published": "TIMESTAMPTZ", "duration": "BIGINT"}
+    return Feed(
+        **{
+            "name": "episodes",
+            "pattern": "{key}.jsonl",
+            "format": {"type": "json_lines", "extra_columns": "ignore"},
+            "columns": columns,
+            "source": declared,
+            **values,
+        }
+    )
+
+
+def write_episodes(path: Path, *entries: str) -> None:
+    path.write_text(EPISODES.format(entries="".join(entries)), encoding="utf-8")
+
+
+def test_entries_of_a_local_document_are_rows_that_follow_it(
+    bench: Workbench, landing: Path, tmp_path: Path
+) -> None:
+    document = tmp_path / "episodes.xml"
+    feed = episodes_of(f"file:{document}", on_missing="remove")
+    whole = [EPISODE.format(number=number, more="") for number in range(5)]
+    timed = EPISODE.format(number=5, more="<itunes:duration>1:02:03</itunes:duration>")
+    write_episodes(document, *whole, timed)
+    assert len(bench.sync(feed).loaded) == 6
+    rows = bench.query(
+        "SELECT partition_key, title, published AT TIME ZONE 'UTC', duration FROM episodes "
+        "WHERE partition_key >= 'episode-4' ORDER BY ALL"
+    )
+    at = datetime(2026, 1, 5, 5)  # noqa: DTZ001
+    assert rows == [("episode-4", "No. 4", at, None), ("episode-5", "No. 5", at, 3723)]
+    assert bench.sync(feed).loaded == []
+    changed = EPISODE.format(number=0, more="<itunes:duration>90</itunes:duration>")
+    write_episodes(document, changed, *whole[2:], timed)
+    report = bench.sync(feed)
+    assert [record.partition_key for record in report.loaded] == ["episode-0"]
+    assert [record.partition_key for record in report.removed] == ["episode-1"]
+    assert bench.query("SELECT count(*), sum(duration) FROM episodes") == [(5, 3813)]
+
+
+def test_entries_of_a_server_are_rows_too_and_nothing_else_is_requested(
+    remote: RemoteServer, bench: Workbench, landing: Path
+) -> None:
+    remote.put("a", "b")
+    publish(remote)
+    declared = {
+        "type": "rss",
+        "url": f"{remote.url}/rss",
+        "fetch": "entry",
+        "name": "{title}.jsonl",
+    }
+    report = bench.sync(episodes_of(remote.url, source=declared))
+    assert sorted(record.partition_key for record in report.loaded) == ["a", "b"]
+    assert [one.path for one in remote.asked] == ["/rss"]
+
+
+def test_what_is_unreadable_in_an_entry_refuses_it_with_its_reason(
+    bench: Workbench, landing: Path, tmp_path: Path
+) -> None:
+    document = tmp_path / "episodes.xml"
+    long = "<itunes:duration>an hour</itunes:duration>"
+    write_episodes(document, EPISODE.format(number=1, more=long), EPISODE.format(number=2, more=""))
+    report = bench.sync(episodes_of(f"file:{document}"))
+    assert [record.partition_key for record in report.loaded] == ["episode-2"]
+    [refused] = report.refused
+    assert "episode-1.jsonl: line 1, column duration" in refused.reason
+
+
+@pytest.mark.parametrize("what", ["nothing", "a folder", "no XML"])
+def test_a_local_document_that_cannot_be_read_is_named_and_removes_nothing(
+    what: str, bench: Workbench, landing: Path, tmp_path: Path
+) -> None:
+    document = tmp_path / "episodes.xml"
+    feed = episodes_of(f"file:{document}", on_missing="remove")
+    write_episodes(document, EPISODE.format(number=1, more=""))
+    bench.sync(feed)
+    document.unlink()
+    if what == "a folder":
+        document.mkdir()
+    if what == "no XML":
+        document.write_text("{}", encoding="utf-8")
+    with pytest.raises(SourceError, match="no RSS" if what == "no XML" else "is no file"):
+        bench.sync(feed)
+    assert bench.query("SELECT count(*) FROM episodes") == [(1,)]
+
+
+@pytest.mark.parametrize("fetch", ["enclosure", "link"])
+def test_a_local_document_leads_to_no_other_file(fetch: str) -> None:
+    declared = {"type": "rss", "url": "file:/etc/news.xml", "fetch": fetch, "name": "{guid}.csv"}
+    with pytest.raises(FeedDefinitionError, match="only with `fetch: entry`"):
+        Feed(name="x", pattern="{key}.csv", columns={"a": "BIGINT"}, source=declared)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(FeedDefinitionError, match="must begin with https:// or http://"):
+        Feed(
+            name="x",
+            pattern="{key}.csv",
+            columns={"a": "BIGINT"},
+            source={**declared, "url": "ftp://a.example/x", "fetch": "entry"},  # pyright: ignore[reportArgumentType]
+        )

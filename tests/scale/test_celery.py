@@ -75,7 +75,7 @@ class Machines:
         self.folder = folder
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         make_checkout(folder)
-        defs = folder / "src" / "partitioned_etl" / "defs"
+        defs = folder / "src" / "sample_feeds" / "defs"
         for path in defs.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

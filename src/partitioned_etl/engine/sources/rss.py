@@ -1,8 +1,12 @@
 """RSS source: the entries of an RSS or Atom document, and what each encloses or links to."""
 
+import json
+import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urljoin
 
@@ -10,6 +14,7 @@ from pydantic import Field
 
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.landing.landing import PassedOver
+from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.sources.retries import retry
 from partitioned_etl.engine.sources.source import RemoteItem, RemoteListing, Sink
 from partitioned_etl.engine.sources.templates import FieldError
@@ -27,20 +32,46 @@ class EntryPart(StrEnum):
     """The file that it encloses; an entry without one is passed over."""
     LINK = "link"
     """What it links to."""
+    ENTRY = "entry"
+    """What the document says of it, as JSON."""
+
+
+_LOCAL = "file:"
+_MAX_DOCUMENT_BYTES = 64 << 20
 
 
 class RssSource(WebSource, frozen=True):
     """An RSS or Atom document, and what its entries enclose or link to.
 
     The fields of an entry are `guid`, `digest` (16 letters and digits that stand for the guid),
-    `title`, `link`, `enclosure`, `published` and `updated`.
+    `title`, `link`, `enclosure`, `published` and `updated`. As JSON, it also has `author`,
+    `summary`, `duration` in seconds, `enclosure_type` and `enclosure_length` in bytes; times are
+    ISO 8601 in UTC.
     """
 
     type: Literal["rss"] = "rss"
     fetch: Annotated[
         EntryPart,
-        Field(description="What of an entry is fetched: its `enclosure`, or its `link`."),
+        Field(
+            description="What of an entry is fetched: its `enclosure`, what its `link` leads to, "
+            "or the `entry` itself, as a line of JSON. Then `url` may also be a document of this "
+            "machine, such as `file:data/news.xml`, relative to the project."
+        ),
     ] = EntryPart.ENCLOSURE
+
+    @property
+    def local_path(self) -> Path | None:
+        """The document's path, if it is one of this machine."""
+        if not self.url.startswith(_LOCAL):
+            return None
+        return project_dir() / self.url.removeprefix(_LOCAL).removeprefix("//")
+
+    def check_url(self) -> None:
+        """Refuse a URL that is neither of HTTP nor, if entries are fetched, a local document's."""
+        if not self.local_path:
+            super().check_url()
+        elif self.fetch is not EntryPart.ENTRY:
+            raise ValueError("only with `fetch: entry` may it be a file of this machine")
 
     @property
     def extra_name(self) -> str:
@@ -55,30 +86,36 @@ class RssSource(WebSource, frozen=True):
             raise SourceError(
                 "an rss source needs more than is installed: pip install 'partitioned-etl[rss]'"
             ) from None
-        return RssRemote(self, self.connect_client())
+        return RssRemote(self, None if self.local_path else self.connect_client())
 
 
 class RssRemote:
-    """A server that has an RSS or Atom document."""
+    """A place that has an RSS or Atom document."""
 
-    def __init__(self, source: RssSource, client: "Client") -> None:
+    def __init__(self, source: RssSource, client: "Client | None") -> None:
         self._source, self._client = source, client
+        self._entries: dict[str, bytes] = {}
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        if self._client:
+            self._client.close()
 
     def fetch(self, item: RemoteItem, sink: Sink, known: str) -> str | None:
         """Write an item to a sink."""
-        return self._client.fetch(item.address, sink, known)
+        if self._client and self._source.fetch is not EntryPart.ENTRY:
+            return self._client.fetch(item.address, sink, known)
+        sink.check_size(item.size_bytes)
+        sink.write(self._entries[item.address])
+        return ""
 
     def list_items(self) -> RemoteListing:
         """List the entries."""
         import feedparser
 
-        page = retry(lambda: self._client.get_page(self._source.url))
+        base, body = self._read_document()
         # Bytes only: given a text, feedparser may take it for a URL, and get it itself.
-        document: Any = feedparser.parse(BytesIO(page.body), sanitize_html=False)
+        document: Any = feedparser.parse(BytesIO(body), sanitize_html=False)
         if not document.get("version"):
             raise SourceError("its list is no RSS and no Atom", may_pass=True)
         if document.get("bozo") and not _is_only_odd(document.get("bozo_exception")):
@@ -86,12 +123,33 @@ class RssRemote:
         found = RemoteListing()
         for number, entry in enumerate(document.entries, 1):
             try:
-                found.items.append(self._to_item(page.url, entry))
+                found.items.append(self._to_item(base, entry))
             except FieldError as error:
                 found.passed_over.append(PassedOver(f"entry {number}", str(error)))
         if len(found.items) > self._source.max_items:
             raise SourceError(f"lists more than {self._source.max_items:,} items")
         return found
+
+    def _read_document(self) -> tuple[str, bytes]:
+        """Return the document's URL and its bytes.
+
+        Raises:
+            SourceError: It cannot be read.
+        """
+        client, path = self._client, self._source.local_path
+        if client:
+            page = retry(lambda: client.get_page(self._source.url))
+            return page.url, page.body
+        if not path or not path.is_file():
+            raise SourceError(f"{path} is no file")
+        try:
+            with path.open("rb") as file:
+                body = file.read(_MAX_DOCUMENT_BYTES + 1)
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror}") from None
+        if len(body) > _MAX_DOCUMENT_BYTES:
+            raise SourceError(f"{path} is longer than {_MAX_DOCUMENT_BYTES:,} bytes")
+        return "", body
 
     def _to_item(self, base: str, entry: Any) -> RemoteItem:
         enclosures = entry.get("enclosures") or [{}]
@@ -109,6 +167,11 @@ class RssRemote:
             "updated": updated or published,
         }
         name = self._source.name_template.to_name(fields)
+        if self._source.fetch is EntryPart.ENTRY:
+            body = _to_json(entry, fields, enclosures[0])
+            digest = sha256(body).hexdigest()[:16]
+            self._entries[digest] = body
+            return RemoteItem(name, digest, digest, len(body))
         address = fields[str(self._source.fetch)]
         if not address:
             raise FieldError(f"it has no {self._source.fetch}")
@@ -120,6 +183,41 @@ class RssRemote:
         # The length that senders declare is often wrong: it tells of a change, and no more.
         told = f"{fields['updated']} {address.partition('?')[0]} {length}"
         return RemoteItem(name, sha256(told.encode()).hexdigest()[:16], address)
+
+
+def _to_json(entry: Any, fields: dict[str, str], enclosure: Any) -> bytes:
+    """Return an entry as a line of JSON; what it does not have is null."""
+    published, updated = (_to_iso(entry, name) for name in ("published", "updated"))
+    told = {
+        **fields,
+        "published": published or updated or fields["published"],
+        "updated": updated or published or fields["updated"],
+        "author": entry.get("author"),
+        "summary": entry.get("summary"),
+        "duration": _to_number(entry.get("itunes_duration") or ""),
+        "enclosure_type": enclosure.get("type"),
+        "enclosure_length": _to_number(enclosure.get("length") or ""),
+    }
+    told = {name: None if value == "" else value for name, value in told.items()}
+    return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+
+
+def _to_iso(entry: Any, name: str) -> str:
+    """Return when an entry was published or updated; empty if that cannot be read."""
+    found = dict.get(entry, f"{name}_parsed")
+    if not found:
+        return ""
+    return datetime(*found[:6], tzinfo=UTC).isoformat().replace("+00:00", "Z")
+
+
+def _to_number(text: str) -> int | str:
+    """Return `1815` or `30:15` as a number, of seconds if it is a time; other texts as they are."""
+    if not re.fullmatch(r"\d{1,18}|(\d{1,4}:)?\d{1,4}:\d\d", text, re.ASCII):
+        return text
+    number = 0
+    for part in text.split(":"):
+        number = number * 60 + int(part)
+    return number
 
 
 def _is_only_odd(error: object) -> bool:

@@ -63,11 +63,19 @@ class WebSource(Source, frozen=True):
     @model_validator(mode="after")
     def _check(self) -> Self:
         with telling("url"):
-            Origin.of(self.url)
+            self.check_url()
         check_hosts(self.hosts)
         with telling("name"):
             Template(self.name)
         return self
+
+    def check_url(self) -> None:
+        """Refuse what is no URL of HTTP.
+
+        Raises:
+            ValueError: It is none.
+        """
+        Origin.of(self.url)
 
     @cached_property
     def name_template(self) -> Template:
