@@ -79,7 +79,7 @@ class Machines:
         for path in defs.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name not in ("__init__.py", "resources.py", "watch.py"):
+            elif path.name != "__init__.py":
                 path.unlink()
         for name in FEEDS:
             (defs / name).mkdir()

@@ -125,8 +125,8 @@ def downstream_job(
         name,
         selection=[definition],
         description=(
-            f"Compute {definition.key.to_user_string()} again from {feed_name}: one partition or a "
-            "range."
+            f"Compute {definition.key.to_user_string()} again from feed {feed_name}: one partition "
+            "or a range."
         ),
         tags={DOWNSTREAM_TAG: feed_name},
     )
