@@ -1,4 +1,4 @@
-"""Checks of a feed: late files, short ones and files of no feed are warned of."""
+"""Checks of a feed: each says why, fails for what is refused, and blocks no good partition."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from partitioned_etl.engine.landing.landing import Listing, PassedOver
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from support.define import define_feed, define_location
 from support.location import Location
-from support.sample_location import DAILY_PRICES, daily_partitions
+from support.sample_location import DAILY_PRICES, daily_partitions, define_customers, defs
 from support.samples import price_rows
 from support.workbench import NOTES, change_feed
 
@@ -115,3 +115,78 @@ def test_a_file_of_no_feed_is_told_by_the_run_of_a_load_and_every_night(
         reasons = told.metadata["reasons"].value
         assert isinstance(reasons, dict)
         assert [*reasons] == ["README.md"]
+
+
+def test_each_result_says_its_reason_in_words_that_cannot_act(
+    landing_dir: Path, database: Path, instance: dg.DagsterInstance
+) -> None:
+    """In the web UI, a description is rendered as markdown; names of files are strangers' texts."""
+    customers = define_customers()
+    location = Location(define_location(customers), customers, instance)
+    for key, price in (("acme", 1), ("www.evil.example", -1), ("![x](graphql)", 1)):
+        (landing_dir / "customers" / f"{key}.csv").write_text(price_rows(price), encoding="utf-8")
+    (landing_dir / "customers" / "![y](z).txt").write_text("what is this?", encoding="utf-8")
+    location.settle()
+    results = location.reconcile().get_asset_check_evaluations()
+    told = {result.check_name: result.description or "" for result in results}
+    broken = (
+        "www.evil.example.csv: line 2, column share_price: not greater than 0 "
+        "(share_price_is_positive)"
+    )
+    assert told["share_price_is_positive"].split("\n") == [
+        "Refused partitions: 1",
+        "",
+        f"- `www.evil.example: {broken}`",
+    ]
+    title, _, first, second = told["matches_contract"].split("\n")
+    assert (title, first) == ("Refused partitions: 2", f"- `www.evil.example: {broken}`")
+    assert second.startswith("- `![x](graphql).csv: partition key '![x](graphql)' is not made of")
+    assert told["rows_add_up"] == "The files have 1 rows that are loaded and 0 rejected."
+    assert told["table_equals_landing"].startswith("Differences: 1\n\n- `a landed file cannot be")
+    assert told["every_file_is_matched"].startswith("Unmatched entries: 1\n\n- `![y](z).txt: ")
+    (landing_dir / "customers" / "![x](graphql).csv").unlink()
+    (landing_dir / "customers" / "![y](z).txt").unlink()
+    (landing_dir / "customers" / "www.evil.example.csv").write_text(price_rows(1), encoding="utf-8")
+    location.settle()
+    results = location.reconcile().get_asset_check_evaluations()
+    told = {result.check_name: result.description or "" for result in results}
+    assert told == {
+        "every_file_is_matched": "Nothing in the folder is a file of no feed.",
+        "matches_contract": "No landed file is refused.",
+        "rows_add_up": "The files have 2 rows that are loaded and 0 rejected.",
+        "share_price_is_positive": "No landed file breaks it.",
+        "table_equals_landing": "Landing, ledger, table and Dagster agree.",
+    }
+
+
+def test_a_file_that_fits_no_partition_fails_the_check_of_the_contract() -> None:
+    check = dg.AssetCheckKey(dg.AssetKey("notes"), CHECK_NAMES.matches_contract)
+    listing = Listing(refused=[PassedOver("2017-01-01.csv", "before the feed's first day")])
+    [result] = CheckedState(NOTES, Ledger(), listing).evaluate([check])
+    assert not result.passed
+    assert result.description == (
+        "Refused partitions: 1\n\n- `2017-01-01.csv: before the feed's first day`"
+    )
+
+
+def test_a_refused_file_blocks_neither_other_partitions_nor_what_is_downstream_of_them(
+    landing_dir: Path, database: Path, resources: dict[str, object], instance: dg.DagsterInstance
+) -> None:
+    """A check speaks of the whole feed, so none is blocking: decision 0028."""
+    customers = define_customers()
+    location = Location(define_location(customers), customers, instance)
+    for key, price in (("acme", 1), ("broken", -1)):
+        (landing_dir / "customers" / f"{key}.csv").write_text(price_rows(price), encoding="utf-8")
+    location.settle()
+    result = dg.materialize(
+        [customers.definition, defs.get_assets_def(dg.AssetKey("customer_copies"))],
+        instance=instance,
+        partition_key="acme",
+        resources=resources,
+    )
+    assert result.success
+    verdicts = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
+    assert not verdicts[CHECK_NAMES.matches_contract]
+    assert result.asset_materializations_for_node("customer_copies")
+    checks = customers.definition.check_specs
+    assert [spec.name for spec in checks if spec.blocking] == []

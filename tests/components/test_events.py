@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partitioned_etl.components.events import FeedEvents, escape_markdown
+from partitioned_etl.components.events import FeedEvents
+from partitioned_etl.components.markdown import escape_markdown
 from support.define import define_feed, define_location
 from support.location import Location
 from support.sample_location import CUSTOMER_PRICES

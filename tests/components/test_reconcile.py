@@ -303,7 +303,7 @@ def test_a_refused_file_fails_the_check_and_turns_no_partition_green(
         assert sentence.startswith(f"partition {key}: {key}.csv: line 2, column share_price")
     assert {kept.status(key) for key in ("b", "new")} == {"FAILED"}
     contract = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
-    assert contract[CHECK_NAMES.matches_contract]
+    assert not contract[CHECK_NAMES.matches_contract]
     assert contract[CHECK_NAMES.rows_add_up]
     assert not contract["share_price_is_positive"]
     assert loaded_prices(query) == dict.fromkeys("abcde", 1.0)

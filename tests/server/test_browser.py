@@ -198,6 +198,22 @@ def test_the_page_of_a_failed_partition_leads_to_the_reason(
     page.screenshot(path=tmp_path / "failed_partition_reason.png")
 
 
+def test_the_page_of_a_check_says_why_it_fails(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    asset = "raw_customer_prices"
+    server.wait_until(
+        "the bad file has failed",
+        lambda: read_partition_statuses(server, asset).get("broken") == "FAILED",
+    )
+    for check in ("share_price_is_positive", "matches_contract"):
+        page.goto(f"/assets/{asset}?view=checks&checkDetail={check}")
+        expect(page.get_by_text("Refused partitions: 1").first).to_be_visible()
+        reason = "broken: broken.csv: line 3, column share_price: not greater than 0"
+        expect(page.get_by_role("listitem").filter(has_text=reason).first).to_be_visible()
+        page.screenshot(path=tmp_path / f"{check}.png")
+
+
 def test_the_arrivals_page_shows_the_calendar_as_a_picture(
     page: Page, server: DevServer, tmp_path: Path
 ) -> None:

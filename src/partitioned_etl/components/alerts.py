@@ -12,7 +12,8 @@ from logging import Logger
 import dagster as dg
 
 from partitioned_etl.components.assets import FeedAssets
-from partitioned_etl.components.checks import CHECK_NAMES, CheckedState, to_evaluation
+from partitioned_etl.components.check_results import to_evaluation
+from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
 from partitioned_etl.components.downstream import DOWNSTREAM_TAG, Downstream
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.fetches import FETCHES_TAG

@@ -2,17 +2,25 @@
 
 Takes a feed; returns one check for header and types, one per row rule, one that no row was lost,
 one that table and landing agree, one that nothing in the folder is of no feed, warnings for late
-and short files, and the results of all. Validation is done once, by the load; a check passes when
-no landed file of the feed is refused because of it, whichever run refused it.
+and short files, and the results of all, each with its reason as description. Validation is done
+once, by the load; a check passes when no landed file of the feed is refused because of it,
+whichever run refused it.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import dagster as dg
 
+from partitioned_etl.components.check_results import (
+    MOST_REASONS,
+    describe_reasons,
+    describe_result,
+    warn_of_reasons,
+)
+from partitioned_etl.components.markdown import list_reasons, list_sentences
 from partitioned_etl.engine.arrivals import (
     USUAL_OF,
     list_overdue,
@@ -20,12 +28,10 @@ from partitioned_etl.engine.arrivals import (
     list_unpunctual,
 )
 from partitioned_etl.engine.feed import LATE_FOR, Feed, OnUnmatched
-from partitioned_etl.engine.formats.format import CONTRACT
 from partitioned_etl.engine.landing.landing import Listing
 from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.ledger import Ledger, LedgerRow, LoadStatus
 
-_MOST_REASONS = 20
 _MOST_DIFFERENCES = 50
 
 
@@ -33,7 +39,7 @@ class _CheckNames(NamedTuple):
     """The names of the checks that every feed has, if they apply to it."""
 
     matches_contract: str = "matches_contract"
-    """The declared header, width, encoding and types."""
+    """No landed file is refused, for whatever reason."""
     rows_add_up: str = "rows_add_up"
     """Every row of a loaded file was loaded or rejected."""
     table_equals_landing: str = "table_equals_landing"
@@ -59,7 +65,8 @@ def list_check_specs(feed: Feed, load_key: dg.AssetKey) -> list[dg.AssetCheckSpe
     columns = ", ".join(f"{name} {type_name}" for name, type_name in feed.column_types.items())
     described = {
         CHECK_NAMES.matches_contract: (
-            f"Every landed file has exactly the columns {columns}, and only such values."
+            f"Every landed file has exactly the columns {columns}, only such values, no row that "
+            "breaks a rule, and can be used for a partition. Otherwise it is refused."
         ),
         **{
             rule.name: f"In every row of every landed file: {rule.expression}"
@@ -128,19 +135,23 @@ class CheckedState:
         """
         for check in sorted(selected, key=lambda check: check.name):
             match check.name:
+                case CHECK_NAMES.matches_contract:
+                    yield self._list_refused(check)
                 case CHECK_NAMES.rows_add_up:
                     yield self._sum_up(check)
                 case CHECK_NAMES.table_equals_landing:
-                    yield _result(check, not self.differences, self._describe_differences())
+                    yield self._name_differences(check)
                 case CHECK_NAMES.file_is_on_time:
-                    late = self.list_unpunctual()
-                    yield _warning(check, "late_or_missing_partitions", late)
+                    late, said = self.list_unpunctual(), "No recently due file is late or missing."
+                    yield warn_of_reasons(check, "late_or_missing_partitions", late, said)
                 case CHECK_NAMES.partition_is_of_usual_size:
-                    yield _warning(check, "short_partitions", list_short(self.feed, self.ledger))
+                    short = list_short(self.feed, self.ledger)
+                    said = "The latest load is not short of rows."
+                    yield warn_of_reasons(check, "short_partitions", short, said)
                 case CHECK_NAMES.every_file_is_matched:
                     yield self._list_unmatched(check)
                 case _:
-                    yield self._list_refused(check)
+                    yield self._list_refused(check, check.name)
 
     def list_unpunctual(self) -> dict[str, str]:
         """Return the recently due partitions whose file is late or missing, each with a reason."""
@@ -154,78 +165,70 @@ class CheckedState:
         found = list_unmatched(self.feed, self.listing.ignored, self.others)
         is_failure = self.feed.unmatched is OnUnmatched.FAIL
         severity = dg.AssetCheckSeverity.ERROR if is_failure else dg.AssetCheckSeverity.WARN
-        metadata = _name_reasons("unmatched_entries", {one.name: one.reason for one in found})
-        if self.listing.first_name:
-            metadata["names_from"] = dg.MetadataValue.text(self.listing.first_name)
-        return _result(check, not found, metadata, severity)
+        reasons = {one.name: one.reason for one in found}
+        said = "Nothing in the folder is a file of no feed."
+        result = describe_reasons(check, "unmatched_entries", reasons, said, severity)
+        if not self.listing.first_name:
+            return result
+        names_from = dg.MetadataValue.text(self.listing.first_name)
+        return result.with_metadata({**(result.metadata or {}), "names_from": names_from})
 
-    def _list_refused(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
-        rules = [rule.name for rule in self.feed.row_rules]
-        rule = check.name if check.name in rules else CONTRACT
+    def _find_refused(self, rule: str = "") -> dict[str, str]:
+        """Return why landed files are refused, by partition; a rule limits it to what breaks it."""
+        refused = [
+            (row.partition_key, row.error or "")
+            for row in self.ledger
+            if self._is_refused(row) and (not rule or rule in row.broken_rules)
+        ]
+        if not rule:
+            refused += [
+                (entry.partition_key, f"{entry.name}: {entry.reason}")
+                if entry.partition_key
+                else (entry.name, entry.reason)
+                for entry in self.listing.refused
+            ]
         reasons: dict[str, str] = {}
-        for row in self.ledger:
-            if rule in row.broken_rules and self._is_refused(row):
-                of_others = reasons.get(row.partition_key)
-                told = [*([of_others] if of_others else []), row.error or ""]
-                reasons[row.partition_key] = "; ".join(told)
-        return _result(check, not reasons, _name_reasons("refused_partitions", reasons))
+        for key, reason in refused:
+            reasons[key] = f"{reasons[key]}; {reason}" if key in reasons else reason
+        return reasons
+
+    def _list_refused(self, check: dg.AssetCheckKey, rule: str = "") -> dg.AssetCheckResult:
+        said = "No landed file breaks it." if rule else "No landed file is refused."
+        return describe_reasons(check, "refused_partitions", self._find_refused(rule), said)
 
     def _is_refused(self, row: LedgerRow) -> bool:
         return row.status == LoadStatus.REFUSED and self.listing.is_there(row.source_file)
 
     def _sum_up(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
-        wrong = [row.partition_key for row in self.ledger if not row.adds_up]
+        wrong = {
+            row.partition_key: (
+                f"{row.source_file} has {row.file_row_count or 0:,} rows; {row.row_count:,} are "
+                f"loaded and {row.rejected_count:,} rejected"
+            )
+            for row in self.ledger
+            if not row.adds_up
+        }
+        row_count = sum(row.row_count for row in self.ledger)
         rejected_count = sum(row.rejected_count for row in self.ledger)
         metadata = {
-            "rows": dg.MetadataValue.int(sum(row.row_count for row in self.ledger)),
+            "rows": dg.MetadataValue.int(row_count),
             "rejected_rows": dg.MetadataValue.int(rejected_count),
-            "partitions_that_do_not_add_up": dg.MetadataValue.json(wrong[:_MOST_REASONS]),
+            "partitions_that_do_not_add_up": dg.MetadataValue.json([*wrong][:MOST_REASONS]),
         }
-        return _result(check, not wrong, metadata)
+        said = f"The files have {row_count:,} rows that are loaded and {rejected_count:,} rejected."
+        if wrong:
+            said = list_reasons("Rows do not add up:", wrong)
+        return describe_result(check, not wrong, said, metadata)
 
-    def _describe_differences(self) -> dict[str, Any]:
+    def _name_differences(self, check: dg.AssetCheckKey) -> dg.AssetCheckResult:
         brakes = {"brake": dg.MetadataValue.text(self.brake)} if self.brake else {}
-        return {
+        metadata = {
             "differences": dg.MetadataValue.int(len(self.differences)),
             "named": dg.MetadataValue.json(list(self.differences[:_MOST_DIFFERENCES])),
             **brakes,
         }
-
-
-def _name_reasons(what: str, reasons: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        what: dg.MetadataValue.int(len(reasons)),
-        "reasons": dg.MetadataValue.json(dict(list(reasons.items())[:_MOST_REASONS])),
-    }
-
-
-def _result(
-    check: dg.AssetCheckKey,
-    passed: bool,
-    metadata: Mapping[str, Any],
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=check.asset_key,
-        check_name=check.name,
-        passed=passed,
-        metadata=metadata,
-        severity=severity,
-    )
-
-
-def _warning(check: dg.AssetCheckKey, what: str, reasons: Mapping[str, str]) -> dg.AssetCheckResult:
-    metadata = _name_reasons(what, reasons)
-    return _result(check, not reasons, metadata, dg.AssetCheckSeverity.WARN)
-
-
-def to_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """Return a result as an event that is reported outside of the check's own step."""
-    return dg.AssetCheckEvaluation(
-        # Every result of this module names its asset.
-        cast("dg.AssetKey", result.asset_key),
-        result.check_name or "",
-        result.passed,
-        metadata=result.metadata,
-        severity=result.severity,
-    )
+        said = "Landing, ledger, table and Dagster agree."
+        if self.differences:
+            sentences = [*([self.brake] if self.brake else []), *self.differences]
+            said = list_sentences(f"Differences: {len(self.differences):,}", sentences)
+        return describe_result(check, not self.differences, said, metadata)

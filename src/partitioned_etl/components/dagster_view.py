@@ -12,7 +12,8 @@ from typing import TypeAlias
 import dagster as dg
 
 from partitioned_etl.components.assets import FeedAssets
-from partitioned_etl.components.checks import CheckedState, list_check_specs, to_evaluation
+from partitioned_etl.components.check_results import to_evaluation
+from partitioned_etl.components.checks import CheckedState, list_check_specs
 from partitioned_etl.engine.plan import Action
 from partitioned_etl.engine.reconcile import Comparison
 

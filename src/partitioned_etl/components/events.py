@@ -5,7 +5,6 @@ feed is built here. To add a value to all materializations of a feed, give `feed
 `get_metadata` or, in a component, override `FileFeed.get_metadata`.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from partitioned_etl.components.markdown import escape_markdown
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.formats.format import Survey
 from partitioned_etl.engine.landing.landing import LandedFile
@@ -32,7 +32,6 @@ FEED_TAG = "partitioned_etl/feed"
 """Run tag that names the feed."""
 PREVIEW_ROWS = 5
 _DATA_VERSION_TAG = "dagster/data_version"
-_MAX_CELL_CHARS = 80
 _MOST_REASONS = 20
 _MOST_NAMED = 20
 _MOST_FILES = 100
@@ -44,8 +43,6 @@ _FILES_SCHEMA = dg.TableSchema(
         dg.TableColumn("reason"),
     ]
 )
-_PLAIN = re.compile(r"[A-Za-z0-9 -]*")
-_LOOK_ALIKE = str.maketrans({"`": "\u02cb", "|": "\u2502", "\\": "\u2216"})
 
 
 def no_metadata(partition_key: str, source_file: str) -> Mapping[str, Any]:  # noqa: ARG001
@@ -316,25 +313,3 @@ def _list_hashes(
 def _name_some(names: Sequence[str]) -> str:
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def escape_markdown(cell: object) -> str:
-    """Return a value as text that markdown shows verbatim.
-
-    A text with more than letters, digits, spaces and hyphens becomes a code span, the only place
-    where a renderer creates no link, image or HTML, not even from a bare address. Characters that
-    could end the span or the table cell are replaced by look-alikes.
-
-    Args:
-        cell: Any value; None is shown as empty.
-    """
-    if cell is None:
-        return ""
-    if not isinstance(cell, str):
-        return str(cell)
-    text = "".join(char if char.isprintable() else " " for char in cell)
-    if len(text) > _MAX_CELL_CHARS:
-        text = text[: _MAX_CELL_CHARS - 1] + "…"
-    if _PLAIN.fullmatch(text) or not text.strip():
-        return text.strip()
-    return f"`{text.translate(_LOOK_ALIKE)}`"
