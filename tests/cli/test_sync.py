@@ -456,7 +456,9 @@ def test_a_load_that_was_killed_before_it_was_reported_is_done_again_and_rolled_
     with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         found = instance.fetch_materializations(dg.AssetKey("stg_orders"), limit=9).records
         events = [record.asset_materialization for record in found]
-        assert [event.metadata["row_count"].value for event in events if event] == [2, 1]
+        assert [
+            event.metadata["dagster/partition_row_count"].value for event in events if event
+        ] == [2, 1]
     assert "_job" not in sync(*MONTHLY).stdout
 
 

@@ -96,7 +96,7 @@ def test_each_partition_reports_its_own_figures(
     loaded = {
         name: value.value for name, value in materializations(result, LOAD)["c"].metadata.items()
     }
-    assert loaded["row_count"] == loaded["dagster/partition_row_count"] == 3
+    assert loaded["dagster/partition_row_count"] == 3
     assert loaded["rejected_count"] == 0
     assert loaded["size_bytes"] == len(content)
     assert "2018-01-03" in str(loaded["preview"])

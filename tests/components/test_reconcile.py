@@ -88,7 +88,9 @@ def ledger_keys(query: Query) -> list[str]:
 def told(result: dg.ExecuteInProcessResult) -> dict[str | None, object]:
     """Give the row count per partition that a run told Dagster of."""
     events = (event.materialization for event in result.get_asset_materialization_events())
-    return {event.partition: event.metadata["row_count"].value for event in events}
+    return {
+        event.partition: event.metadata["dagster/partition_row_count"].value for event in events
+    }
 
 
 def test_a_level_feed_passes(kept: Location) -> None:
@@ -200,7 +202,9 @@ def test_a_partition_that_was_removed_is_level_however_often_another_was_loaded(
             for price in range(2, 25):
                 daily.instance.report_runless_asset_event(
                     dg.AssetMaterialization(
-                        daily.load_key, partition=NEXT_DAY, metadata={"row_count": price}
+                        daily.load_key,
+                        partition=NEXT_DAY,
+                        metadata={"dagster/partition_row_count": price},
                     )
                 )
     assert daily.row_counts()[DAY] == [1, 0]
@@ -425,7 +429,9 @@ def test_a_key_that_a_removal_left_behind_goes_with_the_next_one(
     sync_feed(removing_location.CUSTOMERS.feed, landing_dir, database, settle_seconds=0)
     if is_told:
         removed.instance.report_runless_asset_event(
-            dg.AssetMaterialization(removed.load_key, partition="b", metadata={"row_count": 0})
+            dg.AssetMaterialization(
+                removed.load_key, partition="b", metadata={"dagster/partition_row_count": 0}
+            )
         )
     removed.reconcile()
     assert removed.row_counts()["b"] == [1, 0]
@@ -535,7 +541,7 @@ def told_of(result: dg.ExecuteInProcessResult, asset: dg.AssetKey) -> dict[str |
     """Give the row count per partition that a run told Dagster of an asset."""
     events = (event.materialization for event in result.get_asset_materialization_events())
     return {
-        event.partition: event.metadata["row_count"].value
+        event.partition: event.metadata["dagster/partition_row_count"].value
         for event in events
         if event.asset_key == asset
     }

@@ -99,7 +99,9 @@ def test_months_are_counted_as_none_before_the_first_load_and_by_themselves_afte
             resources=resources,
         )
         events = result.asset_materializations_for_node("monthly_orders")
-        return {event.partition: event.metadata["row_count"].value for event in events}
+        return {
+            event.partition: event.metadata["dagster/partition_row_count"].value for event in events
+        }
 
     assert count(*months) == dict.fromkeys(months, 0)
     assert query("SELECT * FROM monthly_orders") == []

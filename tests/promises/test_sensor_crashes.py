@@ -283,7 +283,10 @@ def check_removal(instance: dg.DagsterInstance, defined: DefinedFeed, deleted: s
     wanted = dg.AssetRecordsFilter(defined.assets.load_key, asset_partitions=[deleted])
     told = instance.fetch_materializations(wanted, limit=10, ascending=True).records
     events = [record.asset_materialization for record in told]
-    assert [event.metadata["row_count"].value for event in events if event] == [2, 0]
+    assert [event.metadata["dagster/partition_row_count"].value for event in events if event] == [
+        2,
+        0,
+    ]
 
 
 def read_cursor(instance: dg.DagsterInstance, sensor: str) -> dict[str, Any]:

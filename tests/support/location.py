@@ -181,7 +181,7 @@ class Location:
             event = record.asset_materialization
             assert event
             assert event.partition
-            count = event.metadata["row_count"].value
+            count = event.metadata["dagster/partition_row_count"].value
             assert isinstance(count, int)
             told.setdefault(event.partition, []).append(count)
         return told

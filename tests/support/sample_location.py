@@ -100,7 +100,9 @@ def orders_per_month(context: dg.AssetExecutionContext, warehouse: WarehouseReso
             ).fetchall()
     counted = Counter(month for (month,) in inserted)
     for key, month in months.items():
-        context.add_asset_metadata({"row_count": counted[month]}, partition_key=key)
+        context.add_asset_metadata(
+            {"dagster/partition_row_count": counted[month]}, partition_key=key
+        )
 
 
 def define_daily(feed: Feed = DAILY_PRICES) -> DefinedFeed:

@@ -12,7 +12,7 @@ import dagster as dg
 
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.downstream import list_latest_events
-from partitioned_etl.components.events import table_schema
+from partitioned_etl.components.events import PARTITION_ROW_COUNT, table_schema
 from partitioned_etl.components.orphans import PROCESS_TAG
 from partitioned_etl.components.resources import WarehouseResource
 from partitioned_etl.engine.archive import (
@@ -125,7 +125,7 @@ def archive_asset(
                 )
             metadata = {key: _describe(archived) for key, archived in written.items()}
             if assets.feed.on_missing is OnMissing.REMOVE:
-                no_rows = {"dagster/partition_row_count": dg.MetadataValue.int(0)}
+                no_rows = {PARTITION_ROW_COUNT: dg.MetadataValue.int(0)}
                 metadata |= {key: no_rows for key in keys if key not in written}
             missing += [key for key in keys if key not in metadata]
             for key, of_key in metadata.items():
@@ -148,6 +148,6 @@ def _describe(archived: ArchivedFile) -> dict[str, Any]:
     return {
         "path": dg.MetadataValue.path(archived.path),
         "dagster/uri": dg.MetadataValue.text(archived.path.resolve().as_uri()),
-        "dagster/partition_row_count": dg.MetadataValue.int(archived.row_count),
+        PARTITION_ROW_COUNT: dg.MetadataValue.int(archived.row_count),
         "size_bytes": dg.MetadataValue.int(archived.size_bytes),
     }

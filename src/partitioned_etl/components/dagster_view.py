@@ -14,6 +14,7 @@ import dagster as dg
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.check_results import to_evaluation
 from partitioned_etl.components.checks import CheckedState, list_check_specs
+from partitioned_etl.components.events import PARTITION_ROW_COUNT
 from partitioned_etl.engine.plan import Action
 from partitioned_etl.engine.reconcile import Comparison
 
@@ -78,7 +79,7 @@ def compare_with_dagster(
         for record in instance.fetch_materializations(wanted, limit=len(strange)).records:
             event = record.asset_materialization
             if event:
-                rows = event.metadata.get("row_count")
+                rows = event.metadata.get(PARTITION_ROW_COUNT)
                 with_rows[event.partition or ""] = rows is None or rows.value != 0
     return DagsterView(
         unreported=sorted((loaded & set(known)) - materialized),

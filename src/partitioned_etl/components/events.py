@@ -30,6 +30,8 @@ GetMetadata: TypeAlias = Callable[[str, str], Mapping[str, Any]]
 
 FEED_TAG = "partitioned_etl/feed"
 """Run tag that names the feed."""
+PARTITION_ROW_COUNT = "dagster/partition_row_count"
+"""Dagster's own name for how many rows a partition has."""
 PREVIEW_ROWS = 5
 _DATA_VERSION_TAG = "dagster/data_version"
 _MOST_REASONS = 20
@@ -284,8 +286,7 @@ class FeedEvents:
     @staticmethod
     def _count(row_count: int, rejected_count: int, source_file: str) -> dict[str, Any]:
         return {
-            "row_count": dg.MetadataValue.int(row_count),
-            "dagster/partition_row_count": dg.MetadataValue.int(row_count),
+            PARTITION_ROW_COUNT: dg.MetadataValue.int(row_count),
             "rejected_count": dg.MetadataValue.int(rejected_count),
             "source_file": dg.MetadataValue.text(source_file),
         }

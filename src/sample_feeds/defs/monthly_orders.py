@@ -135,9 +135,7 @@ def monthly_orders(context: dg.AssetExecutionContext, warehouse: WarehouseResour
                 counted.update(month for (month,) in inserted)
     for key, month in months.items():
         row_count = dg.MetadataValue.int(counted[month])
-        context.add_asset_metadata(
-            {"row_count": row_count, "dagster/partition_row_count": row_count}, partition_key=key
-        )
+        context.add_asset_metadata({"dagster/partition_row_count": row_count}, partition_key=key)
 
 
 monthly_rollup_job = downstream_job(monthly_orders, name="monthly_rollup_job", feed=stg_orders)
