@@ -124,3 +124,40 @@ def test_a_feed_adds_a_value_to_what_is_told_of_its_files_and_partitions(
     }
     # The reconcile job tells of the table alone.
     assert senders(customers.assets.import_key) == {"a": [expected["a"]] * 2, "b": [expected["b"]]}
+
+
+def test_every_partition_has_its_numbers_as_numbers_however_it_was_loaded(
+    landing_dir: Path, database: Path, instance: dg.DagsterInstance
+) -> None:
+    """The web UI plots them by partition: of a range, of one key, and beside a refused file."""
+    customers = define_feed(CUSTOMER_PRICES)
+    location = Location(define_location(customers), customers, instance)
+
+    def land(**share_prices: float) -> None:
+        for key, share_price in share_prices.items():
+            (landing_dir / "customers" / f"{key}.csv").write_text(price_rows(share_price))
+
+    def numbers(asset: dg.AssetKey) -> dict[str | None, set[str]]:
+        found = instance.fetch_materializations(asset, limit=100, ascending=True)
+        events = [record.asset_materialization for record in found.records]
+        kinds = (dg.IntMetadataValue, dg.FloatMetadataValue)
+        return {
+            event.partition: {
+                name for name, value in event.metadata.items() if isinstance(value, kinds)
+            }
+            for event in events
+            if event
+        }
+
+    land(a=1, b=1)
+    assert location.settle() == [["a", "b"]]
+    land(a=2)
+    assert location.settle() == [["a"]]
+    land(c=3, d=-1)
+    assert location.settle() == [["c", "d"]]
+    rows = {"dagster/partition_row_count", "rejected_count"}
+    rows |= {f"rows_{what}" for what in ("added", "removed", "unchanged")}
+    of_load = rows | {"size_bytes", "load_seconds"}
+    assert numbers(customers.assets.load_key) == dict.fromkeys(("a", "b", "c"), of_load)
+    of_import = {key: {"size_bytes"} for key in ("a", "b", "c", "d")}
+    assert numbers(customers.assets.import_key) == of_import

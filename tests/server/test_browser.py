@@ -315,6 +315,48 @@ def test_a_partition_key_is_added_by_hand_and_loaded_when_its_file_comes(
     assert server.read_rows(sql, "umbrella") == [(8.0,)]
 
 
+def test_a_partition_that_was_added_by_hand_without_a_file_leads_to_why_it_is_red(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    """Dagster shows on the page itself what was told with a materialization, and here is none."""
+    asset, key = "raw_customer_prices", "vandelay"
+    page.goto(f"/assets/{asset}?view=partitions")
+    page.get_by_role("button", name="Materialize…").click()
+    page.get_by_text("Add a partition", exact=True).click()
+    dialog = page.get_by_role("dialog").filter(has_text="Add a partition for customers")
+    dialog.get_by_placeholder("name").fill(key)
+    click_and_read_answer(page, dialog.get_by_role("button", name="Save"), "addDynamicPartition")
+    page.goto(f"/assets/{asset}?view=partitions&partition={key}")
+    page.get_by_role("button", name="Materialize…").click()
+    launch = page.get_by_role("dialog").get_by_role("button", name="Launch 1 run")
+    run_id = click_and_read_answer(page, launch, "launchPipelineExecution")["run"]["id"]
+    assert wait_for_run(server, run_id)["status"] == "FAILURE"
+    assert read_partition_statuses(server, asset)[key] == "FAILED"
+
+    reason = f"partition key '{key}': no file in {server.landing_dir}/customers matches the pattern"
+    page.goto(f"/assets/{asset}?view=partitions&partition={key}")
+    page.get_by_role("button", name="View all historical events").click()
+    history = page.get_by_role("dialog")
+    history.get_by_role("row").filter(has_text="Observation").click()
+    expect(history.get_by_text("Not loaded; it has no rows yet.")).to_be_visible()
+    expect(history.get_by_text(reason)).to_be_visible()
+    page.screenshot(path=tmp_path / "partition_without_file_history.png")
+    page.goto(f"/assets/{asset}?view=partitions&partition={key}")
+    page.get_by_text("View logs").click()
+    expect(page.get_by_role("dialog").get_by_text(reason).last).to_be_visible()
+    page.screenshot(path=tmp_path / "partition_without_file_reason.png")
+
+
+@pytest.mark.parametrize("asset", ["raw_customer_prices", "stg_orders"])
+def test_the_numbers_of_partitions_are_plotted(page: Page, tmp_path: Path, asset: str) -> None:
+    page.goto(f"/assets/{asset}")
+    page.get_by_role("button", name="Plots").click()
+    for name in ("dagster/partition_row_count", "rows_added", "size_bytes", "load_seconds"):
+        expect(page.get_by_text(name, exact=True)).to_be_visible()
+    expect(page.locator("canvas")).to_have_count(7)
+    page.screenshot(path=tmp_path / "plots.png", full_page=True)
+
+
 def test_hostile_cells_are_shown_as_text_in_the_preview_and_ask_for_nothing(
     page: Page, server: DevServer, tmp_path: Path
 ) -> None:
