@@ -6,6 +6,8 @@ the database. Every page also has to do without the internet and without an erro
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from support.dagster_state import (
     read_sensor_status,
     wait_for_run,
 )
-from support.dev_server import DevServer
+from support.dev_server import DEADLINE_S, LOCATION, SAMPLE, DevServer
+from support.ledger_of_server import read_share_prices
 from support.samples import LOAD_ASSETS, ORDER_HEADER, SAMPLES_PER_FEED, price_rows
 from support.web_browser import CHROMIUM, open_browser
 
@@ -237,6 +240,30 @@ def test_the_arrivals_page_shows_the_calendar_as_a_picture(
     page.screenshot(path=tmp_path / "arrivals_page.png")
 
 
+def test_runs_of_commands_are_shown_under_their_jobs_and_in_the_timeline(
+    page: Page, server: DevServer, tmp_path: Path
+) -> None:
+    """The latest run of one job is a command's, and all runs of the other one are."""
+    server.land("customers", {"left.csv": price_rows(1)})
+    server.wait_until("it is loaded", lambda: read_share_prices(server, "left").get("left"))
+    (server.landing_dir / "customers" / "left.csv").unlink()
+    server.wait_until_quiet()
+    call_command(server, "sync", "--feed", "daily_prices", "--partition=2018-01-22", "--reload")
+    call_command(server, "forget", "customer_prices", "--partition", "left", "--yes")
+    for job in ("daily_prices_job", "forget_job"):
+        run = list_runs(server, job)[0]
+        assert run["status"] == "SUCCESS"
+        page.goto(f"/locations/{LOCATION}/jobs/{job}/runs")
+        expect(page.get_by_text(run["runId"][:8]).first).to_be_visible()
+        expect(page.get_by_text("Latest run:")).to_be_visible()
+        page.screenshot(path=tmp_path / f"{job}.png")
+    page.goto("/jobs", wait_until="networkidle")
+    page.screenshot(path=tmp_path / "jobs.png")
+    page.goto("/overview")
+    expect(page.get_by_role("link", name="forget_job")).to_be_visible()
+    page.screenshot(path=tmp_path / "timeline.png")
+
+
 def test_one_partition_is_loaded_by_clicking_materialize(
     page: Page, server: DevServer, tmp_path: Path
 ) -> None:
@@ -399,6 +426,14 @@ def click_and_read_answer(
     ) as answer:
         button.click()
     return answer.value.json()["data"][mutation]
+
+
+def call_command(server: DevServer, *arguments: str) -> None:
+    """Call the command line on a server's folder and instance."""
+    places = {"DAGSTER_HOME": str(server.folder), "DEFINITIONS_MODULE": SAMPLE}
+    command = [sys.executable, "-W", "ignore", "-m", "partitioned_etl", *arguments]
+    environment = server.environment | places
+    subprocess.run(command, cwd=server.folder, env=environment, check=True, timeout=DEADLINE_S)
 
 
 def read_loads(server: DevServer) -> dict[str, tuple[str, int]]:

@@ -22,7 +22,8 @@ def find_definitions_module() -> tuple[str, str]:
     project = find_project(Path.cwd())
     if project and project.definitions_module:
         # It need not be installed: Dagster finds it in the working directory.
-        sys.path += [str(project.folder), str(project.folder / "src")]
+        places = (str(project.folder), str(project.folder / "src"))
+        sys.path += [place for place in places if place not in sys.path]
         return project.definitions_module, f"project {project.folder}"
     raise SettingError(
         f"there is no project in {Path.cwd()} or above it: go to one, name a module in "

@@ -1,6 +1,7 @@
 """Runs: a job that a command executes in its own process, on the instance of `dagster dev`.
 
-Takes the instance and a job's name; returns the run's result. The web UI shows the run like others.
+Takes the instance and a job's name; returns the run's result. The web UI shows the run like others,
+by its `origin.py`.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from uuid import uuid4
 import dagster as dg
 
 from partitioned_etl.cli.interrupts import watch_interrupts
+from partitioned_etl.cli.origin import RunOrigin
 from partitioned_etl.components.orphans import PROCESS_TAG, name_this_process
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -38,12 +40,13 @@ def execute_job(
         KeyboardInterrupt: Ctrl-C came; the run has failed.
     """
     run_id, job = str(uuid4()), definitions.resolve_job_def(job_name)
+    origin = RunOrigin(instance, job_name)
     try:
         with watch_interrupts() as raise_interrupt:
             result = job.execute_in_process(
                 instance=instance,
                 partition_key=partition_key,
-                tags={**(tags or {}), PROCESS_TAG: name_this_process()},
+                tags={**(tags or {}), **origin.tags, PROCESS_TAG: name_this_process()},
                 run_config={**(config.to_config_dict() if config else {}), **_QUIET},
                 raise_on_error=False,
                 run_id=run_id,
@@ -55,4 +58,6 @@ def execute_job(
         if run and not run.is_finished:
             instance.report_run_failed(run, "The run was interrupted on the command line.")
         raise
+    finally:
+        origin.complete(run_id)
     return result
