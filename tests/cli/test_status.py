@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from partitioned_etl.cli.feed_status import COUNTS
 from partitioned_etl.cli.options import FAIL_STATES
 from partitioned_etl.cli.prometheus import METRICS, render_metrics
 from partitioned_etl.components.agenda import mark_of
 from partitioned_etl.components.isolation import Location, Mistake
 from partitioned_etl.components.sensor import LandingCursor
 from partitioned_etl.engine.contract import BadRows
+from partitioned_etl.engine.feed_status import COUNTS
 from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action
 from partitioned_etl.engine.project import project_dir

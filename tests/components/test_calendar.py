@@ -1,13 +1,16 @@
 """The calendar of arrivals: one asset over all feeds."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import Result
 
+from partitioned_etl.cli.location import open_instance
 from partitioned_etl.components import calendar
 from partitioned_etl.components.calendar_page import draw_calendar
 from support.sample_location import CUSTOMERS, MONTHLY, defs
@@ -73,6 +76,71 @@ def test_a_feed_that_cannot_be_listed_is_said_and_leaves_the_others_in_the_calen
     result = dg.materialize([defs.get_assets_def(ARRIVALS)], instance=instance, resources=resources)
     assert result.asset_materializations_for_node("arrivals")[0].metadata["loaded_files"].value == 1
     assert "feed customer_prices: cannot list" in capfd.readouterr().err
+    shown = read_feeds(result)
+    assert shown["monthly_orders"]["state"] == "loaded"
+    customers = shown["customer_prices"]
+    assert (customers["state"], customers["rows"]) == ("unknown", "")
+    [told] = read_what_to_look_at(result)
+    assert told.startswith("- `customer_prices: feed customer_prices: cannot list ")
+
+
+def read_feeds(result: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, object]]:
+    """Give the rows of the table of feeds, by the name of the feed."""
+    table = result.asset_materializations_for_node("arrivals")[0].metadata["feeds"]
+    assert isinstance(table, dg.TableMetadataValue)
+    return {str(record.data["feed"]): record.data for record in table.records}
+
+
+def read_what_to_look_at(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Give the lines of the list below the table of feeds."""
+    told = result.asset_materializations_for_node("arrivals")[0].metadata["look_at"]
+    assert isinstance(told, dg.MarkdownMetadataValue)
+    title, _, *lines = str(told.value).split("\n")
+    assert title == "To look at:"
+    return lines
+
+
+def test_all_feeds_are_shown_with_their_state_in_a_table_and_as_status_counts_them(
+    landing_dir: Path,
+    resources: dict[str, object],
+    reports: Path,
+    call: Callable[..., Result],
+) -> None:
+    folder = landing_dir / "customers"
+    for name, text in {
+        "acme.csv": price_rows(1, 2),
+        "globex.csv": price_rows(-1),
+        "README.md": "hello",
+        "![x](y).txt": "markdown",
+    }.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    assert call("sync").exit_code == 1
+    (folder / "initech.csv").write_text(price_rows(3), encoding="utf-8")
+    with open_instance() as instance:
+        arrivals = defs.get_assets_def(ARRIVALS)
+        result = dg.materialize([arrivals], instance=instance, resources=resources)
+    shown = read_feeds(result)
+
+    told = {feed["feed"]: feed for feed in json.loads(call("status", "--json").stdout)["feeds"]}
+    assert list(shown) == list(told)
+    for name, row in shown.items():
+        status = told[name]
+        assert (row["partitions"], row["rows"]) == (status["partitions"], status["rows"])
+        assert row["waiting"] == status["waiting"]
+        for state in ("refused", "unmatched", "late"):
+            assert row[state] == len(status[state])
+    customers = shown["customer_prices"]
+    assert customers["state"] == "1 refused, 2 unmatched, 1 waiting"
+    files = ("globex.csv: line 2, column", "![x](y).txt: the name", "README.md: the name")
+    for line, named in zip(read_what_to_look_at(result), files, strict=True):
+        assert line.startswith(f"- `customer_prices: {named}")
+    assert str(customers["last load"]).endswith(" UTC")
+    assert shown["daily_prices"] == {
+        "feed": "daily_prices",
+        "state": "nothing has come yet",
+        "last load": "never",
+        **dict.fromkeys(("partitions", "rows", "waiting", "refused", "unmatched", "late"), 0),
+    }
 
 
 def test_the_asset_depends_on_every_load_asset_and_has_no_partitions() -> None:

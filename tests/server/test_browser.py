@@ -217,7 +217,7 @@ def test_the_page_of_a_check_says_why_it_fails(
         page.screenshot(path=tmp_path / f"{check}.png")
 
 
-def test_the_arrivals_page_shows_the_calendar_as_a_picture(
+def test_the_arrivals_page_shows_the_feeds_as_a_table_and_the_calendar_as_a_picture(
     page: Page, server: DevServer, tmp_path: Path
 ) -> None:
     page.goto("/assets/arrivals")
@@ -225,7 +225,16 @@ def test_the_arrivals_page_shows_the_calendar_as_a_picture(
         page, page.get_by_role("button", name="Materialize"), "launchPipelineExecution"
     )["run"]["id"]
     assert wait_for_run(server, run_id)["status"] == "SUCCESS"
-    page.goto("/assets/arrivals?view=events")
+    # From a feed's overview it is one click to the table of all feeds, and another to the picture.
+    page.goto("/assets/raw_customer_prices")
+    page.locator("a[href^='/assets/arrivals']").filter(has_text="arrivals").first.click()
+    # The row of the metadata has the whole table in it.
+    named = page.get_by_role("cell", name="customer_prices", exact=True)
+    row = page.get_by_role("row").filter(has=named).last
+    expect(row).to_contain_text("1 refused")
+    reason = "broken.csv: line 3, column share_price: not greater than 0"
+    expect(page.get_by_role("listitem").filter(has_text=reason)).to_be_visible()
+    page.screenshot(path=tmp_path / "feeds.png", full_page=True)
     page.get_by_text("Show Markdown").first.click()
     picture = page.get_by_role("dialog").get_by_role("img", name="Calendar of arrivals")
     expect(picture).to_be_visible()

@@ -28,14 +28,12 @@ from partitioned_etl.engine.errors import (
     FeedDefinitionError,
     PartitionedEtlError,
     SettingError,
-    SourceError,
     WarehouseLockedError,
 )
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, PassedOver
 from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.settings import Settings
-from partitioned_etl.engine.sources.troubles import read_troubles
 from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
@@ -70,11 +68,7 @@ class ChosenFeeds:
 
     def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
         """Return what the latest fetch from a feed's source could not fetch, and why."""
-        if feed.source is None:
-            return []
-        with suppress(SourceError):
-            return read_troubles(feed, self.folder_of(feed))
-        return []
+        return (self.definitions.resources or {})["landing"].list_not_fetched(feed)
 
     def landing_address_of(self, feed: Feed) -> Path | str:
         """Return where the landing of a feed is, a folder or a URL."""

@@ -7,7 +7,7 @@ its feed: they tell how it is now, and whoever collects them keeps what was.
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from partitioned_etl.cli.feed_status import FeedStatus
+from partitioned_etl.engine.feed_status import FeedStatus
 
 METRICS: Mapping[str, str] = {
     "feed_up": "Whether the feed is declared soundly and could be looked at.",

@@ -9,10 +9,11 @@ from dataclasses import asdict
 
 import click
 
-from partitioned_etl.cli.feed_status import COUNTS, FeedStatus, find_statuses
+from partitioned_etl.cli.feed_status import find_statuses
 from partitioned_etl.cli.location import choose_feeds
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.cli.prometheus import render_metrics
+from partitioned_etl.engine.feed_status import COUNTS, FeedStatus
 from partitioned_etl.engine.stale import describe_stale
 
 HEADERS = (

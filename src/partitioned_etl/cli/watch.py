@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from partitioned_etl.cli.feed_status import FeedStatus, find_statuses
+from partitioned_etl.cli.feed_status import find_statuses
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds
 from partitioned_etl.cli.output import format_table, show
 from partitioned_etl.cli.status import HEADERS, list_remarks, list_rows
+from partitioned_etl.engine.feed_status import FeedStatus
 
 
 def watch_feeds(names: Sequence[str], interval_seconds: float) -> int:

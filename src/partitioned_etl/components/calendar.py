@@ -1,8 +1,8 @@
-"""Calendar: one asset that shows, for every feed and day, what arrived and what did not.
+"""Calendar: one asset that shows the state of every feed, and by day what arrived and did not.
 
-Takes all feeds; returns an unpartitioned asset with a picture and a page, its job, and the sensor
-that draws it again. Finding arrivals belongs in `engine/arrivals.py`; drawing, in
-`calendar_page.py`.
+Takes all feeds; returns an unpartitioned asset with a table, a picture and a page, its job, and the
+sensor that draws it again. Finding arrivals belongs in `engine/arrivals.py`; drawing, in
+`calendar_page.py` and `feeds_table.py`.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,17 @@ import dagster as dg
 
 from partitioned_etl.components.assets import AssetJob, FeedAssets, find_warehouse_pool
 from partitioned_etl.components.calendar_page import data_uri, draw_calendar, write_page
+from partitioned_etl.components.feeds_table import list_what_to_look_at, show_feeds
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
 from partitioned_etl.components.runs import UNFINISHED
 from partitioned_etl.engine.arrivals import Arrival, ArrivalStatus, list_arrivals
 from partitioned_etl.engine.errors import LandedFileError
+from partitioned_etl.engine.feed_status import FeedStatus, describe_status
 from partitioned_etl.engine.list_since import find_first_name
+from partitioned_etl.engine.plan import Plan, compare
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.unmatched import list_unmatched
+from partitioned_etl.engine.warehouse.warehouse import OpenWarehouse
 
 ARRIVALS_ASSET = "arrivals"
 DRAWN_AFTER = "drawn_after_event"
@@ -42,8 +47,9 @@ def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
         kinds={"matplotlib", "html"},
         group_name=ARRIVALS_ASSET,
         description=(
-            "A calendar of all feeds: which files came, came late, were refused or are missing. "
-            "Drawn again at most once a minute after a load or a refusal, and every morning."
+            "All feeds with their state, and a calendar of them: which files came, came late, were "
+            "refused or are missing. Drawn again at most once a minute after a load or a refusal, "
+            "and every morning."
         ),
     )
     def arrivals(
@@ -51,24 +57,23 @@ def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
     ) -> dg.MaterializeResult:
         now, newest = datetime.now(UTC), _find_newest_event(context.instance, load_keys)
         found: dict[str, list[Arrival]] = {}
+        statuses: dict[str, FeedStatus | str] = {}
         with warehouse.open() as opened:
             for assets in feeds:
-                feed, partitions = assets.feed, assets.partitions
-                known, found[feed.name] = partitions.list_keys(context.instance), []
+                name, known = assets.feed.name, assets.partitions.list_keys(context.instance)
                 try:
-                    # Of what is not looked at, the ledger tells.
-                    listing = assets.list_files(landing.connect(feed), find_first_name(feed, now))
+                    found[name], statuses[name] = _look(assets, landing, opened, known, now)
                 except LandedFileError as error:
-                    context.log.error(f"feed {feed.name}: {error}")
-                    continue
-                ledger = opened.table(feed).read_ledger()
-                found[feed.name] = list_arrivals(feed, ledger, listing, known, now)
+                    found[name], statuses[name] = [], str(error)
+                    context.log.error(f"feed {name}: {error}")
         image = draw_calendar(found, [assets.feed for assets in feeds])
         page = Settings().reports_dir / "arrivals.html"
         _replace_text(page, write_page(image, found, now))
         return dg.MaterializeResult(
             metadata={
+                "feeds": show_feeds(statuses),
                 "calendar": dg.MetadataValue.md(f"![Calendar of arrivals]({data_uri(image)})"),
+                **list_what_to_look_at(statuses),
                 "page": dg.MetadataValue.path(page),
                 DRAWN_AFTER: dg.MetadataValue.text(str(newest)),
                 **{f"{status}_files": _count(found, status) for status in ArrivalStatus},
@@ -81,6 +86,33 @@ def build_calendar(feeds: Sequence[FeedAssets]) -> dg.Definitions:
     return dg.Definitions(
         assets=[arrivals], jobs=[job], sensors=[_build_sensor(job, arrivals.key, load_keys)]
     )
+
+
+def _look(
+    assets: FeedAssets,
+    landing_resource: LandingResource,
+    opened: OpenWarehouse,
+    known: Sequence[str],
+    now: datetime,
+) -> tuple[list[Arrival], FeedStatus]:
+    """Return what arrived of a feed, and its status.
+
+    Raises:
+        LandedFileError: Its landing cannot be listed.
+    """
+    feed, landing = assets.feed, landing_resource.connect(assets.feed)
+    # Of what is not looked at, the ledger tells.
+    listing = assets.list_files(landing, find_first_name(feed, now))
+    ledger = opened.table(feed).read_ledger()
+    status = describe_status(
+        feed,
+        compare(feed, listing, ledger, settle_seconds=landing.settle_seconds),
+        totals=Plan(ledger=ledger).sum_up(),
+        expected=known,
+        unmatched=list_unmatched(feed, listing.ignored, assets.other_feeds),
+        not_fetched=landing_resource.list_not_fetched(feed),
+    )
+    return list_arrivals(feed, ledger, listing, known, now), status
 
 
 def _build_sensor(

@@ -6,7 +6,7 @@ run workers agree. Which kind of landing or warehouse it is, the registries of t
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +19,18 @@ from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
 from partitioned_etl.components.dagster_view import compare_with_dagster
 from partitioned_etl.components.events import FEED_TAG, PREVIEW_ROWS, FeedEvent
-from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError, WarehouseError
+from partitioned_etl.engine.errors import (
+    LandedFileError,
+    PartitionKeyError,
+    SourceError,
+    WarehouseError,
+)
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import (
     LandedFile,
     Landing,
     Listing,
+    PassedOver,
     find_landed_files,
 )
 from partitioned_etl.engine.landing.registry import connect_landing
@@ -35,6 +41,7 @@ from partitioned_etl.engine.plan import choose_parts, compare, list_newly_supers
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings, to_landing_address
 from partitioned_etl.engine.sources.mirror import folder_of_landing
+from partitioned_etl.engine.sources.troubles import read_troubles
 from partitioned_etl.engine.survey import Surveyed, survey_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
 from partitioned_etl.engine.warehouse.registry import connect_warehouse, has_one_writer
@@ -109,6 +116,14 @@ class LandingResource(dg.ConfigurableResource):
             SourceError: It is a bucket.
         """
         return folder_of_landing(feed, self.address_of(feed, Settings()))
+
+    def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
+        """Return what the latest fetch from a feed's source could not fetch, and why."""
+        if feed.source is None:
+            return []
+        with suppress(SourceError):
+            return read_troubles(feed, self.find_folder(feed))
+        return []
 
     def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
         """Find the landed files of each partition of a feed's run.
