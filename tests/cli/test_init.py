@@ -43,7 +43,7 @@ def test_it_is_as_this_checkout_is(call: Call, tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(call: Call, tmp_path: Path) -> None:
-    folder = tmp_path / "some_feeds"
+    folder = tmp_path / "feeds_of_someone"
     folder.mkdir()
     (folder / "notes.txt").touch()
     result = call("init", str(folder))
