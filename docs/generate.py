@@ -137,13 +137,13 @@ def render_sources() -> str:
         Paging: "Options of `paging`:",
         BasicSecrets: "Options of `basic`:",
         WebSource: "Options of `http` and `rss`:",
-        Source: "Options of all:",
+        Source: "Options of all that are fetched from:",
     }
     parts = []
     for model, heading in headings.items():
         fields = {name: field for name, field in model.model_fields.items() if name != "type"}
         own = {name: fields[name] for name in fields if _is_declared_by(model, name)}
-        parts += [heading, _render_options(own)]
+        parts += [heading, _render_options(own)] if own else [f"{heading} It has no options."]
     return "\n\n".join(parts)
 
 

@@ -83,7 +83,7 @@ def test_every_make_target_has_its_help_and_every_documented_one_exists() -> Non
 
 
 def test_every_command_and_exit_code_is_documented() -> None:
-    rows = re.findall(r"^\| `partitioned-etl (\w+)[^`]*` \|", COMMAND_LINE, re.MULTILINE)
+    rows = re.findall(r"^\| `partitioned-etl ([\w-]+)[^`]*` \|", COMMAND_LINE, re.MULTILINE)
     assert sorted(rows) == sorted(commands.commands)
     codes = dict(re.findall(r"^\| (\d+) \| (.*) \|$", COMMAND_LINE, re.MULTILINE))
     assert codes == {str(code): meaning for code, meaning in EXIT_CODES.items()}

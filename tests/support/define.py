@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from partitioned_etl.components.ad_hoc_keys import Compute
 from partitioned_etl.components.assets import AssetJob, FeedAssets, feed_assets, feed_job
 from partitioned_etl.components.events import FeedEvent
 from partitioned_etl.components.fetches import fetch_job, fetch_sensor
@@ -57,6 +58,7 @@ def define_feed(
     partitions_def: dg.PartitionsDefinition | None = None,
     sensor: str = "",
     downstream: dg.Definitions | None = None,
+    compute: Compute | None = None,
     **given: Any,
 ) -> DefinedFeed:
     """Define a feed as a file in `defs/` does.
@@ -66,6 +68,7 @@ def define_feed(
         partitions_def: Its partitions; by default what it declares.
         sensor: Name of its sensor.
         downstream: What is computed from its table.
+        compute: What computes its rows, if its keys are ad-hoc keys.
         given: What else `feed_assets` takes.
     """
 
@@ -73,11 +76,11 @@ def define_feed(
     def load(
         context: dg.AssetExecutionContext, landing: LandingResource, warehouse: WarehouseResource
     ) -> Iterator[FeedEvent]:
-        files = landing.find(context)
+        files = landing.compute(context, compute) if compute else landing.find(context)
         yield from warehouse.load(context, files)
 
     job, fetches = feed_job(load), dg.Definitions()
-    if feed.source:
+    if feed.fetched_from:
         fetch = fetch_job(load)
         fetches = dg.Definitions(jobs=[fetch], sensors=[fetch_sensor(load, fetch)])
     return DefinedFeed(

@@ -52,10 +52,7 @@ def _find_status(
     )
     failed = None
     if instance is not None:
-        failed = [
-            Refusal(file.partition_key, file.name, f"{file.name}: {reason}")
-            for file, reason in list_given_up(chosen, assets, plan, instance)
-        ]
+        failed = [Refusal(*found) for found in list_given_up(chosen, assets, plan, instance)]
     # Only a feed without names is due, and Dagster need not be asked for its keys.
     is_due = feed.due_after is not None
     return describe_status(

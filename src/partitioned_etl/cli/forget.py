@@ -46,20 +46,23 @@ def forget_partitions(
         return 1
     [assets] = chosen.feeds
     files = _list_files(chosen, assets, keys, stale=stale)
-    if unknown := sorted({*keys} - {file.partition_key for file in files}):
+    added = _list_added(assets, keys)
+    if unknown := sorted({*keys} - {file.partition_key for file in files} - added):
         raise PartitionKeyError(f"feed {name}: nothing is loaded of partition {unknown[0]!a}")
     told = f"{len(files):,} file(s), {sum(file.row_count for file in files):,} rows, of {name}"
+    told += f", and {len(added):,} key(s)" if added else ""
     if not as_json and files:
         rows = [file[:3] for file in files]
         print_table(rows, ("partition key", "file", "rows"))
-        if landed := sum(file.is_landed for file in files):
+        landed = sum(file.is_landed for file in files)
+        if landed and not assets.feed.is_computed:
             click.echo(
                 f"\n{landed:,} of them have a landed file: the next tick, or `sync`, loads it again"
             )
-    if not files and not as_json:
+    if not (files or added or as_json):
         click.echo("Nothing to forget.")
     run_id = ""
-    if files:
+    if files or added:
         if not _ask(f"Forget {told}?", is_sure=is_sure, as_json=as_json):
             return 1
         config = ForgetConfig(feed=name, stale=stale, partitions=[*keys])
@@ -144,6 +147,14 @@ def _list_files(
     listing = assets.list_files(chosen.landing_of(assets.feed))
     with chosen.warehouse.open_read_only() as opened:
         return list_held_files(opened.table(assets.feed), listing, stale=stale, keys=keys)
+
+
+def _list_added(assets: FeedAssets, keys: Sequence[str]) -> set[str]:
+    """Return which of the keys are ad-hoc keys that Dagster knows: they are forgotten, too."""
+    if not assets.feed.is_computed:
+        return set()
+    with open_instance() as instance:
+        return {*keys}.intersection(assets.partitions.list_keys(instance))
 
 
 def _ask(question: str, *, is_sure: bool, as_json: bool) -> bool:

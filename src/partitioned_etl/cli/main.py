@@ -137,6 +137,30 @@ def sync(feeds: tuple[str, ...], partitions: tuple[str, ...], reloads: bool, as_
     return sync_feeds(feeds, partitions, reloads=reloads, as_json=as_json)
 
 
+@commands.command("add-key")
+@takes_feed
+@click.argument("keys", nargs=-1, required=True, metavar="KEY...")
+@click.option("--no-run", is_flag=True, help="Only add the keys: the feed's sensor does the rest.")
+@takes_landing_dir
+@takes_database
+@takes_json
+def add_key(feed: str, keys: tuple[str, ...], no_run: bool, as_json: bool) -> int:
+    """Add ad-hoc keys to FEED, and have their rows computed and loaded.
+
+    It is for a feed with source `parameters`, and does what "Add a partition" does in the web UI.
+    All keys are added, or none if one of them cannot be a key. Then it prints what `sync` does. A
+    key that is there, and whose rows are loaded, stays as it is: `sync --partition KEY` computes it
+    again.
+    """
+    if no_run:
+        from partitioned_etl.cli.added_keys import add_keys_only
+
+        return add_keys_only(feed, keys, as_json=as_json)
+    from partitioned_etl.cli.sync import sync_feeds
+
+    return sync_feeds([feed], keys, adds=True, as_json=as_json)
+
+
 @commands.command()
 @takes_feeds
 @takes_landing_dir

@@ -12,10 +12,11 @@ import dagster as dg
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, look_at_each, open_instance
 from partitioned_etl.cli.output import print_json, print_table, show
 from partitioned_etl.cli.partitions import require_partitions
+from partitioned_etl.components.ad_hoc_keys import choose_keys, describe_given_up_key
 from partitioned_etl.components.agenda import Agenda, Limits, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.sensor import LandingCursor, describe_given_up
-from partitioned_etl.engine.landing.landing import LandedFile, group_by_key
+from partitioned_etl.engine.landing.landing import group_by_key
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan, Removal, Step
 from partitioned_etl.engine.settings import Settings
 
@@ -42,7 +43,8 @@ class PlannedFile:
         partition_key: The partition, if the file name gives one.
         file: The file's name.
         state: How it compares with the ledger.
-        next: What would happen: nothing, load, load later, wait, refuse, remove or keep.
+        next: What would happen: nothing, load, load later, compute, compute later, wait, refuse,
+            remove or keep.
         reason: Why, where that needs an explanation.
         run: The number of the run that would load it, from 1; None if none would.
         size_bytes: The file's size; None if it is gone or was skipped.
@@ -102,8 +104,10 @@ def show_plan(names: Sequence[str], keys: Sequence[str] = (), *, as_json: bool) 
     ]
     print_table(rows, ("feed", "partition key", "file", "state", "next", "reason"))
     loads = sum(file.next == "load" for file in planned)
+    computed = sum(file.next == "compute" for file in planned)
+    told = f"{loads} file(s) to load" + (f", {computed} key(s) to compute," if computed else "")
     runs = len({(file.feed, file.run) for file in planned if file.run})
-    click.echo(f"\n{loads} file(s) to load in {runs} run(s); nothing was changed.")
+    click.echo(f"\n{told} in {runs} run(s); nothing was changed.")
     return code
 
 
@@ -115,10 +119,10 @@ def _plan(
     keys: Sequence[str],
 ) -> tuple[list[PlannedChange], list[PlannedFile]]:
     agenda = make_next_agenda(chosen, assets, instance, settings)
-    require_partitions(assets.feed, agenda.plan, keys)
+    require_partitions(assets.feed, agenda.plan, keys, agenda.known)
     name = assets.feed.name
     changes = [PlannedChange(name, change) for change in agenda.plan.describe_changes(name)]
-    files = list_planned_files(name, agenda, settings)
+    files = [*list_planned_files(name, agenda, settings), *_list_keys(assets, agenda, settings)]
     return changes, [file for file in files if not keys or file.partition_key in keys]
 
 
@@ -145,8 +149,8 @@ def make_next_agenda(
 
 def list_given_up(
     chosen: ChosenFeeds, assets: FeedAssets, plan: Plan, instance: dg.DagsterInstance
-) -> list[tuple[LandedFile, str]]:
-    """Return the files that wait because their runs failed too often, and what the sensor says.
+) -> list[tuple[str, str, str]]:
+    """Return the files that wait because their runs failed too often: key, name, and why.
 
     Args:
         chosen: The code location.
@@ -158,11 +162,14 @@ def list_given_up(
     cursor.forget_what_could_not_start(instance, assets)
     attempts, files = cursor.remember(assets, plan), plan.candidates()
     marks = {key: mark_of(of_key) for key, of_key in group_by_key(files).items()}
-    return [
-        (file, describe_given_up(file))
+    found = [
+        (file.partition_key, file.name, f"{file.name}: {describe_given_up(file)}")
         for file in files
         if attempts.count(file.partition_key, marks[file.partition_key]) >= MAX_ATTEMPTS
     ]
+    known = assets.partitions.list_keys(instance) if assets.feed.is_computed else []
+    keys = choose_keys(assets, plan, known, attempts, most=0).given_up
+    return found + [(key, _name_of(assets, key), describe_given_up_key(key)) for key in keys]
 
 
 def list_planned_files(name: str, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
@@ -194,6 +201,27 @@ def list_planned_files(name: str, agenda: Agenda, settings: Settings) -> Iterato
         yield PlannedFile(name, key, entry.name, "refused", "refuse", entry.reason)
     for entry in plan.ignored:
         yield PlannedFile(name, "", entry.name, "ignored", "nothing", entry.reason)
+
+
+def _list_keys(assets: FeedAssets, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
+    """Yield what would happen to each key of which nothing has landed."""
+    choice = agenda.to_compute
+    run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
+    later = ("compute later", f"at most {settings.max_files_per_run} at once")
+    nexts: dict[str, tuple[str, str]] = dict.fromkeys([*choice.wanted, *choice.later], later)
+    nexts |= {key: ("compute", "") for key in choice.wanted if key in run_of}
+    nexts |= dict.fromkeys(choice.waiting, ("wait", "a run computes it, or could not start"))
+    nexts |= {
+        key: ("nothing", f"{describe_given_up_key(key)} sync tries it again.")
+        for key in choice.given_up
+    }
+    for key, (what, why) in sorted(nexts.items()):
+        name, run = _name_of(assets, key), run_of.get(key)
+        yield PlannedFile(assets.feed.name, key, name, "not computed", what, why, run)
+
+
+def _name_of(assets: FeedAssets, key: str) -> str:
+    return assets.feed.file_names.name_of(key)
 
 
 def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]]:

@@ -6,13 +6,14 @@ instance as `dagster dev`, and computes what is downstream. Next: `report.py` pr
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 
 import click
 import dagster as dg
 
+from partitioned_etl.cli.added_keys import add_keys
 from partitioned_etl.cli.location import (
     ERRORS_OF_ONE_FEED,
     ChosenFeeds,
@@ -25,6 +26,7 @@ from partitioned_etl.cli.partitions import require_partitions
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.cli.runs import execute_job
+from partitioned_etl.components.ad_hoc_keys import MARK, tags_of_request
 from partitioned_etl.components.agenda import Agenda, Limits, Scope, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
@@ -36,15 +38,22 @@ from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, 
 from partitioned_etl.components.runs import describe_failure
 from partitioned_etl.engine.errors import SourceError, WarehouseLockedError
 from partitioned_etl.engine.landing.landing import PassedOver, group_by_key
-from partitioned_etl.engine.plan import Action, Plan
+from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.sources.computed_rows import remove_files
 from partitioned_etl.engine.sources.mirror import find_difference
 
 _POLL_SECONDS = 0.2
+_ANOTHER_RUN = "another run has it"
 
 
 def sync_feeds(
-    names: Sequence[str], keys: Sequence[str] = (), *, reloads: bool = False, as_json: bool
+    names: Sequence[str],
+    keys: Sequence[str] = (),
+    *,
+    reloads: bool = False,
+    adds: bool = False,
+    as_json: bool,
 ) -> int:
     """Bring the feeds up to date and print what every table holds.
 
@@ -52,6 +61,7 @@ def sync_feeds(
         names: The feeds to load; none for all.
         keys: The partitions of one feed that are loaded; none for all.
         reloads: Whether to load what is unchanged, too.
+        adds: Whether the partitions are ad-hoc keys that are added first.
         as_json: Whether to print JSON instead of a table; progress messages then go to standard
             error.
 
@@ -68,7 +78,11 @@ def sync_feeds(
     errors: list[str] = []
 
     def sync_feed(assets: FeedAssets) -> FeedResult:
-        return _FeedSync(instance, chosen, assets, settings, frozenset(keys), reloads).bring_level()
+        if adds:
+            add_keys(instance, chosen, assets, keys)
+        # A person who names ad-hoc keys wants them computed, also again.
+        again = reloads or (assets.feed.is_computed and bool(keys) and not adds)
+        return _FeedSync(instance, chosen, assets, settings, frozenset(keys), again).bring_level()
 
     with (
         open_instance() as instance,
@@ -125,13 +139,15 @@ class _FeedSync:
         Raises:
             PartitionKeyError: Nothing is known of a partition that was asked for.
         """
-        failures = self._fetch() if self.assets.feed.source else []
+        failures = self._fetch() if self.assets.feed.fetched_from else []
         deadline = time.monotonic() + 30 + 10 * self.settings.settle_seconds
         while True:
             may_wait = time.monotonic() < deadline
             agenda = self._look(waits_for_runs=may_wait)
-            require_partitions(self.assets.feed, agenda.plan, self.keys)
-            if agenda.choice.wanted:
+            require_partitions(self.assets.feed, agenda.plan, self.keys, agenda.known)
+            if agenda.withdrawn.files:
+                remove_files(agenda.withdrawn.files)
+            elif agenda.choice.wanted or agenda.to_compute.wanted:
                 self._load(agenda)
             elif self._is_worth_waiting_for(agenda) and may_wait:
                 time.sleep(_POLL_SECONDS)
@@ -147,6 +163,10 @@ class _FeedSync:
         feed = self.assets.feed
         name = feed.name
         failures += self._list_not_reloaded(plan)
+        failures += [
+            f"not computed: {name}, partition {key}: {self._reasons.get(key) or _ANOTHER_RUN}"
+            for key in agenda.to_compute.pending
+        ]
         if agenda.removal.brake:
             failures.append(f"not removed: partitions of {name}: {agenda.removal.brake}")
         unmatched = [*self.chosen.list_unmatched(feed, plan.ignored), *self._not_fetched]
@@ -166,10 +186,11 @@ class _FeedSync:
             return []
         left = {key for key in self._find_not_reloaded(plan) if self._scope.has(key)}
         reasons = {key: self._reasons.get(key, "") for key in left}
-        reasons |= dict.fromkeys(self.keys.difference(plan.landed_keys), "no file is there")
+        if not self.assets.feed.is_computed:
+            reasons |= dict.fromkeys(self.keys.difference(plan.landed_keys), "no file is there")
         return [
             f"not loaded again: {self.assets.feed.name}, partition {key}: "
-            + (reasons[key] or "another run has it")
+            + (reasons[key] or _ANOTHER_RUN)
             for key in sorted(reasons)
         ]
 
@@ -227,12 +248,19 @@ class _FeedSync:
         if agenda.names:
             partitions.register(self.instance, agenda.names)
         for keys in agenda.ranges:
-            run = self._execute_range(self.assets.job_name, keys)
+            tags = {} if self.reloads else tags_of_request(self.assets.feed)
+            run = self._execute_range(self.assets.job_name, keys, tags)
             self._run_ids.append(run.run_id)
             reason = describe_failure(run.get_step_failure_events())
             self._reasons |= dict.fromkeys(keys, reason)
-        for key, files in group_by_key(agenda.choice.wanted).items():
-            self._attempts.note(key, mark_of(files))
+        by_key = group_by_key(agenda.choice.wanted)
+        marks = dict.fromkeys(agenda.to_compute.wanted, MARK)
+        marks |= {key: mark_of(files) for key, files in by_key.items()}
+        for key, mark in marks.items():
+            # A function is called once, whatever comes of it.
+            is_computed = mark == MARK or (self.reloads and self.assets.feed.is_computed)
+            for _ in range(MAX_ATTEMPTS if is_computed else 1):
+                self._attempts.note(key, mark)
 
     def _remove_gone(self, agenda: Agenda) -> Plan:
         """Remove partitions whose files are gone; return the plan afterwards."""
@@ -268,7 +296,9 @@ class _FeedSync:
         run = self.instance.get_run_by_id(run_id)
         return bool(run and run.is_success)
 
-    def _execute_range(self, job_name: str, keys: Sequence[str]) -> dg.ExecuteInProcessResult:
+    def _execute_range(
+        self, job_name: str, keys: Sequence[str], tags: Mapping[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
         """Execute a job for one partition key or a range."""
         span = f"{keys[0]} to {keys[-1]}, {len(keys)} partitions" if keys[1:] else keys[0]
         click.echo(f"{job_name}: {span}")
@@ -277,5 +307,5 @@ class _FeedSync:
             self.chosen.definitions,
             job_name,
             partition_key=None if keys[1:] else keys[0],
-            tags=range_tags(keys),
+            tags={**range_tags(keys), **(tags or {})},
         )

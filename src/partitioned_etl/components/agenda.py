@@ -7,12 +7,18 @@ requests, `partitioned-etl plan` into a table and `sync` into runs.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 
 import dagster as dg
 
+from partitioned_etl.components.ad_hoc_keys import (
+    KeyChoice,
+    Withdrawn,
+    choose_keys,
+    find_withdrawn,
+)
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.partitions import FeedPartitions
@@ -102,6 +108,8 @@ class Agenda:
         names: Names to register: those that are wanted, then others that have landed.
         ranges: The partition keys of each run; the next look goes on from there.
         removal: Which partitions are removed.
+        to_compute: Of a feed with ad-hoc keys, those of which nothing has landed.
+        withdrawn: Of such a feed, what has landed and belongs to keys that were deleted.
     """
 
     plan: Plan
@@ -114,13 +122,15 @@ class Agenda:
     names: list[str]
     ranges: list[list[str]]
     removal: Removal
+    to_compute: KeyChoice = field(default_factory=KeyChoice)
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
 
     def keys_to_remember(self) -> set[str]:
         """Return the keys whose attempts still matter: those that are not as they should be."""
         choice = self.choice
         pending = (*choice.wanted, *choice.in_flight, *choice.later, *choice.given_up)
         keys = {file.partition_key for file in (*pending, *self.pausing)}
-        return keys | {*self.plan.keys(Action.UNSETTLED)}
+        return keys | {*self.plan.keys(Action.UNSETTLED), *self.to_compute.pending}
 
     def leaves_open(self, feed: Feed, now: datetime) -> bool:
         """Return whether a later look has to go on with what is before the feed's window.
@@ -217,14 +227,25 @@ def make_agenda(
         most=limits.max_files,
     )
     wanted = list(dict.fromkeys(file.partition_key for file in choice.wanted))
+    to_compute = choose_keys(
+        *(assets, plan, known, attempts),
+        in_flight=in_flight,
+        most=limits.max_files - len(wanted),
+        asked=scope.keys,
+    )
+    plan.refused += to_compute.refused
+    wanted += to_compute.wanted
+    withdrawn = Withdrawn() if scope.keys else find_withdrawn(instance, assets, plan, known)
     most_names = 0 if scope.keys else limits.max_files
-    names = _list_new_names(assets.partitions, plan, known, wanted, most_names)
+    names = _list_new_names(assets.partitions, plan, {*known, *withdrawn.keys}, wanted, most_names)
     ordered = assets.partitions.add_names(known, names)
     ranges = group_into_ranges(wanted, ordered, limits.max_files)[:MAX_RUNS_AT_ONCE]
     removal = Removal() if scope.keys else find_removable(assets.feed, plan)
+    if withdrawn.brake:
+        removal = replace(removal, brake=withdrawn.brake)
     return Agenda(
         *(plan, known, in_flight, unreported, reported_until),
-        *(choice, pausing, names, ranges, removal),
+        *(choice, pausing, names, ranges, removal, to_compute, withdrawn),
     )
 
 
@@ -241,7 +262,7 @@ def digest(parts: Iterable[object]) -> str:
 def _list_new_names(
     partitions: FeedPartitions,
     plan: Plan,
-    known: Sequence[str],
+    known: Collection[str],
     wanted: Sequence[str],
     most: int,
 ) -> list[str]:

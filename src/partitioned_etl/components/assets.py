@@ -216,7 +216,8 @@ def feed_assets(
             partitions_def=partitions.definition,
             backfill_policy=dg.BackfillPolicy.single_run(),
             can_subset=True,
-            pool=find_warehouse_pool(),
+            # A function may take hours: its step waits for the warehouse when it has rows for it.
+            pool=None if feed.is_computed else find_warehouse_pool(),
         )(body)
 
     return decorate
@@ -310,9 +311,10 @@ def _name_assets(feed: Feed, import_asset: str, load_asset: str) -> tuple[dg.Ass
 
 
 def _fingerprint(feed: Feed, body: Callable[..., Any]) -> str:
-    """Return a short digest of a feed's declaration and of the file of its body."""
-    source = Path(body.__code__.co_filename)
-    code = source.read_bytes() if source.is_file() else b""
+    """Return a short digest of a feed's declaration, and of the files of its body and function."""
+    bodies = [body, getattr(type(feed), "compute", body)]
+    sources = [Path(name) for name in dict.fromkeys(one.__code__.co_filename for one in bodies)]
+    code = b"".join(source.read_bytes() for source in sources if source.is_file())
     return blake2b(feed.model_dump_json().encode() + code, digest_size=8).hexdigest()
 
 

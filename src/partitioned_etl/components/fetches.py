@@ -41,10 +41,10 @@ def source_of(assets: FeedAssets) -> Source:
     Raises:
         FeedDefinitionError: It declares none.
     """
-    if assets.feed.source is None:
+    if assets.feed.fetched_from is None:
         reason = f"feed {assets.feed.name}: declares no source to fetch from"
         raise FeedDefinitionError(reason, attribute="source")
-    return assets.feed.source
+    return assets.feed.fetched_from
 
 
 def fetch_job(definition: dg.AssetsDefinition) -> dg.JobDefinition:

@@ -22,7 +22,8 @@ from partitioned_etl.components.scaffold import FileFeedScaffolder
 from partitioned_etl.components.schedule import ReloadSchedule, reload_schedule
 from partitioned_etl.components.sensor import landing_sensor
 from partitioned_etl.engine.errors import FeedDefinitionError
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.feed import NEEDS_PATTERN, Feed
+from partitioned_etl.engine.sources.computed_rows import Rows
 
 
 @dg.scaffold_with(FileFeedScaffolder)
@@ -30,7 +31,7 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
     """Files that keep landing in one folder, and the table that is kept equal to them.
 
     Gives partitions, import asset, load asset, checks, job, sensor and, for daily and monthly
-    files, a schedule; and another job and sensor that fetch, if it has a source.
+    files, a schedule; and another job and sensor that fetch, if its source is a place.
     """
 
     dynamic_name: Annotated[
@@ -97,6 +98,9 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
         Raises:
             FeedDefinitionError: Dagster does not accept a name, an owner, a tag or the schedule.
         """
+        if self.is_computed and type(self).compute is FileFeed.compute:
+            reason = "source parameters: a subclass of FileFeed overrides compute, and is the type"
+            raise FeedDefinitionError(f"feed {self.name}: {reason}", attribute="source")
         load = feed_assets(
             self,
             partitions_def=build_partitions_def(self, dynamic_name=self.dynamic_name),
@@ -116,7 +120,7 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
             yield from self.execute(context, landing, warehouse)
 
         job = feed_job(assets)
-        fetches = [fetch_job(assets)] if self.source else []
+        fetches = [fetch_job(assets)] if self.fetched_from else []
         schedule = reload_schedule(assets, job, self.schedule)
         return dg.Definitions(
             assets=[assets],
@@ -135,8 +139,18 @@ class FileFeed(Feed, dg.Component, dg.Resolvable, frozen=True):
         warehouse: WarehouseResource,
     ) -> Iterator[FeedEvent]:
         """Load the partitions of a run. Override it to do something before or after."""
-        files = landing.find(context)
+        files = (
+            landing.compute(context, self.compute) if self.is_computed else landing.find(context)
+        )
         yield from warehouse.load(context, files)
+
+    def compute(self, key: str) -> Rows:
+        """Return or yield the rows of an ad-hoc key. Override it with source `parameters`.
+
+        Args:
+            key: The partition key that a person added.
+        """
+        raise NotImplementedError(key)
 
     def get_metadata(self, partition_key: str, source_file: str) -> Mapping[str, Any]:  # noqa: ARG002
         """Return metadata to add to every materialization of a partition. Override it to add some.
@@ -161,6 +175,7 @@ def _model_of_yaml(component: type[FileFeed]) -> type[BaseModel]:
     extra: JsonDict = {
         "required": [name for name, field in fields_of if field.is_required()],
         "additionalProperties": False,
+        **NEEDS_PATTERN,
     }
     return create_model(
         f"{component.__name__}Yaml",

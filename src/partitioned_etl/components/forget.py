@@ -26,7 +26,9 @@ from partitioned_etl.engine.forget import (
     list_held_files,
     stand_in_for,
 )
+from partitioned_etl.engine.landing.landing import Landing, Listing
 from partitioned_etl.engine.reconcile import compare_table
+from partitioned_etl.engine.sources.computed_rows import remove_files
 
 FORGET_JOB = "forget_job"
 _MOST_NAMED = 1000
@@ -132,6 +134,8 @@ def _forget_of_feed(
         else:
             files = list_held_files(table, listing, stale=config.stale, keys=config.partitions)
             forget_files(table, files, run_id=context.run_id)
+            if feed.is_computed and config.partitions:
+                listing = _remove_keys(assets, landing, listing, instance, config.partitions)
         left = compare_table(table, listing, settle_seconds=landing.settle_seconds)
         ledger = left.plan.ledger
         # While the warehouse is open, nobody loads or copies.
@@ -171,3 +175,20 @@ def _forget_of_feed(
             "forgotten": dg.MetadataValue.json(named),
         },
     )
+
+
+def _remove_keys(
+    assets: FeedAssets,
+    landing: Landing,
+    listing: Listing,
+    instance: dg.DagsterInstance,
+    keys: Sequence[str],
+) -> Listing:
+    """Remove ad-hoc keys, and then their files; return what lies there now.
+
+    A key that was left without a file would be computed again.
+    """
+    for key in {*keys}.intersection(assets.partitions.list_keys(instance)):
+        instance.delete_dynamic_partition(assets.partitions.dynamic_name, key)
+    remove_files(file for key in keys for file in listing.by_key.get(key, ()))
+    return assets.list_files(landing)

@@ -109,7 +109,7 @@ class FeedPartitions:
     Raises:
         FeedDefinitionError: The definition does not have the kind of keys that the feed's file
             names stand for: only one of the two has names and dates, Dagster puts the date before
-            the name, or the dates are in another time zone.
+            the name, the dates are in another time zone, or nobody can add ad-hoc keys.
     """
 
     feed: Feed
@@ -125,6 +125,9 @@ class FeedPartitions:
                 "pattern with a folder needs two dimensions, the alphabetically first for the "
                 "names and the other for the dates"
             )
+        if feed.is_computed and not self.dynamic:
+            reason = "people add ad-hoc keys: its partitions are dynamic, and have a name"
+            raise FeedDefinitionError(f"feed {feed.name}: {reason}")
         for one in self._dimensions:
             if isinstance(one, dg.TimeWindowPartitionsDefinition) and one.timezone != feed.timezone:
                 raise FeedDefinitionError(

@@ -7,7 +7,7 @@ run workers agree. Which kind of landing or warehouse it is, the registries of t
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import dagster as dg
@@ -15,11 +15,13 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
+from partitioned_etl.components.ad_hoc_keys import Compute, compute_keys
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
 from partitioned_etl.components.dagster_view import compare_with_dagster
 from partitioned_etl.components.events import FEED_TAG, PREVIEW_ROWS, FeedEvent
 from partitioned_etl.engine.errors import (
+    FeedDefinitionError,
     LandedFileError,
     PartitionKeyError,
     SourceError,
@@ -109,7 +111,7 @@ class LandingResource(dg.ConfigurableResource):
         return to_landing_address(self.path) if self.path else settings.landing_dir
 
     def find_folder(self, feed: Feed) -> Path:
-        """Return the landing directory that a feed's files are fetched to.
+        """Return the landing directory that a feed's files are fetched or written to.
 
         Raises:
             SettingError: Its address makes no sense.
@@ -119,7 +121,7 @@ class LandingResource(dg.ConfigurableResource):
 
     def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
         """Return what the latest fetch from a feed's source could not fetch, and why."""
-        if feed.source is None:
+        if feed.fetched_from is None:
             return []
         with suppress(SourceError):
             return read_troubles(feed, self.find_folder(feed))
@@ -165,6 +167,40 @@ class LandingResource(dg.ConfigurableResource):
             if not ready:
                 reasons[key] = f"{of_key[0].name}: {why_not[of_key[0]]}"
         return FoundFiles(landing, listing, keys, files, reasons)
+
+    def compute(self, context: dg.AssetExecutionContext, compute: Compute) -> FoundFiles:
+        """Let the rows of each partition of a run land, and find their files as `find` does.
+
+        Its keys are ad-hoc keys, of a feed with source `parameters`. A key for which the function
+        raises keeps its file and its rows, and the run fails with its reason once the others are
+        loaded. What has landed is loaded as it is, and not computed again, where a run is about
+        that: one that the feed's sensor requested, or `sync`.
+
+        Args:
+            context: The context of a step that `feed_assets` made.
+            compute: Takes a key; returns or yields its rows: a mapping of column names to values
+                for each, or a DataFrame.
+
+        Raises:
+            dagster.Failure: The run has no partitions.
+            FeedDefinitionError: The feed has another source, or none.
+            LandedFileError: The landing cannot be listed.
+            SourceError: It is a bucket, or cannot be written to.
+        """
+        assets = FeedAssets.of(context.assets_def)
+        feed = assets.feed
+        if not feed.is_computed:
+            reason = f"feed {feed.name}: only rows of a feed with source parameters are computed"
+            raise FeedDefinitionError(reason, attribute="source")
+        reasons = dict[str, str]()
+        has_keys = context.has_partition_key or context.has_partition_key_range
+        if has_keys and context.selected_asset_keys:
+            folder = self.find_folder(feed)
+            listing = assets.list_files(self.connect(feed))
+            reasons = compute_keys(context, feed, folder, listing, compute)
+        found = self.find(context)
+        files = [file for file in found.files if file.partition_key not in reasons]
+        return replace(found, files=files, reasons={**found.reasons, **reasons})
 
 
 def _list_settled_files(assets: FeedAssets, landing: Landing, keys: Sequence[str]) -> Listing:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from partitioned_etl.components.ad_hoc_keys import MARK, describe_given_up_key, tags_of_request
 from partitioned_etl.components.agenda import Agenda, Limits, digest, make_agenda, mark_of
 from partitioned_etl.components.assets import AssetJob, FeedAssets, check_name
 from partitioned_etl.components.attempts import Attempts
@@ -29,6 +30,7 @@ from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group
 from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
+from partitioned_etl.engine.sources.computed_rows import remove_files
 from partitioned_etl.engine.unmatched import list_unmatched
 
 TICK_LOCK_WAIT_SECONDS = 3.0
@@ -152,7 +154,7 @@ def landing_sensor(
     @dg.sensor(
         name=name or f"{feed.name}_sensor",
         job=job,
-        minimum_interval_seconds=read_wake_interval(),
+        minimum_interval_seconds=read_wake_interval(feed),
         default_status=dg.DefaultSensorStatus.RUNNING,
         tags={FEED_TAG: feed.name},
         description=(
@@ -202,6 +204,9 @@ def landing_sensor(
         cursor.rest = wake.rest_after(agenda)
         for file in agenda.choice.given_up:
             context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
+        for key in agenda.to_compute.given_up:
+            context.log.error(f"feed {feed.name}: {describe_given_up_key(key)}")
+        remove_files(agenda.withdrawn.files)
         requests = _request_runs(assets, agenda, cursor)
         message = _describe(assets, agenda, requests, unmatched) + wake.addition
         if requests:
@@ -250,12 +255,12 @@ def _request_runs(assets: FeedAssets, agenda: Agenda, cursor: LandingCursor) -> 
     cursor.requests = cursor.requests or int(time.time())
     for keys in agenda.ranges:
         for key in keys:
-            cursor.attempts.note(key, mark_of(by_key[key]))
+            cursor.attempts.note(key, mark_of(by_key[key]) if key in by_key else MARK)
         cursor.requests += 1
         requests.append(
             request_run(
                 keys,
-                tags={FEED_TAG: assets.feed.name},
+                tags={FEED_TAG: assets.feed.name, **tags_of_request(assets.feed)},
                 run_key=f"{cursor.requests}-{digest(cursor.attempts.of_key[key] for key in keys)}",
             )
         )
@@ -308,6 +313,8 @@ def _describe(
     counts |= {
         "being loaded": len(agenda.in_flight),
         "waiting because their run could not start": len(agenda.pausing),
+        "to compute": len(agenda.to_compute.pending),
+        "whose key was deleted": len(agenda.withdrawn.keys),
         "not loadable": len(agenda.plan.refused),
         "of no feed": len(unmatched),
     }

@@ -39,9 +39,10 @@ def read_tick_interval() -> int:
     return _less_a_moment(Settings().sensor_interval_seconds)
 
 
-def read_wake_interval() -> int:
+def read_wake_interval(feed: Feed) -> int:
     """Return the same for ticks that rest until a notification wakes them, if there are any."""
-    return _AT_EVERY_CHECK if Settings().landing_notifications else read_tick_interval()
+    is_woken = Settings().landing_notifications and not feed.is_computed
+    return _AT_EVERY_CHECK if is_woken else read_tick_interval()
 
 
 def read_follow_interval() -> int:
@@ -153,7 +154,9 @@ def find_wake(
         SettingError: The landing's address makes no sense.
     """
     settings = Settings()
-    if not settings.landing_notifications or context.last_sensor_start_time is None:
+    is_woken = settings.landing_notifications and not feed.is_computed
+    # Nobody sends word of a key that a person adds.
+    if not is_woken or context.last_sensor_start_time is None:
         return Wake()
     began_at, receiver = time.time(), _find_receiver(settings)
     place = place_of(landing.address_of(feed, settings), feed.folder)

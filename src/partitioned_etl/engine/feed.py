@@ -5,7 +5,7 @@ landing lists the feed's files. Reading files, SQL and Dagster do not belong her
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cached_property
@@ -31,7 +31,8 @@ from partitioned_etl.engine.formats.format import CONTRACT, explain_first
 from partitioned_etl.engine.formats.types import columns_sql, is_float_type
 from partitioned_etl.engine.formats.values import check_values
 from partitioned_etl.engine.landing_address import parse_address
-from partitioned_etl.engine.sources.registry import AnySource
+from partitioned_etl.engine.sources.registry import AnySource, parse_source
+from partitioned_etl.engine.sources.source import Source
 from partitioned_etl.engine.sql import (
     INTERNAL_PREFIX,
     LEDGER_TABLE,
@@ -74,7 +75,14 @@ Moment = Annotated[datetime | None, BeforeValidator(_to_moment)]
 """A moment on the wall clock of a time zone that is given elsewhere."""
 
 
-class Feed(Contract, frozen=True):
+NEEDS_PATTERN: Mapping[str, Any] = {
+    "if": {"not": {"required": ["source"]}},
+    "then": {"required": ["pattern"]},
+}
+"""What a JSON schema says of a feed's pattern: a source may decide it."""
+
+
+class Feed(Contract, frozen=True, json_schema_extra={**NEEDS_PATTERN}):
     """One kind of file that keeps landing, and the table that is kept equal to it.
 
     Raises:
@@ -91,9 +99,10 @@ class Feed(Contract, frozen=True):
             description="The file name, with placeholders: `{date:%Y-%m-%d}.csv` for a file a "
             "day, `{key}.csv` for one a name, `{key}/{date:%Y-%m}.csv` for both, with or without "
             "folders; `{part}` for files that make up a partition together, `{version}` for ones "
-            "of which the highest stands for all, and `{any}` for what varies and means nothing."
+            "of which the highest stands for all, and `{any}` for what varies and means nothing. "
+            "Default: none; only [ad-hoc keys](sources.md#ad-hoc-keys) need none."
         ),
-    ]
+    ] = ""
     pattern_ignores_case: Annotated[
         bool,
         Field(
@@ -117,8 +126,9 @@ class Feed(Contract, frozen=True):
     source: Annotated[
         SerializeAsAny[AnySource] | None,
         Field(
-            description="Where the files are fetched from, if they do not land by themselves: its "
-            "`type` and options, as [sources](sources.md) tells. Default: nowhere."
+            description="Where the files come from, if they do not land by themselves: its `type` "
+            "and options, as [sources](sources.md) tells, or `parameters` for rows that are "
+            "computed for keys that people add. Default: nowhere."
         ),
     ] = None
     table: Annotated[
@@ -242,8 +252,16 @@ class Feed(Contract, frozen=True):
         ),
     ] = r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        """Take from the source what it decides, and need not be declared."""
+        source = parse_source(values.get("source")) if isinstance(values, dict) else None
+        return {**source.implied, **values} if source else values
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        _require(self.pattern, "pattern", "pattern: is needed")
         implied = {
             "folder": self.folder or self.name,
             "table": self.table or self.name,
@@ -388,7 +406,7 @@ class Feed(Contract, frozen=True):
     def _check_source(self) -> None:
         if self.source is None:
             return
-        reason = "source: files are fetched to a folder, and the feed's landing is a bucket"
+        reason = f"source: {self.what_comes} to a folder, and the feed's landing is a bucket"
         _require(not isinstance(parse_address(self.landing), str), "source", reason)
         self.source.check_feed(self)
 
@@ -516,6 +534,21 @@ class Feed(Contract, frozen=True):
     @cached_property
     def _key_regex(self) -> re.Pattern[str]:
         return re.compile(self.key_pattern)
+
+    @property
+    def fetched_from(self) -> Source | None:
+        """The source that its files are fetched from; None if they are not fetched."""
+        return self.source if isinstance(self.source, Source) else None
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether its rows are computed, for keys that people add."""
+        return self.source is not None and self.source.is_computed
+
+    @property
+    def what_comes(self) -> str:
+        """What its source does with files, as the beginning of a sentence."""
+        return "computed rows are written" if self.is_computed else "files are fetched"
 
     @cached_property
     def zone(self) -> tzinfo:

@@ -119,7 +119,7 @@ def sync_feed(
     address = to_landing_address(feed.landing) if feed.landing else landing_dir
     landing = connect_landing(address, settle_seconds)
     warehouse = connect_warehouse(database, lock_wait_seconds, memory_limit)
-    fetched = mirror_source(feed, folder_of_landing(feed, address)) if feed.source else None
+    fetched = mirror_source(feed, folder_of_landing(feed, address)) if feed.fetched_from else None
     report, outcomes = SyncReport(), dict[str, Outcome]()
     attempts: dict[tuple[str, str], int] = defaultdict(int)
     deadline = time.monotonic() + 5 + 10 * settle_seconds

@@ -110,7 +110,7 @@ def compare_with_source(
     for item in dict.fromkeys(listing.items):
         if counts[item.name] > 1:
             reason = "several items would land under this name: none does"
-        elif reason := _why_unusable(feed, item.name):
+        elif reason := why_unusable(feed, item.name):
             pass
         elif why_outside(feed.partition_key_of(item.name)):
             found.outside += 1
@@ -126,8 +126,8 @@ def compare_with_source(
     return found
 
 
-def _why_unusable(feed: Feed, name: str) -> str:
-    """Return why no file of the feed can have a name; empty if one can."""
+def why_unusable(feed: Feed, name: str) -> str:
+    """Return why no file of the feed can land under a name; empty if one can."""
     for part in name.split("/"):
         if part in ("", ".", "..") or not part.isprintable() or "\\" in part:
             return "it cannot be the name of a file"
@@ -153,7 +153,8 @@ def _is_wanted(feed: Feed, item: RemoteItem, noted: Noted | None, place: MirrorP
     if item.version:
         return item.version != noted.version
     since = time.time() - noted.asked_at
-    recheck_seconds = feed.source.recheck_seconds if feed.source else float("inf")
+    source = feed.fetched_from
+    recheck_seconds = source.recheck_seconds if source else float("inf")
     # A time in the future comes from a clock that was set back.
     return not 0 <= since < recheck_seconds
 

@@ -83,7 +83,7 @@ class Fetched:
 
 
 def folder_of_landing(feed: Feed, address: Path | str) -> Path:
-    """Return the landing directory that a feed's files are fetched to.
+    """Return the landing directory that a feed's files are fetched to, or computed rows written.
 
     Raises:
         SourceError: The landing is a bucket.
@@ -91,10 +91,24 @@ def folder_of_landing(feed: Feed, address: Path | str) -> Path:
     parsed = parse_address(address) if isinstance(address, str) else address
     if isinstance(parsed, str):
         raise SourceError(
-            f"feed {feed.name}: files are fetched to a folder, and its landing is a bucket: give "
+            f"feed {feed.name}: {feed.what_comes} to a folder, and its landing is a bucket: give "
             "the feed a landing of its own"
         )
     return parsed
+
+
+def find_place(feed: Feed, landing_dir: Path) -> MirrorPlace:
+    """Return where files of a feed land that are fetched or computed.
+
+    Raises:
+        SourceError: They would land nowhere, or elsewhere.
+    """
+    place = MirrorPlace.of(feed, landing_dir)
+    if not landing_dir.is_dir():
+        raise SourceError(f"feed {feed.name}: the landing directory {landing_dir} does not exist")
+    if not place.folder.resolve().is_relative_to(landing_dir.resolve()):
+        raise SourceError(f"feed {feed.name}: {place.folder} is linked out of {landing_dir}")
+    return place
 
 
 def look_at_source(
@@ -119,10 +133,10 @@ def find_difference(
     Raises:
         SourceError: The source cannot be listed.
     """
-    if feed.source is None:
+    if feed.fetched_from is None:
         raise SourceError(f"feed {feed.name} has no source")
     with _of_feed(feed):
-        remote = feed.source.connect(feed)
+        remote = feed.fetched_from.connect(feed)
     try:
         return look_at_source(feed, landing_dir, remote, why_outside)
     finally:
@@ -143,15 +157,11 @@ def mirror_source(feed: Feed, landing_dir: Path, why_outside: WhyOutside = every
     Raises:
         SourceError: The source cannot be listed, or the landing cannot be written to.
     """
-    source, place = feed.source, MirrorPlace.of(feed, landing_dir)
+    source, place = feed.fetched_from, find_place(feed, landing_dir)
     if source is None:
         raise SourceError(f"feed {feed.name} has no source")
-    if not landing_dir.is_dir():
-        raise SourceError(f"feed {feed.name}: the landing directory {landing_dir} does not exist")
-    if not place.folder.resolve().is_relative_to(landing_dir.resolve()):
-        raise SourceError(f"feed {feed.name}: {place.folder} is linked out of {landing_dir}")
     try:
-        with _of_feed(feed), _alone(place.state):
+        with _of_feed(feed), alone(place.state):
             remote = source.connect(feed)
             try:
                 return _Mirror(feed, source, place, remote, why_outside).make()
@@ -316,7 +326,7 @@ def _of_feed(feed: Feed) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(state: Path) -> Iterator[None]:
+def alone(state: Path) -> Iterator[None]:
     """Let one process at a time fetch for a feed, and remove what a killed one left on its way."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -9,27 +9,31 @@ from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.formats.format import explain_first
 from partitioned_etl.engine.formats.registry import describe_model
 from partitioned_etl.engine.sources.http import HttpSource
+from partitioned_etl.engine.sources.parameters import Parameters
 from partitioned_etl.engine.sources.remote_folder import RemoteFolder
 from partitioned_etl.engine.sources.rss import RssSource
-from partitioned_etl.engine.sources.source import Source
+from partitioned_etl.engine.sources.source import DeclaredSource
 
-SOURCES: tuple[type[Source], ...] = (HttpSource, RssSource, RemoteFolder)
+SOURCES: tuple[type[DeclaredSource], ...] = (HttpSource, RssSource, RemoteFolder, Parameters)
 
 
-def name_of_source(source_class: type[Source]) -> str:
+def name_of_source(source_class: type[DeclaredSource]) -> str:
     """Return the name of a kind of source in a feed."""
     return source_class.model_fields["type"].default
 
 
-def parse_source(value: object) -> Source | None:
-    """Return the source that a feed declares by `type` and options; None if it declares none.
+def parse_source(value: object) -> DeclaredSource | None:
+    """Return the source that a feed declares; None if it declares none.
+
+    It is declared by its `type` and options or, if there are no options, by its type alone.
 
     Raises:
         FeedDefinitionError: There is no such kind, or an option is wrong; no value is repeated,
             because it may be a secret.
     """
-    if value is None or isinstance(value, Source):
+    if value is None or isinstance(value, DeclaredSource):
         return value
+    value = {"type": value} if isinstance(value, str) else value
     kinds = {name_of_source(one): one for one in SOURCES}
     kind = value.get("type") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or kind not in kinds:
@@ -47,8 +51,15 @@ def parse_source(value: object) -> Source | None:
 
 
 AnySource: TypeAlias = Annotated[
-    Source,
+    DeclaredSource,
     BeforeValidator(parse_source),
-    WithJsonSchema({"anyOf": [describe_model(source_class) for source_class in SOURCES]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": [name_of_source(Parameters)]},
+                *(describe_model(source_class) for source_class in SOURCES),
+            ]
+        }
+    ),
 ]
 """A source, as a field of a model."""

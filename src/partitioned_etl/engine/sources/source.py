@@ -9,9 +9,9 @@ import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import AfterValidator, Field, FiniteFloat
 
@@ -152,7 +152,32 @@ class Remote(Protocol):
         ...
 
 
-class Source(Declared, ABC, frozen=True, hide_input_in_errors=True):
+class DeclaredSource(Declared, frozen=True, hide_input_in_errors=True):
+    """Where files come from that do not land by themselves, as a feed declares it."""
+
+    implied: ClassVar[Mapping[str, Any]] = {}
+    """Attributes that a feed with it need not declare, because it decides them."""
+    is_computed: ClassVar[bool] = False
+    """Whether rows are computed, for keys that people add, and no files are fetched."""
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002
+        """Count its type as declared, so that what is written down of it can be read again."""
+        self.model_fields_set.add("type")
+
+    @property
+    def type_name(self) -> str:
+        """The name of its kind."""
+        return str(type(self).model_fields["type"].default)
+
+    def check_feed(self, feed: "Feed") -> None:
+        """Refuse a feed that could not take what comes from it.
+
+        Raises:
+            FeedDefinitionError: It could not.
+        """
+
+
+class Source(DeclaredSource, ABC, frozen=True, hide_input_in_errors=True):
     """A place that files are fetched from, as a feed declares it."""
 
     every_seconds: Annotated[
@@ -179,11 +204,6 @@ class Source(Declared, ABC, frozen=True, hide_input_in_errors=True):
     ] = 3600.0
 
     @property
-    def type_name(self) -> str:
-        """The name of its kind."""
-        return str(type(self).model_fields["type"].default)
-
-    @property
     def settle_seconds(self) -> float:
         """How long an item must be unchanged before it is fetched; 0 where writes are atomic."""
         return 0.0
@@ -199,11 +219,4 @@ class Source(Declared, ABC, frozen=True, hide_input_in_errors=True):
 
         Raises:
             SourceError: What it needs is not installed, or not set.
-        """
-
-    def check_feed(self, feed: "Feed") -> None:
-        """Refuse a feed that could not take what is fetched.
-
-        Raises:
-            FeedDefinitionError: It could not.
         """
