@@ -1,17 +1,22 @@
 """Plain `dagster dev` computes the keys that a person adds in the web UI, and removes deleted ones.
 
-The mutations are those that the web UI sends.
+One test clicks; the other sends the mutations that such clicks send.
 """
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from support.dagster_state import read_partition_statuses
 from support.dev_server import LOCATION, DevServer, open_server
+from support.web_browser import CHROMIUM, open_browser
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
+TIMEOUT_MS = 300_000
 ROWS = "SELECT partition_key, square FROM squares ORDER BY number"
 REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
 
@@ -60,3 +65,29 @@ def test_keys_that_are_added_are_computed_and_deleted_ones_go(server: DevServer)
     del expected[1]
     server.wait_until("its rows are gone", lambda: server.read_rows(ROWS) == expected)
     assert "3" not in read_partition_statuses(server, "squares")
+
+
+@pytest.mark.browser
+def test_a_person_adds_a_partition_by_clicking_and_its_rows_are_there(
+    server: DevServer, tmp_path: Path
+) -> None:
+    if CHROMIUM is None and not os.environ.get("CI"):
+        pytest.skip("chromium is not installed")
+    with open_browser(tmp_path) as browser:
+        page = browser.new_page(base_url=server.url)
+        page.set_default_timeout(TIMEOUT_MS)
+        expect.set_options(timeout=TIMEOUT_MS)
+        page.goto("/assets/squares?view=partitions")
+        page.get_by_role("button", name="Materialize…").click()
+        # Nothing was ever imported, and Dagster asks whether that is as it should be.
+        page.get_by_role("button", name="Confirm").click()
+        page.get_by_role("button", name="Add a partition").click()
+        page.get_by_placeholder("name", exact=True).fill("12")
+        page.get_by_role("button", name="Save").click()
+        page.screenshot(path=tmp_path / "added.png")
+        page.get_by_role("button", name="Launch 1 run").click()
+        server.wait_until("it is computed", lambda: server.read_rows(ROWS) == [("12", 144)])
+        page.goto("/assets/squares?view=partitions")
+        page.locator("div[title='12']").click()
+        expect(page.get_by_text("row_count", exact=True).first).to_be_visible()
+        page.screenshot(path=tmp_path / "computed.png")
