@@ -12,8 +12,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from partitioned_etl.components import FileFeed
+from partitioned_etl.components import FileFeed, agenda
 from partitioned_etl.components.ad_hoc_keys import COMPUTES_TAG
+from partitioned_etl.components.wakes import read_tick_interval
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed, OnMissing
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
@@ -21,7 +22,7 @@ from partitioned_etl.engine.sources.computed_rows import Rows
 from partitioned_etl.engine.sources.parameters import Parameters
 from support.define import define_feed, define_location
 from support.location import Location
-from support.workbench import change_feed
+from support.workbench import NOTES, change_feed
 
 Query = Callable[..., list[tuple[Any, ...]]]
 SCORES = Feed(name="scores", columns={"alpha": "DOUBLE", "score": "BIGINT"}, source=Parameters())
@@ -216,6 +217,29 @@ def test_rows_that_do_not_fit_are_refused_with_row_and_column_and_change_nothing
     assert query(ROWS) == [*rows_of("a", score=3), *rows_of("b")]
 
 
+def test_bad_rows_are_quarantined_where_the_feed_says_so(
+    landing_dir: Path, trainer: Trainer, query: Query, instance: dg.DagsterInstance
+) -> None:
+    feed = change_feed(SCORES, bad_rows="quarantine", max_rejected_percent=50)
+    location = locate(feed, trainer, instance)
+    trainer.wrong["a"] = [{"alpha": 1, "score": 1}, {"alpha": 1, "score": "x"}]
+    add(location, "a")
+    location.settle()
+    assert query(ROWS) == [("a", 1.0, 1)]
+    assert query("SELECT partition_key, line, reason FROM rejected_rows") == [
+        ("a", 2, "a text, where a number belongs")
+    ]
+
+
+def test_a_feed_that_nobody_sends_word_of_looks_as_often_as_without_notifications(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LANDING_NOTIFICATIONS", "hook:127.0.0.1:8099")
+    landed = define_feed(NOTES).sensor.minimum_interval_seconds
+    computed = define_feed(SCORES, compute=Trainer()).sensor.minimum_interval_seconds
+    assert (landed, computed) == (1, read_tick_interval())
+
+
 def test_a_generator_that_fails_halfway_leaves_the_rows_as_they_were(
     landing_dir: Path, query: Query, instance: dg.DagsterInstance
 ) -> None:
@@ -352,6 +376,31 @@ def test_a_key_that_is_deleted_takes_its_rows_along_if_the_policy_is_to_remove(
     assert "2 of 3 keys were deleted, more than half: nothing is removed" in said(location)
     assert query(ROWS) == rows_of("a", "c", "d")
     assert instance.get_dynamic_partitions("scores") == ["d"]
+
+
+def test_a_key_that_is_added_and_loaded_while_a_tick_looks_was_not_deleted(
+    landing_dir: Path,
+    trainer: Trainer,
+    query: Query,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    location = locate(change_feed(SCORES, on_missing=OnMissing.REMOVE), trainer, instance)
+    add(location, "a", "b")
+    location.settle()
+    scan, late = agenda.scan_in_time, iter(["late"])
+
+    def look(*arguments: Any, **named: Any) -> Any:
+        for key in late:
+            add(location, key)
+            assert location.materialize(key).success
+        return scan(*arguments, **named)
+
+    monkeypatch.setattr(agenda, "scan_in_time", look)
+    assert location.tick() == []
+    assert location.settle() == []
+    assert query(ROWS) == rows_of("a", "b", "late")
+    assert (landing_dir / "scores" / "late.json").exists()
 
 
 @pytest.mark.parametrize("policy", [*OnMissing])

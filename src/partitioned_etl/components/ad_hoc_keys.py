@@ -193,9 +193,7 @@ class Withdrawn:
     brake: str = ""
 
 
-def find_withdrawn(
-    instance: dg.DagsterInstance, assets: FeedAssets, plan: Plan, known: Sequence[str]
-) -> Withdrawn:
+def find_withdrawn(instance: dg.DagsterInstance, assets: FeedAssets, plan: Plan) -> Withdrawn:
     """Find the files whose keys were deleted.
 
     A key that this instance never told anything of was not deleted from it: it may have been added
@@ -204,13 +202,13 @@ def find_withdrawn(
     Args:
         instance: The Dagster instance.
         assets: The feed's assets.
-        plan: The feed's plan.
-        known: All partition keys that Dagster knows.
+        plan: The feed's plan. Dagster is asked for its keys only now: one may have been added, and
+            its rows loaded, while the plan was made.
     """
     feed, landed = assets.feed, plan.landed_keys
     if not feed.is_computed or feed.on_missing is OnMissing.KEEP:
         return Withdrawn()
-    missing = {*landed}.difference(known)
+    missing = {*landed}.difference(assets.partitions.list_keys(instance))
     if not missing:
         return Withdrawn()
     told = set[str]()
@@ -226,7 +224,7 @@ def find_withdrawn(
     if 2 * len(keys) > len(landed):
         brake = (
             f"{len(keys)} of {len(landed)} keys were deleted, more than half: nothing is removed. "
-            f"If that is as it should be, `partitioned-etl forget {feed.name}` them"
+            f"If that is as it should be: `partitioned-etl forget {feed.name} --partition KEY`"
         )
         return Withdrawn([], keys, brake)
     return Withdrawn(files, keys)

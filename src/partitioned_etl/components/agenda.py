@@ -235,7 +235,7 @@ def make_agenda(
     )
     plan.refused += to_compute.refused
     wanted += to_compute.wanted
-    withdrawn = Withdrawn() if scope.keys else find_withdrawn(instance, assets, plan, known)
+    withdrawn = Withdrawn() if scope.keys else find_withdrawn(instance, assets, plan)
     most_names = 0 if scope.keys else limits.max_files
     names = _list_new_names(assets.partitions, plan, {*known, *withdrawn.keys}, wanted, most_names)
     ordered = assets.partitions.add_names(known, names)
