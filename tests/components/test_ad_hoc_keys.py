@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from partitioned_etl.components import FileFeed, agenda
-from partitioned_etl.components.ad_hoc_keys import COMPUTES_TAG
+from partitioned_etl.components.computations import COMPUTES_TAG
 from partitioned_etl.components.wakes import read_tick_interval
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed, OnMissing

@@ -6,8 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from partitioned_etl.components.ad_hoc_keys import Compute
 from partitioned_etl.components.assets import AssetJob, FeedAssets, feed_assets, feed_job
+from partitioned_etl.components.computations import Compute
 from partitioned_etl.components.events import FeedEvent
 from partitioned_etl.components.fetches import fetch_job, fetch_sensor
 from partitioned_etl.components.location import DEFAULT_RESOURCES

@@ -26,10 +26,11 @@ from partitioned_etl.cli.partitions import require_partitions
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.cli.runs import execute_job
-from partitioned_etl.components.ad_hoc_keys import MARK, tags_of_request
+from partitioned_etl.components.ad_hoc_keys import MARK
 from partitioned_etl.components.agenda import Agenda, Limits, Scope, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
+from partitioned_etl.components.computations import tags_of_request
 from partitioned_etl.components.downstream import find_downstream, list_stale_keys
 from partitioned_etl.components.fetches import FETCHES_TAG
 from partitioned_etl.components.orphans import fail_runs_without_worker

@@ -4,8 +4,8 @@ In the order of a run's way: `sensor` requests it, by an `agenda` that `plan` an
 `assets` declares the step, `resources` does it, `events` and `checks` say what happened.
 `reconcile` repairs what went wrong since, `orphans` ends runs that nothing will finish, and
 `downstream` keeps other assets up to date with the table; `archive` is one of these. For all feeds
-together: `calendar`, `alerts`, and `isolation`, by which one feed's mistake stops no other. Rows of
-keys that people add are computed by `ad_hoc_keys`.
+together: `calendar`, `alerts`, and `isolation`, by which one feed's mistake stops no other. Keys
+that people add are in `ad_hoc_keys`, and their rows come from `computations`.
 `file_feed` is a feed in YAML. All behaviour that does not need Dagster is in `engine`.
 """
 

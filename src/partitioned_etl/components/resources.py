@@ -15,9 +15,9 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 from pydantic import Field
 
-from partitioned_etl.components.ad_hoc_keys import Compute, compute_keys
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.checks import CHECK_NAMES, CheckedState
+from partitioned_etl.components.computations import Compute, compute_keys
 from partitioned_etl.components.dagster_view import compare_with_dagster
 from partitioned_etl.components.events import FEED_TAG, PREVIEW_ROWS, FeedEvent
 from partitioned_etl.engine.errors import (

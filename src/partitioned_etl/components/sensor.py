@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from partitioned_etl.components.ad_hoc_keys import MARK, describe_given_up_key, tags_of_request
+from partitioned_etl.components.ad_hoc_keys import MARK, describe_given_up_key
 from partitioned_etl.components.agenda import Agenda, Limits, digest, make_agenda, mark_of
 from partitioned_etl.components.assets import AssetJob, FeedAssets, check_name
 from partitioned_etl.components.attempts import Attempts
+from partitioned_etl.components.computations import tags_of_request
 from partitioned_etl.components.events import FEED_TAG
 from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import request_run
