@@ -6,6 +6,7 @@ and that it all holds together: sensor, run, re-run, removal.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -13,10 +14,12 @@ import pandas as pd
 import pytest
 
 from partitioned_etl.components import FileFeed, agenda
-from partitioned_etl.components.computations import COMPUTES_TAG
+from partitioned_etl.components.computations import COMPUTES_TAG, compute_keys, tags_of_request
+from partitioned_etl.components.forget import FORGET_JOB, ForgetConfig, forget_config
 from partitioned_etl.components.wakes import read_tick_interval
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.feed import Feed, OnMissing
+from partitioned_etl.engine.landing.local import LocalLanding
 from partitioned_etl.engine.plan import MAX_ATTEMPTS
 from partitioned_etl.engine.sources.computed_rows import Rows
 from partitioned_etl.engine.sources.parameters import Parameters
@@ -316,6 +319,44 @@ def test_what_has_landed_and_is_not_loaded_is_loaded_and_not_computed_again(
     assert location.settle() == [["a", "b", "c"]]
     assert trainer.take_asked() == ["c"]
     assert query(ROWS) == rows_of("a", "b") + rows_of("c", score=2)
+
+
+@pytest.mark.parametrize("parent_run_id", [None, "the run before"])
+def test_a_run_of_the_sensor_that_a_person_starts_again_computes_again(
+    location: Location, trainer: Trainer, landing_dir: Path, parent_run_id: str | None
+) -> None:
+    add(location, "a")
+    location.settle()
+    trainer.take_asked()
+    run = SimpleNamespace(tags=tags_of_request(SCORES), parent_run_id=parent_run_id)
+    context: Any = SimpleNamespace(run=run, partition_keys=["a"], log=None)
+    listing = LocalLanding(landing_dir, settle_seconds=0).list_files(SCORES)
+    assert compute_keys(context, SCORES, landing_dir, listing, trainer) == {}
+    assert trainer.take_asked() == (["a"] if parent_run_id else [])
+
+
+def test_a_key_whose_forgetting_is_killed_is_loaded_again_and_not_computed(
+    location: Location, trainer: Trainer, landing_dir: Path, query: Query
+) -> None:
+    add(location, "a", "b")
+    location.settle()
+    trainer.take_asked()
+    config = forget_config(ForgetConfig(feed="scores", partitions=["a"])).to_config_dict()
+    request = dg.RunRequest(job_name=FORGET_JOB, run_config=config)
+    location.kill_at("after_commit", request)
+    assert query(ROWS) == rows_of("b")
+    location.settle()
+    assert query(ROWS) == rows_of("a", "b")
+    assert location.execute(request).success
+    assert location.settle() == []
+    assert query(ROWS) == rows_of("b")
+    assert location.instance.get_dynamic_partitions("scores") == ["b"]
+    assert [path.name for path in (landing_dir / "scores").iterdir()] == ["b.json"]
+    assert trainer.take_asked() == []
+    # A key that was forgotten may be added again.
+    add(location, "a")
+    location.settle()
+    assert query(ROWS) == rows_of("a", "b")
 
 
 @pytest.mark.parametrize(
