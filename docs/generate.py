@@ -206,7 +206,9 @@ def render_schema() -> str:
 
 
 API: dict[str, tuple[str, ...]] = {
-    "Declare a feed": ("Feed", "Column", "RowRule", "BadRows", "OnMissing", "OnUnmatched"),
+    "Declare a feed": (
+        *("Feed", "Column", "RowRule", "BadRows", "OnMissing", "OnUnmatched", "Parameters", "Rows"),
+    ),
     "Make it Dagster's": (
         *("feed_assets", "FeedEvent", "feed_job", "landing_sensor", "build_partitions_def"),
         *("reload_schedule", "ReloadSchedule", "fetch_job", "fetch_sensor", "FileFeed"),
@@ -217,7 +219,7 @@ API: dict[str, tuple[str, ...]] = {
     "The project": ("load_location", "Location", "LandingResource", "WarehouseResource"),
     "Without Dagster": (
         *("sync_feed", "SyncReport", "SyncRecord", "connect_warehouse", "Warehouse"),
-        *("OpenWarehouse", "FeedTable", "Settings"),
+        *("OpenWarehouse", "FeedTable", "land_rows", "Settings"),
     ),
     "Errors": (
         *("PartitionedEtlError", "FeedDefinitionError", "SettingError", "LandedFileError"),
@@ -226,8 +228,8 @@ API: dict[str, tuple[str, ...]] = {
 }
 """The public names, in the order in which a page tells of them."""
 MEMBERS: dict[str, tuple[str, ...]] = {
-    "FileFeed": ("execute", "get_metadata"),
-    "LandingResource": ("find",),
+    "FileFeed": ("execute", "compute", "get_metadata"),
+    "LandingResource": ("find", "compute"),
     "WarehouseResource": ("load", "open", "transaction", "get_connection"),
     "SyncReport": ("to_frame",),
     "Warehouse": ("open", "open_read_only"),
@@ -236,10 +238,15 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "Settings": ("database",),
 }
 """The members of public classes that are public, too."""
-ALIASES = {"FeedEvent": "What the function of a feed yields: what `warehouse.load` does."}
+ALIASES = {
+    "FeedEvent": "What the function of a feed yields: what `warehouse.load` does.",
+    "Rows": "What computes an [ad-hoc key](sources.md#ad-hoc-keys) returns or yields: a mapping of "
+    "column names to values for each row, a single one, or a pandas DataFrame.",
+}
 ELSEWHERE = {
     "Feed": "Its attributes: [feeds](feeds.md#attributes), up to `key_pattern`.",
     "FileFeed": "Its attributes: [feeds](feeds.md#attributes).",
+    "Parameters": "It has no options: [ad-hoc keys](sources.md#ad-hoc-keys).",
     "Settings": "Its attributes: [settings](settings.md).",
 }
 """Models whose attributes another page tells of."""

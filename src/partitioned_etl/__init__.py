@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.feed import OnMissing as OnMissing
     from partitioned_etl.engine.feed import OnUnmatched as OnUnmatched
     from partitioned_etl.engine.settings import Settings as Settings
+    from partitioned_etl.engine.sources.computed_rows import Rows as Rows
+    from partitioned_etl.engine.sources.computed_rows import land_rows as land_rows
+    from partitioned_etl.engine.sources.parameters import Parameters as Parameters
     from partitioned_etl.engine.sync import SyncRecord as SyncRecord
     from partitioned_etl.engine.sync import SyncReport as SyncReport
     from partitioned_etl.engine.sync import sync_feed as sync_feed
@@ -73,6 +76,8 @@ _MODULES = {
     ),
     "engine.feed": ("Feed", "OnMissing", "OnUnmatched"),
     "engine.settings": ("Settings",),
+    "engine.sources.computed_rows": ("Rows", "land_rows"),
+    "engine.sources.parameters": ("Parameters",),
     "engine.sync": ("SyncRecord", "SyncReport", "sync_feed"),
     "engine.warehouse.registry": ("connect_warehouse",),
     "engine.warehouse.warehouse": ("FeedTable", "OpenWarehouse", "Warehouse"),

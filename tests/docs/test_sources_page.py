@@ -60,7 +60,7 @@ def test_the_function_of_the_page_computes_the_rows_of_keys(
     assert query("SELECT * EXCLUDE score FROM scores ORDER BY fold") == [
         (4, 0.1, fold, "4-0.1", "4-0.1.json") for fold in range(3)
     ]
-    assert module.scores_landing_sensor.job_name == module.scores_job.name
+    assert module.scores_sensor.job_name == module.scores_job.name
 
 
 def test_the_component_of_the_page_is_the_same_feed(module: ModuleType) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uuid import UUID
 
 from partitioned_etl.engine.errors import ContractError
@@ -17,9 +17,28 @@ from partitioned_etl.engine.errors import ContractError
 if TYPE_CHECKING:
     import pandas as pd
 
+
+class Frame(Protocol):
+    """A DataFrame of pandas, as far as it matters here."""
+
+    @property
+    def columns(self) -> Any:
+        """The names of its columns."""
+        ...
+
+    @property
+    def iloc(self) -> Any:
+        """Its values, by numbers of rows and columns."""
+        ...
+
+    def notna(self) -> Any:
+        """Return which values are there."""
+        ...
+
+
 Row: TypeAlias = Mapping[str, Any]
 """The value of each column, by its name."""
-Rows: TypeAlias = "Row | Iterable[Row] | pd.DataFrame"
+Rows: TypeAlias = Row | Iterable[Row] | Frame
 """What a function returns or yields: rows, a single one, or a DataFrame."""
 
 
@@ -49,7 +68,7 @@ def _list_rows(rows: Any) -> Iterable[Any]:
         return [rows]
     if rows is None or isinstance(rows, str | bytes):
         raise ContractError(f"{type(rows).__name__} was returned, and no rows")
-    if hasattr(rows, "to_dict") and hasattr(rows, "notna"):
+    if hasattr(rows, "iloc") and hasattr(rows, "columns"):
         return _list_rows_of_frame(rows)
     try:
         return iter(rows)
@@ -57,7 +76,7 @@ def _list_rows(rows: Any) -> Iterable[Any]:
         raise ContractError(f"{type(rows).__name__} was returned, and no rows") from None
 
 
-def _list_rows_of_frame(frame: "pd.DataFrame") -> Iterator[Row]:
+def _list_rows_of_frame(frame: Frame) -> Iterator[Row]:
     """Yield the rows of a DataFrame without its index; what is missing in it is NULL.
 
     A whole number beside missing ones is a float to pandas, and a whole number again here.
