@@ -10,6 +10,7 @@ from partitioned_etl.engine.errors import FeedDefinitionError, SourceError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.sources import retries
 from partitioned_etl.engine.sources.mirror import Fetched, look_at_source, mirror_source
+from partitioned_etl.engine.sources.source import Source
 from support.remote_server import PAGE, RemoteServer, give, start_remote_server
 from support.workbench import NOTES, Workbench, change_feed
 
@@ -131,7 +132,7 @@ def test_an_item_without_a_version_is_asked_for_again_by_what_the_server_said(
 def test_a_page_that_is_unchanged_is_not_sent_again(remote: RemoteServer, landing: Path) -> None:
     remote.put("a")
     feed = remote.feed()
-    assert feed.source
+    assert isinstance(feed.source, Source)
     connection = feed.source.connect(feed)
     first = connection.list_items()
     assert connection.list_items() == first
@@ -359,7 +360,7 @@ def test_what_is_not_installed_is_named_with_what_installs_it(
 def test_a_look_changes_nothing(remote: RemoteServer, landing: Path) -> None:
     remote.put("a")
     feed = remote.feed()
-    assert feed.source
+    assert isinstance(feed.source, Source)
     connection = feed.source.connect(feed)
     assert [one.name for one in look_at_source(feed, landing, connection).wanted] == ["a.csv"]
     connection.close()
