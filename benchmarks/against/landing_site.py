@@ -48,7 +48,9 @@ class LandingSite:
         for feed in FEEDS:
             shutil.copytree(PROJECT / "data" / "source" / feed, self.landing_dir / feed)
         self._home = folder / "home"
-        self._home.mkdir()
+        if way.project:
+            shutil.copytree(way.project, self._home)
+        self._home.mkdir(exist_ok=True)
         shutil.copy(PROJECT / "dagster.yaml", self._home)
         self._environment = os.environ | {
             "LANDING_DIR": str(self.landing_dir),

@@ -1,0 +1,1 @@
+"""A project with the three feeds of the comparison."""
