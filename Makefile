@@ -128,7 +128,8 @@ lock: ## Regenerate the lock files; ARGS=--upgrade takes newer versions
 
 clean: ## Remove environments, caches, storage, database and generated files; landed files stay
 	@rm -rf .venv .venv-* .duckdb-* .dagster .tmp_dagster_home_* .hypothesis .pytest_cache .ruff_cache
-	@rm -rf build dist data/staging/*.duckdb* data/fetched data/archive data/reports
+	@rm -rf build dist data/staging/*.duckdb* data/archive data/reports
+	@rm -rf data/fetched/.sources data/fetched/podcast_episodes
 	@find src tests docs benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # dlt needs DuckDB 1.5, so it has its own environment.

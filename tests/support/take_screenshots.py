@@ -24,7 +24,7 @@ _VIEWPORT = ViewportSize(width=1440, height=810)
 _PIXELS_PER_POINT = 2
 _COLORS = 128
 _TIMEOUT_MS = 60_000
-_LOADED_SQL = "SELECT count(*) FROM file_loads HAVING count(*) = 12"
+_LOADED_SQL = "SELECT count(*) FROM file_loads HAVING count(*) = 15"
 _COUNTED_SQL = "SELECT count(DISTINCT partition_date) AS n FROM monthly_orders HAVING n = 3"
 _REFUSED_SQL = "FROM file_loads WHERE status = 'refused'"
 
