@@ -257,9 +257,28 @@ def list_signatures() -> Iterator[str]:
     """Yield a line for each public function, class and member, as a caller sees it."""
     for name in (name for names in API.values() for name in names):
         public = getattr(partitioned_etl, name)
-        yield f"{name}{_sign(public)}"
+        yield f"{name}{_sign(public) or _list_fields(public)}"
         for member in MEMBERS.get(name, ()):
             yield f"{name}.{member}{_sign(inspect.getattr_static(public, member))}"
+
+
+def _list_fields(public: Any) -> str:
+    """Return the fields of a class, with their defaults, or the values of an enumeration."""
+    if not isinstance(public, type):
+        return ""
+    if issubclass(public, Enum):
+        return f"({' | '.join(str(one.value) for one in public)})"
+    if issubclass(public, BaseModel):
+        given = [
+            name
+            if field.is_required()
+            else f"{name} = {field.get_default(call_default_factory=True)!r}"
+            for name, field in public.model_fields.items()
+            if field.description
+        ]
+        return f"({', '.join(given)})"
+    names = getattr(public, "_fields", None) or getattr(public, "__dataclass_fields__", {})
+    return f"({', '.join(names)})" if names else ""
 
 
 def _sign(public: Any, separator: str = ", ", around: str = "") -> str:

@@ -13,12 +13,19 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from partitioned_etl.cli.main import commands
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
+from partitioned_etl.engine import project
 from partitioned_etl.engine.sources import retries
 from support.remote_server import RemoteServer, start_remote_server
 from support.workbench import Child, Workbench
 
 collect_ignore = ["support/released"]
 """Projects, whose tests run in projects."""
+
+
+@pytest.fixture(autouse=True)
+def no_project_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see which project another one has loaded."""
+    monkeypatch.setattr(project, "_in_use", [])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

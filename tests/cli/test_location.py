@@ -176,7 +176,6 @@ def test_without_a_project_it_is_said_how_to_come_to_one(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DEFINITIONS_MODULE")
-    monkeypatch.setattr(project, "_in_use", [])
     monkeypatch.chdir(tmp_path)
     result = call("plan")
     assert (result.exit_code, result.stdout) == (2, "")
@@ -190,7 +189,6 @@ def test_a_project_that_is_not_installed_is_found_where_it_lies(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DEFINITIONS_MODULE")
-    monkeypatch.setattr(project, "_in_use", [])
     monkeypatch.setattr(sys, "path", [*sys.path])
     inside = tmp_path / "src" / "feeds_of_this_test" / "defs"
     inside.mkdir(parents=True)
@@ -205,3 +203,34 @@ def test_a_project_that_is_not_installed_is_found_where_it_lies(
     result = call("status", "--json")
     assert (result.exit_code, json.loads(result.stdout)["feeds"]) == (0, []), result.stderr
     assert project.project_dir() == tmp_path
+
+
+@pytest.mark.parametrize("command", [("plan",), ("status", "--json"), ("query", "SELECT 1 AS n")])
+def test_settings_are_those_of_the_definitions_wherever_the_command_is_called(
+    command: tuple[str, ...],
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for setting in ("LANDING_DIR", "DUCKDB_DATABASE", "SETTLE_SECONDS"):
+        monkeypatch.delenv(setting, raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "feeds"), *sys.path])
+    name = f"feeds_{tmp_path.name}"
+    package = tmp_path / "feeds" / name
+    (package / "defs").mkdir(parents=True)
+    for path in ("__init__.py", "defs/__init__.py"):
+        (package / path).touch()
+    (package / "definitions.py").write_text(
+        f"from partitioned_etl import load_location\nlocation = load_location('{name}.defs')\n"
+    )
+    (package.parent / "dg.toml").write_text(f'[project]\nroot_module = "{name}"\n')
+    (package.parent / ".env").write_text("SETTLE_SECONDS=soon\n")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / ".env").write_text("MAX_FILES_PER_RUN=none\n")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("DEFINITIONS_MODULE", f"{name}.definitions")
+    monkeypatch.setenv("MAX_FILES_PER_RUN", "7")
+    result = call(*command)
+    assert result.exit_code == 2
+    assert "setting SETTLE_SECONDS: " in result.stderr
+    assert project.project_dir() == package.parent

@@ -36,6 +36,21 @@ def home(call: Call, landing_dir: Path) -> Path:
     return home
 
 
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("a.b", "a.b"),
+        ("{module_name: a.b}", "a.b"),
+        ("{module_name: a.b, attribute: defs}", "a.b:defs"),
+        ("{module_name: a.b, attribute: defs, location_name: near}", "near"),
+    ],
+)
+def test_a_location_is_called_as_dagster_calls_it(home: Path, entry: str, name: str) -> None:
+    text = f"load_from: [{{python_module: {entry}}}]\n"
+    (home / "workspace.yaml").write_text(text, encoding="utf-8")
+    assert find_location_name("a.b") == name
+
+
 def list_origins() -> list[tuple[str, str, str | None, tuple[Any, ...] | None]]:
     """Give job, status, tag and origin of each run, newest first."""
     with open_instance() as instance:

@@ -38,7 +38,6 @@ Make = Callable[[Mapping[str, str]], str]
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a project with a feed and other files; give the name of its package."""
-    monkeypatch.setattr(project, "_in_use", [])
     name = f"feeds_of_{tmp_path.name}"
 
     def make_project(files: Mapping[str, str]) -> str:
@@ -73,6 +72,20 @@ def test_what_a_project_defines_takes_the_place_of_the_defaults(make: Make) -> N
     landing = (location.definitions.resources or {})["landing"]
     assert isinstance(landing, LandingResource)
     assert landing.path == "/elsewhere"
+    assert location.definitions.executor is dg.multiprocess_executor
+
+
+def test_a_landing_of_the_projects_own_is_that_of_the_default_warehouse_too(make: Make) -> None:
+    only_landing = RESOURCES.replace(', "warehouse": WarehouseResource(landing=landing)', "")
+    location = load_location(f"{make({'defs/resources.py': only_landing})}.defs")
+    warehouse = (location.definitions.resources or {})["warehouse"]
+    assert warehouse.landing.path == "/elsewhere"
+
+
+def test_the_executor_of_a_project_comes_before_the_one_that_is_asked_for(make: Make) -> None:
+    name = make({"defs/resources.py": RESOURCES})
+    location = load_location(f"{name}.defs", executor=dg.in_process_executor)
+    assert location.mistakes == ()
     assert location.definitions.executor is dg.multiprocess_executor
 
 

@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from partitioned_etl.engine import project
 from partitioned_etl.engine.errors import SettingError
 from partitioned_etl.engine.project import find_project, project_dir, use_project
-
-
-@pytest.fixture(autouse=True)
-def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "_in_use", [])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """RSS and Atom: which entries are fetched, under which names, and what else a document may be."""
 
+import json
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -273,6 +274,35 @@ def test_a_local_document_that_cannot_be_read_is_named_and_removes_nothing(
     with pytest.raises(SourceError, match="no RSS" if what == "no XML" else "is no file"):
         bench.sync(feed)
     assert bench.query("SELECT count(*) FROM episodes") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1815", 1815),
+        ("30:15", 1815),
+        ("75:00", 4500),
+        ("1:02:03", 3723),
+        ("1:75:99", "1:75:99"),
+        ("1:5", "1:5"),
+        ("an hour", "an hour"),
+    ],
+)
+def test_a_duration_is_a_number_of_seconds_or_stays_as_it_is(
+    text: str, number: object, bench: Workbench, landing: Path, tmp_path: Path
+) -> None:
+    write_episodes(
+        tmp_path / "a b.xml",
+        EPISODE.format(number=1, more=f"<itunes:duration>{text}</itunes:duration>"),
+    )
+    bench.sync(episodes_of(f"file://{tmp_path}/a%20b.xml"))
+    landed = landing / "episodes" / "episode-1.jsonl"
+    assert json.loads(landed.read_text(encoding="utf-8"))["duration"] == number
+
+
+def test_a_document_of_another_machine_is_refused() -> None:
+    with pytest.raises(FeedDefinitionError, match="must name a file of this machine"):
+        episodes_of("file://files.example/news.xml")
 
 
 @pytest.mark.parametrize("fetch", ["enclosure", "link"])

@@ -47,7 +47,8 @@ def explain_file(text: str, names: Sequence[str], *, as_json: bool) -> int:
         LandedFileError: There is no such file.
         WarehouseError: The warehouse cannot be opened.
     """
-    settings, chosen = Settings(), choose_feeds(names)
+    chosen = choose_feeds(names)
+    settings = Settings()
     addresses = (chosen.landing_address_of(assets.feed) for assets in chosen.feeds)
     elsewhere = find_elsewhere(addresses, text)
     if elsewhere and len(chosen.feeds) + len(chosen.mistakes) != 1:

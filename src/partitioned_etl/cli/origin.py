@@ -23,6 +23,7 @@ logger = getLogger(__name__)
 
 REPOSITORY_TAG = ".dagster/repository"
 """Run tag by which the web UI finds the runs of a job: `<repository>@<code location>`."""
+_MAX_RETRIES_TAG = "dagster/max_retries"
 _REPOSITORY = "__repository__"
 """What Dagster calls the definitions of a module."""
 _LATEST_RUNS = 20
@@ -42,9 +43,12 @@ class RunOrigin:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags of a run of the job; none if it is not known what the server calls the location."""
+        """Tags of a run of the job; none if it is not known what the server calls the location.
+
+        Who called the command has seen it fail: no server tries it again.
+        """
         label = self._origin.repository_origin.get_label() if self._origin else ""
-        return {REPOSITORY_TAG: label} if label else {}
+        return {REPOSITORY_TAG: label, _MAX_RETRIES_TAG: "0"} if label else {}
 
     def complete(self, run_id: str) -> None:
         """Give a run that has ended its origin, so that the timeline shows it.
@@ -97,7 +101,9 @@ def _find_in_workspace(workspace: object, module: str) -> str:
         loaded = entry.get("python_module") if isinstance(entry, dict) else None
         target = {"module_name": loaded} if isinstance(loaded, str) else loaded
         if isinstance(target, dict) and target.get("module_name") == module:
-            return str(target.get("location_name") or module)
+            attribute = target.get("attribute")
+            named = f"{module}:{attribute}" if attribute else module
+            return str(target.get("location_name") or named)
     return ""
 
 

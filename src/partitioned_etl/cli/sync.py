@@ -74,7 +74,8 @@ def sync_feeds(
         SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
     """
-    settings, chosen = Settings(), choose_feeds(names)
+    chosen = choose_feeds(names)
+    settings = Settings()
     results: list[FeedResult] = []
     errors: list[str] = []
 

@@ -31,7 +31,8 @@ def load_location(module: str, *, executor: dg.ExecutorDefinition | None = None)
 
     Args:
         module: The package of definitions, such as `my_feeds.defs`.
-        executor: What executes the steps of jobs; by default, a run does so itself.
+        executor: What executes the steps of jobs, unless the project defines an executor; by
+            default, a run does so itself.
 
     Raises:
         FeedDefinitionError: The module is no package, or Dagster validates the definitions and
@@ -42,8 +43,7 @@ def load_location(module: str, *, executor: dg.ExecutorDefinition | None = None)
     if not folder:
         raise FeedDefinitionError(f"{module} is no package: name a folder, with its __init__.py")
     project = find_project(Path(folder))
-    if project:
-        use_project(project.folder)
+    use_project(project.folder if project else Path.cwd())
     return load_definitions(
         package,
         project.folder if project else Path(folder).parent,
@@ -55,9 +55,14 @@ def _complete(
     found: dg.Definitions, mistakes: Sequence[Mistake], executor: dg.ExecutorDefinition | None
 ) -> dg.Definitions:
     own = found.resources or {}
-    missing = {name: one for name, one in DEFAULT_RESOURCES.items() if name not in own}
-    shared = dg.Definitions(
-        resources=missing,
-        executor=executor or (None if found.executor else dg.in_process_executor),
+    shared = dict(DEFAULT_RESOURCES)
+    if isinstance(landing := own.get("landing"), LandingResource):
+        shared["warehouse"] = WarehouseResource(landing=landing)
+    return dg.Definitions.merge(
+        found,
+        watch(found, mistakes),
+        dg.Definitions(
+            resources={name: one for name, one in shared.items() if name not in own},
+            executor=None if found.executor else executor or dg.in_process_executor,
+        ),
     )
-    return dg.Definitions.merge(found, watch(found, mistakes), shared)

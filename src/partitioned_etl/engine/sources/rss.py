@@ -8,7 +8,8 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
+from urllib.request import url2pathname
 
 from pydantic import Field
 
@@ -64,12 +65,14 @@ class RssSource(WebSource, frozen=True):
         """The document's path, if it is one of this machine."""
         if not self.url.startswith(_LOCAL):
             return None
-        return project_dir() / self.url.removeprefix(_LOCAL).removeprefix("//")
+        return project_dir() / url2pathname(urlsplit(self.url).path)
 
     def check_url(self) -> None:
         """Refuse a URL that is neither of HTTP nor, if entries are fetched, a local document's."""
         if not self.local_path:
             super().check_url()
+        elif urlsplit(self.url).netloc not in ("", "localhost"):
+            raise ValueError("must name a file of this machine, such as file:data/news.xml")
         elif self.fetch is not EntryPart.ENTRY:
             raise ValueError("only with `fetch: entry` may it be a file of this machine")
 
@@ -212,7 +215,7 @@ def _to_iso(entry: Any, name: str) -> str:
 
 def _to_number(text: str) -> int | str:
     """Return `1815` or `30:15` as a number, of seconds if it is a time; other texts as they are."""
-    if not re.fullmatch(r"\d{1,18}|(\d{1,4}:)?\d{1,4}:\d\d", text, re.ASCII):
+    if not re.fullmatch(r"\d{1,18}|\d{1,4}:[0-5]\d(:[0-5]\d)?", text, re.ASCII):
         return text
     number = 0
     for part in text.split(":"):
