@@ -75,6 +75,7 @@ run: .venv/.installed ## Load every landed file that changed, once; fail if a fi
 dev: .venv/.installed ## Start Dagster: web UI, sensors, schedules; Ctrl-C stops it
 	$(if $(lost),$(error $(lost): .env says otherwise, and Dagster prefers .env: change it there))
 	@echo 'After a change in defs/, press "Reload definitions" on page Lineage of the web UI.'
+	@echo 'The history is kept in .dagster, whatever Dagster says of a temporary directory.'
 	@$(dagster) dev -h 127.0.0.1 $(ARGS)
 
 test: .venv/.installed ## Run the tests; ARGS="-k journey" chooses among them

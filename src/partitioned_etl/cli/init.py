@@ -6,6 +6,7 @@ the place of `my_feeds`, and `.env.example` from the settings.
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
@@ -52,7 +53,7 @@ def make_project(folder: Path) -> int:
         raise SettingError(f"{folder} cannot be written to: {error.strerror}") from None
     click.echo(
         f"Made project {name} in {show(str(folder))}. Next:\n"
-        f"  cd {show(str(folder))}\n"
+        f"  cd {show(shlex.quote(str(folder)))}\n"
         "  make run    # load the sample files\n"
         "  make test   # run the tests\n"
         "  make dev    # the web UI, on http://127.0.0.1:3000"

@@ -39,10 +39,23 @@ def write_example(type_name: str, name: str) -> str:
     """
     from partitioned_etl.components.file_feed import FileFeed
 
-    lines = [f"type: {type_name}\n", "# Every attribute: docs/feeds.md", "attributes:"]
+    lines = [
+        f"type: {type_name}\n",
+        "# Every attribute: page docs/feeds.md of partitioned-etl, as other pages named here.",
+        "attributes:",
+    ]
     for attribute, value in _EXAMPLES.items():
         meaning = FileFeed.model_fields[attribute].description or ""
-        lines.append(textwrap.fill(meaning, 98, initial_indent="  # ", subsequent_indent="  # "))
+        lines.append(
+            textwrap.fill(
+                meaning,
+                98,
+                initial_indent="  # ",
+                subsequent_indent="  # ",
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+        )
         lines.append(f"  {attribute}: {value.format(name=name)}".replace(": \n", ":\n"))
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ from partitioned_etl.engine.settings import Settings
 _HEAD = """\
 # Settings and their defaults. Copy this file to .env and remove the "# " from a line to change it.
 # `make run` prefers environment variables to lines here, Dagster's commands prefer the lines here;
-# `make dev` refuses to start if the two differ.
+# `make dev` refuses to start if the two differ. Pages named here are those of partitioned-etl.
 """
 
 
