@@ -79,7 +79,7 @@ def test_the_table_is_drawn_anew_until_ctrl_c(
     landing_dir: Path, start: Callable[..., Watcher]
 ) -> None:
     watcher = start("--feed", "customer_prices")
-    watcher.wait_for(r"customer_prices  raw_customer_prices +0 +0 +0 ")
+    watcher.wait_for(r"customer_prices  raw_customer_prices +0 +0 +0\s")
     (landing_dir / "customers" / "acme.csv").write_text(price_rows(1))
     (landing_dir / "customers" / "README.md").write_text("hello")
     watcher.wait_for(r"raw_customer_prices +0 +0 +1 [^\n]* 1\s")

@@ -140,7 +140,7 @@ def _print_tables(
         click.echo()
         print_table(rows, _HEADERS)
         click.echo()
-    if not rows:
+    if not rows and is_idle:
         click.echo(f"Nothing has landed in {settings.landing_dir}.")
     elif is_idle:
         click.echo("Nothing to load: every landed file was loaded or refused before.")

@@ -16,11 +16,8 @@ from partitioned_etl.cli.prometheus import render_metrics
 from partitioned_etl.engine.feed_status import COUNTS, FeedStatus
 from partitioned_etl.engine.stale import describe_stale
 
-HEADERS = (
-    *("feed", "table", "partitions", "rows", "last load", "waiting", "oldest", "late"),
-    *("refused", "rejected rows", "unmatched"),
-)
-"""The titles of a table of statuses."""
+_IF_ANY = ("oldest", "late", "refused", "rejected rows", "unmatched")
+"""The columns that are shown only if there is anything in them."""
 _MOST_NAMED = 20
 
 
@@ -54,7 +51,7 @@ def show_status(names: Sequence[str], form: str, fail_on: Collection[str] = ()) 
         click.echo(render_metrics([*named, *(one.name for one in chosen.mistakes)], statuses))
     else:
         if statuses:
-            print_table(list_rows(statuses), HEADERS)
+            print_table(*lay_out(statuses))
         if not chosen.warehouse.exists():
             database = chosen.warehouse.name
             click.echo(f"\nThere is no database yet: {database}; the first load makes it.")
@@ -76,16 +73,33 @@ def _describe_failure(statuses: Sequence[FeedStatus], fail_on: Collection[str]) 
     return show("; ".join(parts))
 
 
-def list_rows(statuses: Sequence[FeedStatus]) -> list[tuple[object, ...]]:
-    """Return one row per feed, with what `HEADERS` says."""
-    return [
-        (
-            *(status.feed, status.table, status.partitions, status.rows, status.last_load),
-            *(status.waiting, _show_age(status.oldest_waiting_seconds), len(status.late)),
-            *(len(status.refused), status.rejected_rows, len(status.unmatched)),
-        )
+def lay_out(statuses: Sequence[FeedStatus]) -> tuple[list[tuple[object, ...]], list[str]]:
+    """Return one row per feed, and the titles of their columns.
+
+    Left out is what says nothing of any feed, such as how many files are refused where none is, so
+    that the rest fits a terminal.
+    """
+    rows = [
+        {
+            "feed": status.feed,
+            "table": status.table,
+            "partitions": status.partitions,
+            "rows": status.rows,
+            "last load": status.last_load,
+            "waiting": status.waiting,
+            "oldest": _show_age(status.oldest_waiting_seconds),
+            "late": len(status.late),
+            "refused": len(status.refused),
+            "rejected rows": status.rejected_rows,
+            "unmatched": len(status.unmatched),
+        }
         for status in statuses
     ]
+    empty = {title for title in _IF_ANY if not any(row[title] for row in rows)}
+    if all(row["table"] == row["feed"] for row in rows):
+        empty.add("table")
+    titles = [title for title in rows[0] if title not in empty] if rows else []
+    return [tuple(row[title] for title in titles) for row in rows], titles
 
 
 def list_remarks(statuses: Sequence[FeedStatus]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from rich.text import Text
 from partitioned_etl.cli.feed_status import find_statuses
 from partitioned_etl.cli.location import ChosenFeeds, choose_feeds
 from partitioned_etl.cli.output import format_table, show
-from partitioned_etl.cli.status import HEADERS, list_remarks, list_rows
+from partitioned_etl.cli.status import lay_out, list_remarks
 from partitioned_etl.engine.feed_status import FeedStatus
 
 
@@ -56,8 +56,9 @@ def _look(
     known = [latest[assets.feed.name] for assets in chosen.feeds if assets.feed.name in latest]
     yield f"{show(datetime.now(UTC))}, every {interval_seconds:g} s; Ctrl-C ends it"
     yield ""
-    if known:
-        yield format_table(list_rows(known), HEADERS, width)
+    # What a person has to look at comes first: on a small terminal, the end is cut off.
     yield from told.getvalue().splitlines()
     yield from (show(f"broken: {one.name}: {one.reason}") for one in chosen.mistakes)
     yield from list_remarks(known)
+    if known:
+        yield format_table(*lay_out(known), width)
