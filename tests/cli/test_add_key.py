@@ -238,17 +238,34 @@ def test_a_key_of_which_nothing_was_ever_loaded_can_be_forgotten(
     assert list_keys(dagster_home) == []
 
 
-def test_a_key_that_is_deleted_goes_by_the_policy(
-    call: Call, query: Query, dagster_home: Path, scorer: Scorer, use_location: UseLocation
+@pytest.mark.parametrize("policy", [*OnMissing])
+def test_a_key_that_is_deleted_comes_back_and_is_told_how_to_be_forgotten(
+    call: Call,
+    query: Query,
+    dagster_home: Path,
+    scorer: Scorer,
+    use_location: UseLocation,
+    policy: OnMissing,
 ) -> None:
-    feed = change_feed(SCORES, on_missing=OnMissing.REMOVE)
-    use_location(define_feed(feed, compute=scorer))
+    use_location(define_feed(change_feed(SCORES, on_missing=policy), compute=scorer))
     call("add-key", "scores", "a", "b", "c")
     with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
         instance.delete_dynamic_partition("scores", "b")
-    assert call("sync").exit_code == 0
+    command = "`partitioned-etl forget scores --partition KEY` removes"
+    files = json.loads(call("plan", "--feed", "scores", "--json").stdout)["files"]
+    [planned] = [file for file in files if file["partition_key"] == "b"]
+    assert planned["next"] == "keep"
+    assert command in planned["reason"]
+    result = call("sync")
+    assert result.exit_code == 0
+    assert f"have landed, as b.json, and are registered again: {command}" in result.stdout
+    assert query(ROWS) == [("a", 1), ("b", 2), ("c", 3)]
+    assert sorted(list_keys(dagster_home)) == ["a", "b", "c"]
+    assert call("forget", "scores", "--partition", "b", "--yes").exit_code == 0
+    assert command not in call("sync").stdout
     assert query(ROWS) == [("a", 1), ("c", 3)]
-    assert list_keys(dagster_home) == ["a", "c"]
+    assert call("add-key", "scores", "b").exit_code == 0
+    assert query(ROWS) == [("a", 1), ("b", 4), ("c", 3)]
 
 
 @pytest.mark.usefixtures("scores")

@@ -399,24 +399,84 @@ def test_a_key_of_a_feed_that_takes_all_is_a_name_and_never_code(
     assert query(ROWS) == rows_of(key)
 
 
-def test_a_key_that_is_deleted_takes_its_rows_along_if_the_policy_is_to_remove(
-    landing_dir: Path, trainer: Trainer, query: Query, instance: dg.DagsterInstance
+@pytest.mark.parametrize("policy", [*OnMissing])
+def test_keys_that_are_deleted_come_back_with_their_rows_however_many_and_it_is_said(
+    landing_dir: Path,
+    trainer: Trainer,
+    query: Query,
+    instance: dg.DagsterInstance,
+    policy: OnMissing,
 ) -> None:
-    location = locate(change_feed(SCORES, on_missing=OnMissing.REMOVE), trainer, instance)
+    location = locate(change_feed(SCORES, on_missing=policy), trainer, instance)
     trainer.wrong["bad"] = [{"alpha": "x", "score": 1}]
     add(location, "a", "b", "c", "d", "bad")
     location.settle()
-    for key in ("b", "bad"):
+    trainer.take_asked()
+    for key in ("b", "c", "bad"):
         instance.delete_dynamic_partition("scores", key)
+    told = said(location)
+    assert "3 key(s) that Dagster does not know have landed, as " in told
+    assert "`partitioned-etl forget scores --partition KEY` removes a key with its rows" in told
+    add(location, "e")
+    instance.delete_dynamic_partition("scores", "a")
     location.settle()
-    assert query(ROWS) == rows_of("a", "c", "d")
-    assert instance.get_dynamic_partitions("scores") == ["a", "c", "d"]
+    assert "does not know" not in said(location)
+    assert query(ROWS) == rows_of("a", "b", "c", "d", "e")
+    assert {*instance.get_dynamic_partitions("scores")} == {"a", "b", "c", "d", "e", "bad"}
+    assert len([*(landing_dir / "scores").iterdir()]) == 6
+    assert trainer.take_asked() == ["e"]
+
+
+@pytest.mark.parametrize("policy", [*OnMissing])
+def test_a_key_that_is_deleted_and_added_again_keeps_its_rows(
+    landing_dir: Path,
+    trainer: Trainer,
+    query: Query,
+    instance: dg.DagsterInstance,
+    policy: OnMissing,
+) -> None:
+    location = locate(change_feed(SCORES, on_missing=policy), trainer, instance)
+    add(location, "a", "b", "c")
+    location.settle()
+    instance.delete_dynamic_partition("scores", "b")
+    location.tick()
+    add(location, "b")
+    assert location.settle() == []
+    assert query(ROWS) == rows_of("a", "b", "c")
+    assert sorted(instance.get_dynamic_partitions("scores")) == ["a", "b", "c"]
+
+
+def test_partitions_that_get_another_name_keep_all_rows(
+    landing_dir: Path, trainer: Trainer, query: Query, instance: dg.DagsterInstance
+) -> None:
+    feed = change_feed(SCORES, on_missing=OnMissing.REMOVE)
+    location = locate(feed, trainer, instance)
+    add(location, "a", "b")
+    location.settle()
+    models = dg.DynamicPartitionsDefinition(name="models")
+    defined = define_feed(feed, compute=trainer, partitions_def=models)
+    location = Location(define_location(defined), defined, instance)
+    instance.add_dynamic_partitions("models", ["c", "d", "e"])
+    location.settle()
+    assert query(ROWS) == rows_of("a", "b", "c", "d", "e")
+    assert sorted(instance.get_dynamic_partitions("models")) == ["a", "b", "c", "d", "e"]
+
+
+def test_a_file_that_somebody_deletes_takes_rows_and_key_along_if_the_policy_is_to_remove(
+    landing_dir: Path, trainer: Trainer, query: Query, instance: dg.DagsterInstance
+) -> None:
+    location = locate(change_feed(SCORES, on_missing=OnMissing.REMOVE), trainer, instance)
+    add(location, "a", "b", "c")
+    location.settle()
+    (landing_dir / "scores" / "b.json").unlink()
+    location.settle()
+    assert query(ROWS) == rows_of("a", "c")
+    assert instance.get_dynamic_partitions("scores") == ["a", "c"]
+    assert trainer.take_asked() == ["a", "b", "c"]
     for key in ("a", "c"):
-        instance.delete_dynamic_partition("scores", key)
-    location.settle()
-    assert "2 of 3 keys were deleted, more than half: nothing is removed" in said(location)
-    assert query(ROWS) == rows_of("a", "c", "d")
-    assert instance.get_dynamic_partitions("scores") == ["d"]
+        (landing_dir / "scores" / f"{key}.json").unlink()
+    assert location.settle() == []
+    assert query(ROWS) == rows_of("a", "c")
 
 
 def test_a_key_that_is_added_and_loaded_while_a_tick_looks_was_not_deleted(
@@ -458,18 +518,6 @@ def test_an_instance_that_never_knew_the_keys_removes_nothing_and_learns_them(
             assert sorted(instance.get_dynamic_partitions("scores")) == ["a", "b", "c"]
     assert trainer.take_asked() == ["a", "b", "c"]
     assert query(ROWS) == rows_of("a", "b", "c")
-
-
-def test_a_key_that_is_deleted_comes_back_with_its_rows_if_the_policy_is_to_keep(
-    location: Location, trainer: Trainer, query: Query
-) -> None:
-    add(location, "a", "b", "c")
-    location.settle()
-    location.instance.delete_dynamic_partition("scores", "b")
-    location.settle()
-    assert query(ROWS) == rows_of("a", "b", "c")
-    assert sorted(location.instance.get_dynamic_partitions("scores")) == ["a", "b", "c"]
-    assert trainer.take_asked() == ["a", "b", "c"]
 
 
 def test_a_file_that_somebody_deletes_is_not_computed_again_by_itself(

@@ -1,4 +1,4 @@
-"""A code location with one feed whose keys people add; a deleted one goes with its rows."""
+"""A code location with one feed whose keys people add; files that are gone take rows along."""
 
 from partitioned_etl.components.isolation import Location
 from partitioned_etl.engine.feed import Feed, OnMissing

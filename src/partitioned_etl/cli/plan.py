@@ -181,7 +181,7 @@ def list_planned_files(name: str, agenda: Agenda, settings: Settings) -> Iterato
         agenda: Its agenda.
         settings: The settings.
     """
-    plan, nexts = agenda.plan, _list_nexts(agenda, settings)
+    plan, nexts = agenda.plan, _list_nexts(name, agenda, settings)
     run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
     planned = list[PlannedFile]()
     for key, file, _, size_bytes, _ in plan.unchanged:
@@ -225,7 +225,7 @@ def _name_of(assets: FeedAssets, key: str) -> str:
     return assets.feed.file_names.name_of(key)
 
 
-def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]]:
+def _list_nexts(name: str, agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]]:
     """Return what happens to the files that are to be loaded, and why, by name."""
     most, choice = settings.max_files_per_run, agenda.choice
     of_runs = {key for keys in agenda.ranges for key in keys}
@@ -241,6 +241,14 @@ def _list_nexts(agenda: Agenda, settings: Settings) -> dict[str, tuple[str, str]
             nexts[file.name] = ("load", untold if is_untold else again)
     if agenda.plan.changes.is_refused:
         nexts |= dict.fromkeys(nexts, ("refuse", "the table has other columns, as said above"))
+    nexts |= {
+        file.name: (
+            "keep",
+            "Dagster does not know its key, which is registered again: "
+            f"`partitioned-etl forget {name} --partition KEY` removes it, rows and file",
+        )
+        for file in agenda.unregistered
+    }
     nexts |= {file.name: ("wait", "a run is loading it") for file in choice.in_flight}
     nexts |= {file.name: ("wait", "its latest run could not start") for file in agenda.pausing}
     nexts |= {

@@ -26,7 +26,7 @@ from partitioned_etl.cli.partitions import require_partitions
 from partitioned_etl.cli.progress_bar import show_progress
 from partitioned_etl.cli.report import FeedResult, print_report
 from partitioned_etl.cli.runs import execute_job
-from partitioned_etl.components.ad_hoc_keys import MARK
+from partitioned_etl.components.ad_hoc_keys import MARK, describe_unregistered
 from partitioned_etl.components.agenda import Agenda, Limits, Scope, make_agenda, mark_of
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
@@ -38,10 +38,9 @@ from partitioned_etl.components.ranges import group_into_ranges, range_tags
 from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, reconcile_config
 from partitioned_etl.components.runs import describe_failure
 from partitioned_etl.engine.errors import SourceError, WarehouseLockedError
-from partitioned_etl.engine.landing.landing import PassedOver, group_by_key
+from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group_by_key
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
-from partitioned_etl.engine.sources.computed_rows import remove_files
 from partitioned_etl.engine.sources.mirror import find_difference
 
 _POLL_SECONDS = 0.2
@@ -147,8 +146,8 @@ class _FeedSync:
             may_wait = time.monotonic() < deadline
             agenda = self._look(waits_for_runs=may_wait)
             require_partitions(self.assets.feed, agenda.plan, self.keys, agenda.known)
-            if agenda.withdrawn.files:
-                remove_files(agenda.withdrawn.files)
+            if agenda.unregistered:
+                self._register(agenda.unregistered)
             elif agenda.choice.wanted or agenda.to_compute.wanted:
                 self._load(agenda)
             elif self._is_worth_waiting_for(agenda) and may_wait:
@@ -241,6 +240,12 @@ class _FeedSync:
         if run.success:
             return failures
         return [*failures, describe_failure(run.get_step_failure_events()) or "the fetch failed"]
+
+    def _register(self, files: Sequence[LandedFile]) -> None:
+        """Register the keys of files that have landed again, and say so."""
+        feed = self.assets.feed
+        click.echo(show(f"{feed.name}: {describe_unregistered(feed, files)}"))
+        self.assets.partitions.register(self.instance, [file.partition_key for file in files])
 
     def _load(self, agenda: Agenda) -> None:
         """Execute the runs of an agenda."""

@@ -1,7 +1,8 @@
 """Ad-hoc keys: keys that people add to a feed, or delete, and what follows from that.
 
 Takes what Dagster and a plan know; returns the keys whose rows are to be computed, and the landed
-files whose keys were deleted. Next: the agenda has them; `computations.py` does what a run is for.
+files whose keys are registered again. Next: the agenda has them; `computations.py` does what a run
+is for.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +13,7 @@ import dagster as dg
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.engine.errors import PartitionKeyError
-from partitioned_etl.engine.feed import OnMissing
+from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile, PassedOver
 from partitioned_etl.engine.landing.names import to_printable
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
@@ -101,53 +102,33 @@ def describe_given_up_key(key: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Withdrawn:
-    """Landed files whose keys a person deleted in Dagster, and the feed's policy is to remove them.
+def find_unregistered(
+    instance: dg.DagsterInstance, assets: FeedAssets, plan: Plan, names: Collection[str]
+) -> list[LandedFile]:
+    """Find the files that are loaded, or refused, and whose keys Dagster does not know.
 
-    Attributes:
-        files: The files that are removed.
-        keys: Their keys, which are not registered again.
-        brake: Safeguard: why no file is removed; empty otherwise.
-    """
-
-    files: list[LandedFile] = field(default_factory=list)
-    keys: frozenset[str] = frozenset()
-    brake: str = ""
-
-
-def find_withdrawn(instance: dg.DagsterInstance, assets: FeedAssets, plan: Plan) -> Withdrawn:
-    """Find the files whose keys were deleted.
-
-    A key that this instance never told anything of was not deleted from it: it may have been added
-    to another one, or this one is new. Nor is a file meant that the ledger does not know as it is.
+    Somebody deleted the key, but it may as well be that the partitions have another name now, or
+    that the instance is new. So nothing is removed: the key is registered again.
 
     Args:
         instance: The Dagster instance.
         assets: The feed's assets.
-        plan: The feed's plan. Dagster is asked for its keys only now: one may have been added, and
-            its rows loaded, while the plan was made.
+        plan: The feed's plan.
+        names: Keys that have landed and were not known before the plan was made. Dagster is asked
+            again: one may have been added, and its rows loaded, meanwhile.
     """
-    feed, landed = assets.feed, plan.landed_keys
-    if not feed.is_computed or feed.on_missing is OnMissing.KEEP:
-        return Withdrawn()
-    missing = {*landed}.difference(assets.partitions.list_keys(instance))
-    if not missing:
-        return Withdrawn()
-    told = set[str]()
-    for of_type in (
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        dg.DagsterEventType.ASSET_OBSERVATION,
-    ):
-        told.update(instance.get_latest_storage_id_by_partition(assets.load_key, of_type))
-    gone = missing & told
-    files = [*plan.files(Action.IDENTICAL, Action.REFUSED), *plan.unchanged.list_files(gone)]
-    files = [file for file in files if file.partition_key in gone]
-    keys = frozenset(file.partition_key for file in files)
-    if 2 * len(keys) > len(landed):
-        brake = (
-            f"{len(keys)} of {len(landed)} keys were deleted, more than half: nothing is removed. "
-            f"If that is as it should be: `partitioned-etl forget {feed.name} --partition KEY`"
-        )
-        return Withdrawn([], keys, brake)
-    return Withdrawn(files, keys)
+    if not (assets.feed.is_computed and names):
+        return []
+    missing = {*names}.difference(assets.partitions.list_keys(instance))
+    files = plan.files(Action.IDENTICAL, Action.REFUSED)
+    found = [file for file in files if file.partition_key in missing]
+    return found + plan.unchanged.list_files(missing)
+
+
+def describe_unregistered(feed: Feed, files: Sequence[LandedFile]) -> str:
+    """Return what becomes of keys that Dagster does not know, and how to be rid of them."""
+    return (
+        f"{len(files)} key(s) that Dagster does not know have landed, as {files[0].name}, and are "
+        f"registered again: `partitioned-etl forget {feed.name} --partition KEY` removes a key "
+        "with its rows and its file"
+    )

@@ -7,7 +7,7 @@ requests, `partitioned-etl plan` into a table and `sync` into runs.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 
@@ -15,9 +15,8 @@ import dagster as dg
 
 from partitioned_etl.components.ad_hoc_keys import (
     KeyChoice,
-    Withdrawn,
     choose_keys,
-    find_withdrawn,
+    find_unregistered,
 )
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
@@ -109,7 +108,7 @@ class Agenda:
         ranges: The partition keys of each run; the next look goes on from there.
         removal: Which partitions are removed.
         to_compute: Of a feed with ad-hoc keys, those of which nothing has landed.
-        withdrawn: Of such a feed, what has landed and belongs to keys that were deleted.
+        unregistered: Of such a feed, what is loaded and has a key that is registered again.
     """
 
     plan: Plan
@@ -123,7 +122,7 @@ class Agenda:
     ranges: list[list[str]]
     removal: Removal
     to_compute: KeyChoice = field(default_factory=KeyChoice)
-    withdrawn: Withdrawn = field(default_factory=Withdrawn)
+    unregistered: list[LandedFile] = field(default_factory=list[LandedFile])
 
     def keys_to_remember(self) -> set[str]:
         """Return the keys whose attempts still matter: those that are not as they should be."""
@@ -235,17 +234,15 @@ def make_agenda(
     )
     plan.refused += to_compute.refused
     wanted += to_compute.wanted
-    withdrawn = Withdrawn() if scope.keys else find_withdrawn(instance, assets, plan)
     most_names = 0 if scope.keys else limits.max_files
-    names = _list_new_names(assets.partitions, plan, {*known, *withdrawn.keys}, wanted, most_names)
+    names = _list_new_names(assets.partitions, plan, known, wanted, most_names)
+    unregistered = find_unregistered(instance, assets, plan, {*names}.difference(wanted))
     ordered = assets.partitions.add_names(known, names)
     ranges = group_into_ranges(wanted, ordered, limits.max_files)[:MAX_RUNS_AT_ONCE]
     removal = Removal() if scope.keys else find_removable(assets.feed, plan)
-    if withdrawn.brake:
-        removal = replace(removal, brake=withdrawn.brake)
     return Agenda(
         *(plan, known, in_flight, unreported, reported_until),
-        *(choice, pausing, names, ranges, removal, to_compute, withdrawn),
+        *(choice, pausing, names, ranges, removal, to_compute, unregistered),
     )
 
 

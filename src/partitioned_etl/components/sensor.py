@@ -13,7 +13,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from partitioned_etl.components.ad_hoc_keys import MARK, describe_given_up_key
+from partitioned_etl.components.ad_hoc_keys import (
+    MARK,
+    describe_given_up_key,
+    describe_unregistered,
+)
 from partitioned_etl.components.agenda import Agenda, Limits, digest, make_agenda, mark_of
 from partitioned_etl.components.assets import AssetJob, FeedAssets, check_name
 from partitioned_etl.components.attempts import Attempts
@@ -31,7 +35,6 @@ from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group
 from partitioned_etl.engine.list_since import find_first_name
 from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
 from partitioned_etl.engine.settings import Settings
-from partitioned_etl.engine.sources.computed_rows import remove_files
 from partitioned_etl.engine.unmatched import list_unmatched
 
 TICK_LOCK_WAIT_SECONDS = 3.0
@@ -207,7 +210,6 @@ def landing_sensor(
             context.log.error(f"feed {feed.name}: {describe_given_up(file)}")
         for key in agenda.to_compute.given_up:
             context.log.error(f"feed {feed.name}: {describe_given_up_key(key)}")
-        remove_files(agenda.withdrawn.files)
         requests = _request_runs(assets, agenda, cursor)
         message = _describe(assets, agenda, requests, unmatched) + wake.addition
         if requests:
@@ -315,13 +317,14 @@ def _describe(
         "being loaded": len(agenda.in_flight),
         "waiting because their run could not start": len(agenda.pausing),
         "to compute": len(agenda.to_compute.pending),
-        "whose key was deleted": len(agenda.withdrawn.keys),
         "not loadable": len(agenda.plan.refused),
         "of no feed": len(unmatched),
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     asked = f"requested {len(requests)} run(s)" if requests else "nothing to request"
     brake = f"; {agenda.removal.brake}" if agenda.removal.brake else ""
+    again = agenda.unregistered
+    brake += f"; {describe_unregistered(assets.feed, again)}" if again else ""
     first_name = agenda.plan.first_name
     where = f" from {first_name} on" if first_name else ""
     return f"feed {assets.feed.name}: {asked}; files{where}: {told or 'none'}{brake}"
