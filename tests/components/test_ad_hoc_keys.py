@@ -479,6 +479,31 @@ def test_a_file_that_somebody_deletes_takes_rows_and_key_along_if_the_policy_is_
     assert query(ROWS) == rows_of("a", "c")
 
 
+@pytest.mark.parametrize("policy", [*OnMissing])
+def test_a_key_that_is_forgotten_and_added_again_is_computed_again(
+    landing_dir: Path,
+    trainer: Trainer,
+    query: Query,
+    instance: dg.DagsterInstance,
+    policy: OnMissing,
+) -> None:
+    location = locate(change_feed(SCORES, on_missing=policy), trainer, instance)
+    add(location, "a", "b")
+    location.settle()
+    trainer.take_asked()
+    config = forget_config(ForgetConfig(feed="scores", partitions=["a"])).to_config_dict()
+    assert location.execute(dg.RunRequest(job_name=FORGET_JOB, run_config=config)).success
+    assert location.settle() == []
+    assert query(ROWS) == rows_of("b")
+    add(location, "a")
+    # What is repaired every night does not take the key for one that was left behind.
+    assert location.reconcile().success
+    trainer.score = 2
+    assert location.settle() == [["a"]]
+    assert trainer.take_asked() == ["a"]
+    assert query(ROWS) == [*rows_of("a", score=2), *rows_of("b")]
+
+
 def test_a_key_that_is_added_and_loaded_while_a_tick_looks_was_not_deleted(
     landing_dir: Path,
     trainer: Trainer,

@@ -157,7 +157,8 @@ def _forget_of_feed(
             assets.other_feeds,
         ),
         {*view.untold, *keys},
-        gone=keys,
+        # An ad-hoc key is removed above, and a person may have added it again since.
+        gone=keys.difference(config.partitions) if feed.is_computed else keys,
         why_removed="a person had it forgotten",
     )
     rows = sum(file.row_count for file in files)
@@ -188,7 +189,6 @@ def _remove_keys(
 
     A key that was left without a file would be computed again.
     """
-    for key in {*keys}.intersection(assets.partitions.list_keys(instance)):
-        instance.delete_dynamic_partition(assets.partitions.dynamic_name, key)
+    assets.partitions.unregister(instance, keys)
     remove_files(file for key in keys for file in listing.by_key.get(key, ()))
     return assets.list_files(landing)

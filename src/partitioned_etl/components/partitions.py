@@ -4,7 +4,7 @@ Takes a feed; returns its partitions definition, the keys that Dagster knows, an
 that fit no partition. `ranges.py` groups keys into runs. The shipped definitions are in `defs/`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -198,6 +198,11 @@ class FeedPartitions:
             if len(left) == len({*names}):
                 raise
             self.register(instance, left)
+
+    def unregister(self, instance: dg.DagsterInstance, names: Collection[str]) -> None:
+        """Delete names, as far as they are registered."""
+        for name in {*names}.intersection(instance.get_dynamic_partitions(self.dynamic_name)):
+            instance.delete_dynamic_partition(self.dynamic_name, name)
 
     def list_windows(self) -> "PartitionWindows":
         """Return which keys there are partitions of, now."""

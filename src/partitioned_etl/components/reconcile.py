@@ -125,6 +125,9 @@ def _reconcile_feed(
             run_id=context.run_id,
             history_days=Settings().load_history_days,
         )
+        if feed.is_computed:
+            # At once: a key of which neither ledger nor folder knows anything would be computed.
+            partitions.unregister(instance, done.removed)
         ledger = done.left.plan.ledger
         # While the warehouse is open, nobody loads or copies. An empty ledger of which nothing was
         # removed is that of a database that was lost.
@@ -143,6 +146,7 @@ def _reconcile_feed(
         if not outcome.is_loaded
     ]
     differences = [*map(str, done.left.differences), *refusals]
+    removes_names = feed.on_missing is OnMissing.REMOVE and not feed.is_computed
     yield from tell_dagster(
         instance,
         assets,
@@ -150,8 +154,9 @@ def _reconcile_feed(
             feed, ledger, listing, known, differences, done.left.brake, assets.other_feeds
         ),
         {*view.untold, *again, *done.removed},
-        # Among them are those left by a run that was ended early.
-        gone={*done.removed, *view.gone} if feed.on_missing is OnMissing.REMOVE else (),
+        # Among them are those left by a run that was ended early. An ad-hoc key without rows is
+        # none of them, but a wish, also if it had rows before.
+        gone={*done.removed, *view.gone} if removes_names else (),
         why_removed="its file is gone",
     )
 
