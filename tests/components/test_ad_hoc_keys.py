@@ -321,18 +321,50 @@ def test_what_has_landed_and_is_not_loaded_is_loaded_and_not_computed_again(
     assert query(ROWS) == rows_of("a", "b") + rows_of("c", score=2)
 
 
-@pytest.mark.parametrize("parent_run_id", [None, "the run before"])
-def test_a_run_of_the_sensor_that_a_person_starts_again_computes_again(
-    location: Location, trainer: Trainer, landing_dir: Path, parent_run_id: str | None
+def start(
+    instance: dg.DagsterInstance,
+    trainer: Trainer,
+    landing_dir: Path,
+    tags: dict[str, str],
+    parent: dg.DagsterRun | None = None,
+) -> tuple[dg.DagsterRun, list[str]]:
+    """Compute key a by a new run with these tags; give the run, and what was asked for."""
+    job = define_location(define_feed(SCORES, compute=trainer)).resolve_job_def("scores_job")
+    parent_id = parent.run_id if parent else None
+    run = instance.create_run_for_job(
+        job, tags=tags, parent_run_id=parent_id, root_run_id=parent_id
+    )
+    context: Any = SimpleNamespace(run=run, instance=instance, partition_keys=["a"], log=None)
+    listing = LocalLanding(landing_dir, settle_seconds=0).list_files(SCORES)
+    assert compute_keys(context, SCORES, landing_dir, listing, trainer) == {}
+    return run, trainer.take_asked()
+
+
+def test_a_run_that_a_person_starts_again_computes_again_and_one_that_is_retried_is_as_its_parent(
+    location: Location, trainer: Trainer, landing_dir: Path
 ) -> None:
     add(location, "a")
     location.settle()
     trainer.take_asked()
-    run = SimpleNamespace(tags=tags_of_request(SCORES), parent_run_id=parent_run_id)
-    context: Any = SimpleNamespace(run=run, partition_keys=["a"], log=None)
-    listing = LocalLanding(landing_dir, settle_seconds=0).list_files(SCORES)
-    assert compute_keys(context, SCORES, landing_dir, listing, trainer) == {}
-    assert trainer.take_asked() == (["a"] if parent_run_id else [])
+    given = (location.instance, trainer, landing_dir)
+    requested = tags_of_request(SCORES)
+    first = {"dagster/retry_number": "1"}
+    second = {"dagster/retry_number": "2"}
+    of_sensor, asked = start(*given, requested)
+    assert asked == []
+    retried, asked = start(*given, requested | first, of_sensor)
+    assert asked == []
+    retried, asked = start(*given, requested | second, retried)
+    assert asked == []
+    by_hand, asked = start(*given, requested, retried)
+    assert asked == ["a"]
+    assert start(*given, requested | first, by_hand)[1] == ["a"]
+    wanted, asked = start(*given, {})
+    assert asked == ["a"]
+    assert start(*given, first, wanted)[1] == ["a"]
+    # Somebody deleted the run that was retried.
+    location.instance.delete_run(of_sensor.run_id)
+    assert start(*given, requested | first, of_sensor)[1] == []
 
 
 def test_a_key_whose_forgetting_is_killed_is_loaded_again_and_not_computed(

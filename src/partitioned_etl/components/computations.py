@@ -27,6 +27,8 @@ COMPUTES_MISSING = "missing"
 
 A run without it computes all of its keys: a person asked for them.
 """
+RETRY_TAG = "dagster/retry_number"
+"""Run tag of Dagster: it retries a run by itself. A person's new run of the same lacks it."""
 _MOST_CHARS = 1000
 """How much of what a function says is told when it fails."""
 
@@ -60,10 +62,9 @@ def compute_keys(
     Returns:
         Why the rows of a key could not be computed, by key.
     """
-    reasons, run = dict[str, str](), context.run
+    reasons = dict[str, str]()
     spellings = list_spellings(listing.by_key)
-    # A person who starts a run again wants what it was for, and not what it left.
-    takes_landed = run.tags.get(COMPUTES_TAG) == COMPUTES_MISSING and not run.parent_run_id
+    takes_landed = not _is_asked_for(context.instance, context.run)
     for key in context.partition_keys:
         if takes_landed and key in listing.by_key:
             continue
@@ -75,6 +76,19 @@ def compute_keys(
             reasons[key] = _explain(key, error)
             context.log.exception(f"feed {feed.name}, partition {key}: not computed")
     return reasons
+
+
+def _is_asked_for(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a person asked for a run. One that Dagster retries is as its parent was."""
+    while RETRY_TAG in run.tags and run.parent_run_id:
+        parent = instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            break
+        run = parent
+    if run.tags.get(COMPUTES_TAG) != COMPUTES_MISSING:
+        return True
+    # A person who starts a run again wants what it was for, and not what it left.
+    return bool(run.parent_run_id) and RETRY_TAG not in run.tags
 
 
 def _explain(key: str, error: Exception) -> str:
