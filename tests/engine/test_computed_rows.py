@@ -1,6 +1,7 @@
 """Rows of Python values become a file that is read exactly as they are, or are refused."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -154,6 +155,34 @@ def test_values_that_do_not_belong_into_their_column_are_refused_by_the_contract
     assert refused.source_file == "k.json"
     assert reason in refused.reason or reason == "row 1"
     assert bench.rows(NUMBERS) == []
+
+
+def test_what_another_computation_has_renamed_meanwhile_is_nothing_to_remove(
+    bench: Workbench, land: Land, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(NUMBERS, "k", ())
+    [state] = (path.parent for path in bench.landing_dir.rglob("lock"))
+    left = [state / f"rows-{number}" for number in range(3)]
+    for path in left:
+        path.touch()
+    open_path = Path.open
+
+    def open_late(path: Path, mode: str) -> Any:
+        if path == left[1]:
+            path.unlink()
+        return open_path(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_late)
+    assert land(NUMBERS, "other", ()) == "other.json"
+    assert [path.name for path in state.iterdir() if path.name.startswith("rows-")] == []
+
+
+def test_computations_of_many_threads_fail_none_of_each_other(bench: Workbench, land: Land) -> None:
+    keys = [f"k{number}" for number in range(400)]
+    with ThreadPoolExecutor(8) as threads:
+        names = list(threads.map(lambda key: land(NUMBERS, key, {"number": 1}), keys))
+    assert names == [f"{key}.json" for key in keys]
+    assert len([*(bench.landing_dir / "numbers").iterdir()]) == len(keys)
 
 
 def test_rows_of_a_feed_with_files_of_others_land_nowhere(bench: Workbench) -> None:

@@ -121,7 +121,11 @@ def _aside(feed: Feed, landing_dir: Path, place: MirrorPlace) -> Iterator[Binary
 
 
 def _remove_if_left(path: Path) -> None:
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return  # its process has renamed or removed it meanwhile
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
