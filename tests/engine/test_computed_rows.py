@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,6 +41,20 @@ COLUMNS = {
     "map": "MAP(VARCHAR, DOUBLE)",
 }
 VALUES = Feed(name="values_of_all_types", columns=COLUMNS, source=Parameters())
+
+
+class Color(str, Enum):  # noqa: UP042 - of a StrEnum, the text is the value
+    """Members that are texts; a text of one is its name, and its value another."""
+
+    RED = "red"
+
+
+class Price(Decimal, Enum):
+    """Members that are numbers."""
+
+    LOW = "0.10"
+
+
 NUMBERS = Feed(name="numbers", columns={"number": "BIGINT", "share": "DOUBLE"}, source=Parameters())
 ROW: Mapping[str, Any] = {
     "number": -(2**63),
@@ -105,6 +120,36 @@ def test_a_frame_is_loaded_as_it_is_and_what_is_missing_in_it_is_null(
     assert {row[7] for row in bench.rows(VALUES)} == {times[0].to_pydatetime(), None}
 
 
+def test_members_of_enumerations_and_values_of_numpy_are_loaded_as_what_they_are_worth(
+    bench: Workbench, land: Land
+) -> None:
+    row = dict.fromkeys(COLUMNS) | {
+        "note": Color.RED,
+        "price": Price.LOW,
+        "id": UUID(int=7),
+        "map": {Color.RED: np.float32(0.5)},
+        "list": np.array([1, None], dtype=object),
+        "structure": {"a": np.uint8(1), "b": np.str_("text")},
+        "is_new": np.True_,
+        "share": np.array(0.5),
+        "at": pd.NaT,
+        "day": pd.NaT,
+    }
+    land(VALUES, "k", row)
+    bench.sync(VALUES)
+    [loaded] = bench.rows(VALUES)
+    assert dict(zip(COLUMNS, loaded, strict=False)) == dict.fromkeys(COLUMNS) | {
+        "note": "red",
+        "price": Decimal("0.10"),
+        "id": UUID(int=7),
+        "map": {"red": 0.5},
+        "list": [1, None],
+        "structure": {"a": 1, "b": "text"},
+        "is_new": True,
+        "share": 0.5,
+    }
+
+
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
@@ -116,6 +161,18 @@ def test_a_frame_is_loaded_as_it_is_and_what_is_missing_in_it_is_null(
         ([{"number": {1, 2}}], "row 1, column 'number': a value of type set"),
         ([{"number": {1: 2}}], "row 1, column 'number': a name of type int"),
         ([{"number": 1j}], "row 1, column 'number': a value of type complex"),
+        (
+            [{"number": np.datetime64(1, "ns")}],
+            "row 1, column 'number': a value of type datetime",
+        ),
+        ([{"number": np.datetime64(1, "s")}], "row 1, column 'number': a value of type datetime"),
+        ([{"number": np.datetime64("NaT")}], "row 1, column 'number': a value of type datetime"),
+        ([{"number": np.timedelta64(1, "ns")}], "row 1, column 'number': a value of type timedel"),
+        ([{"number": np.array([1], "M8[ns]")}], "row 1, column 'number': a value of type ndarray"),
+        ([{"share": np.longdouble(1)}], "row 1, column 'share': a value of type longdouble"),
+        ([{"share": np.array([1], "g")}], "row 1, column 'share': a value of type longdouble"),
+        ([{"share": np.complex64(1)}], "row 1, column 'share': a value of type complex64"),
+        ([{"share": Color}], "row 1, column 'share': a value of type EnumType"),
         (
             pd.DataFrame([[1, 2]], columns=["share", "share"]),
             "rows: a column is in the DataFrame more than once",

@@ -40,6 +40,8 @@ Row: TypeAlias = Mapping[str, Any]
 """The value of each column, by its name."""
 Rows: TypeAlias = Row | Iterable[Row] | Frame
 """What a function returns or yields: rows, a single one, or a DataFrame."""
+_EXACT_KINDS = frozenset("biufUO")
+"""Which arrays and numbers of numpy become Python's exactly; of times, some become numbers."""
 
 
 def write_records(rows: Rows) -> Iterator[str]:
@@ -106,10 +108,15 @@ def _write(value: Any) -> str:
     match value:
         case None | bool() | int() | float():
             return json.dumps(value)
-        case str() | UUID():
+        # What a member of an enumeration is worth, and not its name.
+        case str():
+            return _quote(value)
+        case UUID():
             return _quote(str(value))
         case Decimal():
-            return str(value)
+            return Decimal.__str__(value)
+        case datetime() if value.isoformat() == "NaT":  # pandas' missing time
+            return "null"
         case datetime():
             return _quote(value.isoformat(" "))
         case date() | time():
@@ -118,8 +125,10 @@ def _write(value: Any) -> str:
             return "[" + ", ".join(map(_write, value)) + "]"
         case Mapping():
             return "{" + ", ".join(f"{_quote(key)}: {_write(value[key])}" for key in value) + "}"
-    if hasattr(value, "tolist"):  # numpy's arrays and numbers
-        return _write(value.tolist())
+    if getattr(getattr(value, "dtype", None), "kind", "") in _EXACT_KINDS:
+        converted = value.tolist()
+        if type(converted) is not type(value):
+            return _write(converted)
     raise TypeError(f"a value of type {type(value).__name__}, which no text stands for exactly")
 
 
