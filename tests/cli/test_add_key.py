@@ -273,7 +273,7 @@ def test_the_status_names_a_key_that_is_given_up(
     call: Call, dagster_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call("add-key", "scores", "a", "bad")
-    assert call("status", "--fail-on", "failed,waiting,refused").exit_code == 0
+    assert call("status", "--fail-on", "failed,refused").exit_code == 0
     cursor = LandingCursor(failures_until=time.time())
     for _ in range(MAX_ATTEMPTS):
         cursor.attempts.note("bad", MARK)
@@ -281,3 +281,35 @@ def test_the_status_names_a_key_that_is_given_up(
     result = call("status", "--feed", "scores", "--fail-on", "failed")
     assert result.exit_code == 1
     assert "failing: 1 failed (scores 1)" in result.stderr
+    # As a file whose runs failed too often, it waits, too.
+    told = json.loads(call("status", "--feed", "scores", "--json").stdout)["feeds"][0]
+    assert (told["waiting"], told["failed"]) == (1, None)
+
+
+@pytest.mark.usefixtures("scores")
+def test_the_status_counts_keys_that_people_added_as_the_plan_lists_them(
+    call: Call, dagster_home: Path
+) -> None:
+    states = "waiting,refused,failed"
+    call("add-key", "scores", "a")
+    assert call("status", "--fail-on", states).exit_code == 0
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        instance.add_dynamic_partitions("scores", ["b", "c", "../d", "A"])
+    result = call("status", "--json", "--fail-on", states)
+    assert result.exit_code == 1
+    assert result.stderr == "failing: 2 refused (scores 2); 2 waiting (scores 2)\n"
+    told = {feed["feed"]: feed for feed in json.loads(result.stdout)["feeds"]}
+    assert (told["notes"]["waiting"], told["notes"]["refused"]) == (0, [])
+    scores = told["scores"]
+    assert (scores["partitions"], scores["waiting"], scores["failed"]) == (1, 2, [])
+    assert scores["oldest_waiting_seconds"] is None
+    assert [refused["partition_key"] for refused in scores["refused"]] == ["../d", "A"]
+    text = call("status").stdout
+    assert "refused: scores, partition ../d: ../d: partition key '../d' is not made of" in text
+    assert "partition key 'A' is another spelling of 'a'" in text
+    metrics = call("status", "--format", "prometheus").stdout
+    assert 'partitioned_etl_waiting_files{feed="scores"} 2' in metrics
+    assert 'partitioned_etl_refused_files{feed="scores"} 2' in metrics
+    call("sync", "--feed", "scores")
+    told = json.loads(call("status", "--feed", "scores", "--json").stdout)["feeds"][0]
+    assert (told["partitions"], told["waiting"], len(told["refused"])) == (3, 0, 2)

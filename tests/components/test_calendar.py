@@ -13,6 +13,9 @@ from click.testing import Result
 from partitioned_etl.cli.location import open_instance
 from partitioned_etl.components import calendar
 from partitioned_etl.components.calendar_page import draw_calendar
+from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.sources.parameters import Parameters
+from support.define import define_feed, define_location
 from support.sample_location import CUSTOMERS, MONTHLY, defs
 from support.samples import order_rows, price_rows
 
@@ -141,6 +144,22 @@ def test_all_feeds_are_shown_with_their_state_in_a_table_and_as_status_counts_th
         "last load": "never",
         **dict.fromkeys(("partitions", "rows", "waiting", "refused", "unmatched", "late"), 0),
     }
+
+
+def test_keys_that_people_added_wait_and_those_that_can_be_no_file_are_refused(
+    resources: dict[str, object], instance: dg.DagsterInstance, reports: Path
+) -> None:
+    feed = Feed(name="scores", columns={"score": "BIGINT"}, source=Parameters())
+    scores = define_feed(feed, compute=lambda key: {"score": len(key)})
+    instance.add_dynamic_partitions("scores", ["a", "b", "c", "../d"])
+    dg.materialize([scores.definition], instance=instance, partition_key="a", resources=resources)
+    arrivals = define_location(scores).get_assets_def(ARRIVALS)
+    result = dg.materialize([arrivals], instance=instance, resources=resources)
+    shown = read_feeds(result)["scores"]
+    told = ("state", "partitions", "waiting", "refused")
+    assert [shown[name] for name in told] == ["1 refused, 2 waiting", 1, 2, 1]
+    [line] = read_what_to_look_at(result)
+    assert line.startswith("- `scores: ../d: partition key '../d' is not made of the characters")
 
 
 def test_the_asset_depends_on_every_load_asset_and_has_no_partitions() -> None:

@@ -68,13 +68,13 @@ def takes_partitions(command: Command) -> Command:
 
 FAIL_STATES: Mapping[str, str] = {
     "late": "a partition was due in the last days, and nothing of it is loaded",
-    "refused": "a file is refused",
+    "refused": "a file is refused, or an ad-hoc key can be no file",
     "rejected": "rows of a loaded file were rejected",
     "unmatched": "something in a feed's folder is a file of no feed",
-    "waiting": "a file has landed and is not loaded",
+    "waiting": "a file has landed and is not loaded, or an ad-hoc key is to be computed",
     "unfetched": "the latest fetch from a source could not fetch something",
     "stale": "the table holds rows of a file that its feed cannot name any more",
-    "failed": "a file waits because its runs failed too often",
+    "failed": "a file or an ad-hoc key waits because its runs failed too often",
 }
 """What `status --fail-on` knows."""
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from partitioned_etl.components.ad_hoc_keys import choose_keys
 from partitioned_etl.components.assets import AssetJob, FeedAssets, find_warehouse_pool
+from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.calendar_page import data_uri, draw_calendar, write_page
 from partitioned_etl.components.feeds_table import list_what_to_look_at, show_feeds
 from partitioned_etl.components.resources import LandingResource, WarehouseResource
@@ -104,13 +106,17 @@ def _look(
     # Of what is not looked at, the ledger tells.
     listing = assets.list_files(landing, find_first_name(feed, now))
     ledger = opened.table(feed).read_ledger()
+    plan = compare(feed, listing, ledger, settle_seconds=landing.settle_seconds)
+    keys = choose_keys(assets, plan, known, Attempts(), most=0)
     status = describe_status(
         feed,
-        compare(feed, listing, ledger, settle_seconds=landing.settle_seconds),
+        plan,
         totals=Plan(ledger=ledger).sum_up(),
         expected=known,
         unmatched=list_unmatched(feed, listing.ignored, assets.other_feeds),
         not_fetched=landing_resource.list_not_fetched(feed),
+        waiting_keys=keys.pending,
+        refused_keys=keys.refused,
     )
     return list_arrivals(feed, ledger, listing, known, now), status
 

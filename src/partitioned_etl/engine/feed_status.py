@@ -18,11 +18,11 @@ from partitioned_etl.engine.unchanged import Totals
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that is refused, or is one of no feed.
+    """A file that is refused, or is one of no feed; or a key that no file can be named after.
 
     Attributes:
         partition_key: The partition, if the file name gives one.
-        file: The file's name.
+        file: The file's name, or the key.
         reason: Why.
     """
 
@@ -41,16 +41,18 @@ class FeedStatus:
         partitions: How many partitions the table holds.
         rows: How many rows they hold.
         last_load: When one was last loaded, in UTC; None for never.
-        waiting: How many files have landed but are not loaded, not counting refused ones.
-        oldest_waiting_seconds: How long the oldest of them has waited; None if none is waiting.
+        waiting: How many files have landed but are not loaded, not counting refused ones, and how
+            many keys are to be computed.
+        oldest_waiting_seconds: How long the oldest of the files has waited; None if none is
+            waiting.
         rejected_rows: How many rows of loaded files were quarantined.
-        refused: The files that are refused.
+        refused: The files that are refused, and the keys that can be none.
         unmatched: What lies in its folder and is a file of no feed.
         not_fetched: What the latest fetch from its source could not fetch.
         stale: The names of loaded or refused files that the feed cannot name any more.
         late: The partitions that were due in the last days, and of which nothing is loaded.
-        failed: The files that wait because their runs failed too often; None if Dagster was not
-            asked.
+        failed: The files and keys that wait because their runs failed too often; None if Dagster
+            was not asked.
         files: How many files are in which state of a plan.
     """
 
@@ -93,6 +95,8 @@ def describe_status(
     unmatched: Iterable[PassedOver] = (),
     not_fetched: Iterable[PassedOver] = (),
     failed: Sequence[Refusal] | None = None,
+    waiting_keys: Collection[str] = (),
+    refused_keys: Iterable[PassedOver] = (),
 ) -> FeedStatus:
     """Describe the status of a feed.
 
@@ -103,7 +107,9 @@ def describe_status(
         expected: The partition keys that should eventually have a file.
         unmatched: What lies in its folder and is a file of no feed.
         not_fetched: What the latest fetch from its source could not fetch.
-        failed: The files whose runs failed too often; None if nobody asked.
+        failed: The files and keys whose runs failed too often; None if nobody asked.
+        waiting_keys: The keys that are to be computed.
+        refused_keys: The keys that no file can be named after.
     """
     totals = totals or plan.sum_up()
     waiting = plan.files(Action.NEW, Action.CHANGED, Action.UNSETTLED)
@@ -115,7 +121,7 @@ def describe_status(
     ]
     refused += [
         Refusal(entry.partition_key, entry.name, f"{entry.name}: {entry.reason}")
-        for entry in plan.refused
+        for entry in (*plan.refused, *refused_keys)
     ]
     return FeedStatus(
         feed=feed.name,
@@ -123,7 +129,7 @@ def describe_status(
         partitions=totals.partitions,
         rows=totals.rows,
         last_load=totals.loaded_at,
-        waiting=len(waiting),
+        waiting=len(waiting) + len(waiting_keys),
         oldest_waiting_seconds=None
         if since_ns is None
         else max(0, (time.time_ns() - since_ns) // 1_000_000_000),
