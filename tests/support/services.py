@@ -111,7 +111,7 @@ def check_services(folder: Path, home: str, settings: Mapping[str, str]) -> None
                 found = connection.execute("SELECT count(*) FROM file_loads").fetchone()
         except duckdb.Error:
             return False
-        return found == (13,)
+        return found == (16,)
 
     def is_shown() -> bool:
         try:
