@@ -23,9 +23,14 @@ collect_ignore = ["support/released"]
 
 
 @pytest.fixture(autouse=True)
-def no_project_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test see which project another one has loaded."""
-    monkeypatch.setattr(project, "_in_use", [])
+def no_project_in_use() -> Iterator[None]:
+    """Let no test see which project another one has loaded.
+
+    Without monkeypatch, which would then be undone after all other fixtures, and not before.
+    """
+    project._in_use.clear()
+    yield
+    project._in_use.clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
