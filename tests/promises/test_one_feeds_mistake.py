@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import feeds
 
-from partitioned_etl.components.isolation import load_location
+from partitioned_etl.components.isolation import load_definitions
 from partitioned_etl.components.location import DEFAULT_RESOURCES
 from partitioned_etl.components.watch import watch
 
@@ -24,7 +24,7 @@ def complete(found, mistakes):
     return dg.Definitions.merge(found, watch(found, mistakes), shared)
 
 
-defs = load_location(feeds, Path(__file__).parent, complete).definitions
+defs = load_definitions(feeds, Path(__file__).parent, complete).definitions
 """
 FEED = """
 type: partitioned_etl.FileFeed

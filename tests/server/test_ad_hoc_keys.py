@@ -95,5 +95,5 @@ def test_a_person_adds_a_partition_by_clicking_and_its_rows_are_there(
         server.wait_until("it is computed", lambda: server.read_rows(ROWS) == [("12", 144)])
         page.goto("/assets/squares?view=partitions")
         page.locator("div[title='12']").click()
-        expect(page.get_by_text("row_count", exact=True).first).to_be_visible()
+        expect(page.get_by_text("dagster/partition_row_count", exact=True).first).to_be_visible()
         page.screenshot(path=tmp_path / "computed.png")
