@@ -80,11 +80,11 @@ def test_the_commands_work_and_show_no_password(
 
     assert f"There is no database yet: {shown}" in succeed("status")
     assert "load" in succeed("plan")
-    assert f"Loaded 12 file(s) into {shown}." in succeed("sync")
+    assert f"Loaded 15 file(s) into {shown}." in succeed("sync")
     assert "Nothing to load" in succeed("sync")
     status = json.loads(succeed("status", "--json"))
     assert (status["database"], status["exists"]) == (shown, True)
-    assert sum(feed["partitions"] for feed in status["feeds"]) == 12
+    assert sum(feed["partitions"] for feed in status["feeds"]) == 15
     counted = "SELECT count(*) AS n FROM stg_orders"
     assert json.loads(succeed("query", "--json", counted)) == [{"n": fetch(counted)[0][0]}]
     assert fetch("SELECT sum(order_num) FROM monthly_orders") == fetch(counted)
@@ -137,7 +137,7 @@ def test_a_reader_who_may_only_read_can_query(
         f"postgres:{told['password']}@", "partitioned_etl_reader:of%20the%20reader@"
     )
     done = run("query", "--csv", "SELECT count(*) FROM file_loads", WAREHOUSE=url)
-    assert (done.returncode, done.stdout) == (0, "count\n12\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "count\n15\n"), done.stderr
     with psycopg.connect(url, autocommit=True) as reader:
         reader.execute("SET default_transaction_read_only = off")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
