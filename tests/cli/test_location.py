@@ -234,3 +234,23 @@ def test_settings_are_those_of_the_definitions_wherever_the_command_is_called(
     assert result.exit_code == 2
     assert "setting SETTLE_SECONDS: " in result.stderr
     assert project.project_dir() == package.parent
+
+
+@pytest.mark.parametrize("command", [("plan",), ("infer", "data.csv", "--write")])
+def test_a_project_whose_package_cannot_be_imported_is_an_error_with_its_reason(
+    command: tuple[str, ...], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"feeds_{tmp_path.name}"
+    package = tmp_path / "src" / name
+    (package / "defs").mkdir(parents=True)
+    (package / "__init__.py").write_text("1 / 0\n")
+    (package / "definitions.py").touch()
+    (tmp_path / "dg.toml").write_text(f'[project]\nroot_module = "{name}"\n')
+    (tmp_path / "data.csv").write_text("id\n1\n")
+    monkeypatch.delenv("DEFINITIONS_MODULE")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    result = call(*command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error: project {tmp_path}: " in result.stderr
+    assert "ZeroDivisionError" in result.stderr or "no module" in result.stderr

@@ -47,8 +47,7 @@ def explain_file(text: str, names: Sequence[str], *, as_json: bool) -> int:
         LandedFileError: There is no such file.
         WarehouseError: The warehouse cannot be opened.
     """
-    chosen = choose_feeds(names)
-    settings = Settings()
+    settings, chosen = Settings(), choose_feeds(names)
     addresses = (chosen.landing_address_of(assets.feed) for assets in chosen.feeds)
     elsewhere = find_elsewhere(addresses, text)
     if elsewhere and len(chosen.feeds) + len(chosen.mistakes) != 1:

@@ -7,13 +7,12 @@ guessed and what to check.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from partitioned_etl.cli.output import print_json, show
-from partitioned_etl.cli.project import find_definitions_module
+from partitioned_etl.cli.project import find_definitions_module, find_file
 from partitioned_etl.engine.errors import FeedDefinitionError, SettingError
 from partitioned_etl.engine.infer import Proposal, infer_feed
 from partitioned_etl.engine.settings import Settings
@@ -83,13 +82,10 @@ def _write(name: str, text: str) -> Path:
         SettingError: There is no `defs/`, or the feed is there already.
     """
     module, named_by = find_definitions_module()
-    try:
-        spec = find_spec(module)
-    except ImportError:
-        spec = None
-    if not (spec and spec.origin):
+    file = find_file(module)
+    if not file:
         raise SettingError(f"{named_by}: no module {module!a}")
-    folder = Path(spec.origin).parent / "defs"
+    folder = file.parent / "defs"
     if not folder.is_dir():
         raise SettingError(f"{named_by}: there is no folder {folder} to write to")
     place = folder / name / "defs.yaml"

@@ -36,8 +36,21 @@ EXIT_CODES = {
 }
 
 
+class ProjectCommand(click.Command):
+    """A command whose settings are those of the project that it is about."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Enter the project, and call the command."""
+        from partitioned_etl.cli.project import enter_project
+
+        enter_project()
+        return super().invoke(ctx)
+
+
 class ExitCodeGroup(click.Group):
     """Commands that end with the documented exit codes and never with a traceback."""
+
+    command_class = ProjectCommand
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the command, and turn its outcome into an exit code and at most one line."""
@@ -86,7 +99,7 @@ def commands() -> None:
     """
 
 
-@commands.command()
+@commands.command(cls=click.Command)
 @click.argument("folder", type=click.Path(path_type=Path))
 def init(folder: Path) -> int:
     """Make a project of your own in FOLDER, which is called like it.

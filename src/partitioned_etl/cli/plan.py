@@ -77,8 +77,7 @@ def show_plan(names: Sequence[str], keys: Sequence[str] = (), *, as_json: bool) 
         PartitionKeyError: Nothing is known of a partition.
         WarehouseError: The warehouse cannot be opened.
     """
-    chosen = choose_feeds(names)
-    settings = Settings()
+    settings, chosen = Settings(), choose_feeds(names)
     with open_instance() as instance:
         found, code = look_at_each(
             chosen.feeds, lambda assets: _plan(chosen, assets, instance, settings, keys)

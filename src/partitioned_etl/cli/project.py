@@ -16,9 +16,6 @@ from partitioned_etl.engine.settings import Settings
 def find_definitions_module() -> tuple[str, str]:
     """Return the module of the code location, and what names it, for a message.
 
-    From now on, the settings are those of the project that the module is in, wherever the command
-    was called.
-
     Raises:
         SettingError: Nothing names one.
     """
@@ -28,10 +25,8 @@ def find_definitions_module() -> tuple[str, str]:
         places = (str(project.folder), str(project.folder / "src"))
         sys.path += [place for place in places if place not in sys.path]
     if name := Settings().definitions_module:
-        _use_project_of(name)
         return name, "setting DEFINITIONS_MODULE"
     if project and project.definitions_module:
-        _use_project_of(project.definitions_module)
         return project.definitions_module, f"project {project.folder}"
     raise SettingError(
         f"there is no project in {Path.cwd()} or above it: go to one, name a module in "
@@ -40,15 +35,21 @@ def find_definitions_module() -> tuple[str, str]:
 
 
 def enter_project() -> None:
-    """Let the settings be those of the project, if there is one."""
+    """Let the settings be those of the project of the definitions, wherever a command was called.
+
+    What is wrong with it is said by whoever needs the definitions.
+    """
     with suppress(SettingError):
-        find_definitions_module()
-
-
-def _use_project_of(module: str) -> None:
-    """Let the process use the project that a module is in, if both can be found."""
-    with suppress(ImportError, ValueError):
-        spec = find_spec(module)
-        project = find_project(Path(spec.origin).parent) if spec and spec.origin else None
-        if project:
+        module, _ = find_definitions_module()
+        file = find_file(module)
+        if file and (project := find_project(file.parent)):
             use_project(project.folder)
+
+
+def find_file(module: str) -> Path | None:
+    """Return the file of a module; None if there is none, or its package cannot be imported."""
+    try:
+        spec = find_spec(module)
+    except Exception:  # whatever the package raises
+        return None
+    return Path(spec.origin) if spec and spec.origin else None

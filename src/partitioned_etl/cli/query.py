@@ -15,7 +15,6 @@ import click
 
 from partitioned_etl.cli.interrupts import run_interruptibly
 from partitioned_etl.cli.output import print_json, print_table, show, to_json
-from partitioned_etl.cli.project import enter_project
 from partitioned_etl.engine.errors import QueryError
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
@@ -60,7 +59,6 @@ def run_query(sql: str, form: Form) -> int:
     Raises:
         WarehouseError: The warehouse does not exist or cannot be opened.
     """
-    enter_project()
     settings = Settings()
     warehouse = connect_warehouse(
         settings.database, settings.lock_wait_seconds, settings.duckdb_memory_limit

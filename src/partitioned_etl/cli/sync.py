@@ -73,8 +73,7 @@ def sync_feeds(
         SettingError: A setting is invalid.
         FeedDefinitionError: There is no such feed.
     """
-    chosen = choose_feeds(names)
-    settings = Settings()
+    settings, chosen = Settings(), choose_feeds(names)
     results: list[FeedResult] = []
     errors: list[str] = []
 
