@@ -12,6 +12,7 @@ from click.testing import Result
 from partitioned_etl.components.isolation import Location, Mistake
 from partitioned_etl.engine import project
 from support.define import define_feed
+from support.own_project import write_project
 from support.sample_location import CUSTOMERS, DAILY, MONTHLY_ORDERS, monthly_partitions
 from support.samples import order_rows, price_rows
 
@@ -190,22 +191,17 @@ def test_a_project_that_is_not_installed_is_found_where_it_lies(
 ) -> None:
     monkeypatch.delenv("DEFINITIONS_MODULE")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    inside = tmp_path / "src" / "feeds_of_this_test" / "defs"
-    inside.mkdir(parents=True)
-    (tmp_path / "dg.toml").write_text('[project]\nroot_module = "feeds_of_this_test"\n')
-    (inside / "__init__.py").touch()
-    (inside.parent / "__init__.py").touch()
-    (inside.parent / "definitions.py").write_text(
-        "from partitioned_etl import load_location\n"
-        "location = load_location('feeds_of_this_test.defs')\n"
-    )
-    monkeypatch.chdir(inside)
+    name = write_project(tmp_path / "own")
+    monkeypatch.chdir(tmp_path / "own" / "src" / name / "defs")
     result = call("status", "--json")
     assert (result.exit_code, json.loads(result.stdout)["feeds"]) == (0, []), result.stderr
-    assert project.project_dir() == tmp_path
+    assert project.project_dir() == tmp_path / "own"
 
 
-@pytest.mark.parametrize("command", [("plan",), ("status", "--json"), ("query", "SELECT 1 AS n")])
+@pytest.mark.parametrize(
+    "command",
+    [("plan",), ("status", "--json"), ("query", "SELECT 1 AS n"), ("infer", "data.csv")],
+)
 def test_settings_are_those_of_the_definitions_wherever_the_command_is_called(
     command: tuple[str, ...],
     call: Call,
@@ -214,43 +210,39 @@ def test_settings_are_those_of_the_definitions_wherever_the_command_is_called(
 ) -> None:
     for setting in ("LANDING_DIR", "DUCKDB_DATABASE", "SETTLE_SECONDS"):
         monkeypatch.delenv(setting, raising=False)
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "feeds"), *sys.path])
-    name = f"feeds_{tmp_path.name}"
-    package = tmp_path / "feeds" / name
-    (package / "defs").mkdir(parents=True)
-    for path in ("__init__.py", "defs/__init__.py"):
-        (package / path).touch()
-    (package / "definitions.py").write_text(
-        f"from partitioned_etl import load_location\nlocation = load_location('{name}.defs')\n"
-    )
-    (package.parent / "dg.toml").write_text(f'[project]\nroot_module = "{name}"\n')
-    (package.parent / ".env").write_text("SETTLE_SECONDS=soon\n")
+    name = write_project(tmp_path / "own")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "own" / "src"), *sys.path])
+    (tmp_path / "own" / ".env").write_text("SETTLE_SECONDS=soon\n")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / ".env").write_text("MAX_FILES_PER_RUN=none\n")
+    (tmp_path / "here" / "data.csv").write_text("id\n1\n")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("DEFINITIONS_MODULE", f"{name}.definitions")
     monkeypatch.setenv("MAX_FILES_PER_RUN", "7")
     result = call(*command)
     assert result.exit_code == 2
     assert "setting SETTLE_SECONDS: " in result.stderr
-    assert project.project_dir() == package.parent
+    assert project.project_dir() == tmp_path / "own"
 
 
-@pytest.mark.parametrize("command", [("plan",), ("infer", "data.csv", "--write")])
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [(("plan",), "ZeroDivisionError"), (("infer", "data.csv", "--write"), "no module")],
+)
 def test_a_project_whose_package_cannot_be_imported_is_an_error_with_its_reason(
-    command: tuple[str, ...], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...],
+    reason: str,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    name = f"feeds_{tmp_path.name}"
-    package = tmp_path / "src" / name
-    (package / "defs").mkdir(parents=True)
-    (package / "__init__.py").write_text("1 / 0\n")
-    (package / "definitions.py").touch()
-    (tmp_path / "dg.toml").write_text(f'[project]\nroot_module = "{name}"\n')
-    (tmp_path / "data.csv").write_text("id\n1\n")
+    folder = tmp_path / "own"
+    write_project(folder, {"__init__.py": "1 / 0\n"})
+    (folder / "data.csv").write_text("id\n1\n")
     monkeypatch.delenv("DEFINITIONS_MODULE")
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     result = call(*command)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"error: project {tmp_path}: " in result.stderr
-    assert "ZeroDivisionError" in result.stderr or "no module" in result.stderr
+    assert f"error: project {folder}: " in result.stderr
+    assert reason in result.stderr

@@ -9,6 +9,7 @@ import pytest
 from partitioned_etl import FeedDefinitionError, LandingResource, load_location
 from partitioned_etl.components.location import DEFAULT_RESOURCES
 from partitioned_etl.engine import project
+from support.own_project import write_project
 
 FEED = """type: partitioned_etl.FileFeed
 attributes:
@@ -38,19 +39,10 @@ Make = Callable[[Mapping[str, str]], str]
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Make a project with a feed and other files; give the name of its package."""
-    name = f"feeds_of_{tmp_path.name}"
 
     def make_project(files: Mapping[str, str]) -> str:
-        root = tmp_path / "src" / name
-        texts = {"__init__.py": "", "defs/__init__.py": "", "defs/notes/defs.yaml": FEED, **files}
-        for path, text in texts.items():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text, encoding="utf-8")
-        (tmp_path / "pyproject.toml").write_text(
-            f'[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "{name}"\n'
-        )
-        monkeypatch.syspath_prepend(tmp_path / "src")
-        return name
+        monkeypatch.syspath_prepend(tmp_path / "own" / "src")
+        return write_project(tmp_path / "own", {"defs/notes/defs.yaml": FEED, **files})
 
     return make_project
 
@@ -64,7 +56,7 @@ def test_a_project_has_the_resources_of_its_settings_and_what_watches_all_feeds(
     repository = definitions.get_repository_def()
     assert {"notes_job", "reconcile_job"} <= {job.name for job in repository.get_all_jobs()}
     assert {"notes_sensor", "late_file_sensor"} <= {one.name for one in repository.sensor_defs}
-    assert project.project_dir() == tmp_path
+    assert project.project_dir() == tmp_path / "own"
 
 
 def test_what_a_project_defines_takes_the_place_of_the_defaults(make: Make) -> None:
@@ -91,7 +83,7 @@ def test_the_executor_of_a_project_comes_before_the_one_that_is_asked_for(make: 
 
 def test_a_feed_loads_by_dagsters_own_loader_too(make: Make, tmp_path: Path) -> None:
     name = make({"defs/resources.py": RESOURCES})
-    found = dg.load_from_defs_folder(path_within_project=tmp_path / "src" / name)
+    found = dg.load_from_defs_folder(path_within_project=tmp_path / "own" / "src" / name)
     dg.Definitions.validate_loadable(found)
     assert {job.name for job in found.jobs or ()} == {"notes_job"}
 

@@ -1,7 +1,6 @@
 """What pages say of attributes, formats and settings is what is declared."""
 
 import json
-from importlib import util
 from pathlib import Path
 from types import ModuleType
 
@@ -11,17 +10,6 @@ import yaml
 from partitioned_etl.engine.project import project_dir
 
 DEFS = project_dir() / "src" / "sample_feeds" / "defs"
-
-
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    """The script that `make docs` runs."""
-    spec = util.spec_from_file_location("generate", project_dir() / "docs" / "generate.py")
-    assert spec
-    assert spec.loader
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_nothing_that_is_generated_is_stale(generate: ModuleType) -> None:
