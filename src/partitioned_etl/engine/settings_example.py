@@ -7,8 +7,8 @@ from partitioned_etl.engine.settings import Settings
 
 _HEAD = """\
 # Settings and their defaults. Copy this file to .env and remove the "# " from a line to change it.
-# `make run` prefers environment variables to lines here, Dagster's commands prefer the lines here;
-# `make dev` refuses to start if the two differ. Pages named here are those of partitioned-etl.
+# Set a variable in only one of the two places: `make run` prefers the environment to lines here,
+# Dagster's commands prefer the lines here. Pages named here are those of partitioned-etl.
 """
 
 
