@@ -6,12 +6,12 @@ that `dagster dev` uses.
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 import dagster as dg
@@ -54,9 +54,13 @@ class ChosenFeeds:
     feeds: Sequence[FeedAssets]
     mistakes: Sequence[Mistake]
 
+    @property
+    def _resources(self) -> Mapping[str, Any]:
+        return self.definitions.resources or {}
+
     def landing_of(self, feed: Feed) -> Landing:
         """Return the landing of a feed."""
-        return (self.definitions.resources or {})["landing"].connect(feed)
+        return self._resources["landing"].connect(feed)
 
     def folder_of(self, feed: Feed) -> Path:
         """Return the landing directory that a feed's files are fetched to.
@@ -64,20 +68,20 @@ class ChosenFeeds:
         Raises:
             SourceError: It is a bucket.
         """
-        return (self.definitions.resources or {})["landing"].find_folder(feed)
+        return self._resources["landing"].find_folder(feed)
 
     def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
         """Return what the latest fetch from a feed's source could not fetch, and why."""
-        return (self.definitions.resources or {})["landing"].list_not_fetched(feed)
+        return self._resources["landing"].list_not_fetched(feed)
 
     def landing_address_of(self, feed: Feed) -> Path | str:
         """Return where the landing of a feed is, a folder or a URL."""
-        return (self.definitions.resources or {})["landing"].address_of(feed, Settings())
+        return self._resources["landing"].address_of(feed, Settings())
 
     @property
     def warehouse(self) -> Warehouse:
         """The warehouse of the code location, which is not opened yet."""
-        return (self.definitions.resources or {})["warehouse"].connect()
+        return self._resources["warehouse"].connect()
 
     def list_unmatched(self, feed: Feed, ignored: Sequence[PassedOver]) -> list[PassedOver]:
         """Return the entries of a feed's folder that are a file of no feed.

@@ -181,7 +181,7 @@ def list_planned_files(name: str, agenda: Agenda, settings: Settings) -> Iterato
         settings: The settings.
     """
     plan, nexts = agenda.plan, _list_nexts(name, agenda, settings)
-    run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
+    run_of = _number_runs(agenda)
     planned = list[PlannedFile]()
     for key, file, _, size_bytes, _ in plan.unchanged:
         what, why = nexts.get(file, ("nothing", ""))
@@ -206,7 +206,7 @@ def list_planned_files(name: str, agenda: Agenda, settings: Settings) -> Iterato
 def _list_keys(assets: FeedAssets, agenda: Agenda, settings: Settings) -> Iterator[PlannedFile]:
     """Yield what would happen to each key of which nothing has landed."""
     choice = agenda.to_compute
-    run_of = {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
+    run_of = _number_runs(agenda)
     later = ("compute later", f"at most {settings.max_files_per_run} at once")
     nexts: dict[str, tuple[str, str]] = dict.fromkeys([*choice.wanted, *choice.later], later)
     nexts |= {key: ("compute", "") for key in choice.wanted if key in run_of}
@@ -218,6 +218,11 @@ def _list_keys(assets: FeedAssets, agenda: Agenda, settings: Settings) -> Iterat
     for key, (what, why) in sorted(nexts.items()):
         name, run = _name_of(assets, key), run_of.get(key)
         yield PlannedFile(assets.feed.name, key, name, "not computed", what, why, run)
+
+
+def _number_runs(agenda: Agenda) -> dict[str, int]:
+    """Return the number of the run of each key that is to be loaded, from 1 on."""
+    return {key: number for number, keys in enumerate(agenda.ranges, 1) for key in keys}
 
 
 def _name_of(assets: FeedAssets, key: str) -> str:

@@ -39,7 +39,7 @@ from partitioned_etl.components.reconcile import RECONCILE_JOB, RECONCILES_TAG, 
 from partitioned_etl.components.runs import describe_failure
 from partitioned_etl.engine.errors import SourceError, WarehouseLockedError
 from partitioned_etl.engine.landing.landing import LandedFile, PassedOver, group_by_key
-from partitioned_etl.engine.plan import MAX_ATTEMPTS, Action, Plan
+from partitioned_etl.engine.plan import Action, Plan
 from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.sources.mirror import find_difference
 
@@ -264,8 +264,9 @@ class _FeedSync:
         marks |= {key: mark_of(files) for key, files in by_key.items()}
         for key, mark in marks.items():
             # A function is called once, whatever comes of it.
-            is_computed = mark == MARK or (self.reloads and self.assets.feed.is_computed)
-            for _ in range(MAX_ATTEMPTS if is_computed else 1):
+            if mark == MARK or (self.reloads and self.assets.feed.is_computed):
+                self._attempts.give_up(key, mark)
+            else:
                 self._attempts.note(key, mark)
 
     def _remove_gone(self, agenda: Agenda) -> Plan:

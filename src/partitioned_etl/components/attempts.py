@@ -56,6 +56,10 @@ class Attempts:
         """Record that a key is requested now."""
         self.of_key[key] = Attempt(mark, self.count(key, mark) + 1, int(time.time()))
 
+    def give_up(self, key: str, mark: str) -> None:
+        """Record that a key is requested now for the last time."""
+        self.of_key[key] = Attempt(mark, MAX_ATTEMPTS, int(time.time()))
+
     def take_back(self, keys: Collection[str]) -> None:
         """Record that the latest runs of keys could not start."""
         for key in keys:

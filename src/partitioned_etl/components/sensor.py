@@ -322,9 +322,11 @@ def _describe(
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     asked = f"requested {len(requests)} run(s)" if requests else "nothing to request"
-    brake = f"; {agenda.removal.brake}" if agenda.removal.brake else ""
-    again = agenda.unregistered
-    brake += f"; {describe_unregistered(assets.feed, again)}" if again else ""
+    remarks = [agenda.removal.brake] if agenda.removal.brake else []
+    if agenda.unregistered:
+        remarks.append(describe_unregistered(assets.feed, agenda.unregistered))
     first_name = agenda.plan.first_name
     where = f" from {first_name} on" if first_name else ""
-    return f"feed {assets.feed.name}: {asked}; files{where}: {told or 'none'}{brake}"
+    return (
+        f"feed {assets.feed.name}: {asked}; files{where}: {'; '.join([told or 'none', *remarks])}"
+    )

@@ -41,8 +41,12 @@ def read_tick_interval() -> int:
 
 def read_wake_interval(feed: Feed) -> int:
     """Return the same for ticks that rest until a notification wakes them, if there are any."""
-    is_woken = Settings().landing_notifications and not feed.is_computed
-    return _AT_EVERY_CHECK if is_woken else read_tick_interval()
+    return _AT_EVERY_CHECK if _is_woken(feed, Settings()) else read_tick_interval()
+
+
+def _is_woken(feed: Feed, settings: Settings) -> bool:
+    """Return whether notifications wake a feed: nobody sends one of a key that a person adds."""
+    return bool(settings.landing_notifications) and not feed.is_computed
 
 
 def read_follow_interval() -> int:
@@ -154,9 +158,7 @@ def find_wake(
         SettingError: The landing's address makes no sense.
     """
     settings = Settings()
-    is_woken = settings.landing_notifications and not feed.is_computed
-    # Nobody sends word of a key that a person adds.
-    if not is_woken or context.last_sensor_start_time is None:
+    if not _is_woken(feed, settings) or context.last_sensor_start_time is None:
         return Wake()
     began_at, receiver = time.time(), _find_receiver(settings)
     place = place_of(landing.address_of(feed, settings), feed.folder)

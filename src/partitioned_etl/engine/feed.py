@@ -257,7 +257,7 @@ class Feed(Contract, frozen=True, json_schema_extra={**NEEDS_PATTERN}):
     def _fill_in(cls, values: Any) -> Any:
         """Take from the source what it decides, and need not be declared."""
         source = parse_source(values.get("source")) if isinstance(values, dict) else None
-        return {**source.implied, **values} if source else values
+        return {**source.implied, **values, "source": source} if source else values
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -35,17 +35,34 @@ def find_project(start: Path) -> Project | None:
         SettingError: A file that would say so cannot be read.
     """
     for folder in (start, *start.parents):
-        for name, path in (("dg.toml", ()), ("pyproject.toml", ("tool",))):
-            if (folder / name).is_file() and (
-                project := _parse(folder, _find(_read(folder / name), *path), is_dg=not path)
-            ):
-                return project
+        if project := _find_in(folder):
+            return project
     return None
 
 
+def _find_in(folder: Path) -> Project | None:
+    """Return the project that the files of a folder declare; None if they declare none."""
+    if declared := _find(_read(folder / "dg.toml"), "project"):
+        return _to_project(folder, declared)
+    tools = _find(_read(folder / "pyproject.toml"), "tool")
+    if declared := _find(tools, "dg", "project"):
+        return _to_project(folder, declared)
+    if declared := _find(tools, "dagster"):
+        return Project(folder, str(declared.get("module_name", "")))
+    return None
+
+
+def _to_project(folder: Path, declared: Mapping[str, Any]) -> Project:
+    """Return the project that a table of `dg` declares."""
+    root_module = declared.get("root_module") or folder.name.replace("-", "_")
+    module = declared.get("code_location_target_module") or f"{root_module}.definitions"
+    return Project(folder, str(module))
+
+
 def _read(file: Path) -> Mapping[str, Any]:
+    """Return what a file holds; nothing if there is none."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except (OSError, ValueError) as error:
         raise SettingError(f"{file} cannot be read: {error}") from None
 
@@ -56,17 +73,6 @@ def _find(table: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
         found = table.get(name)
         table = found if isinstance(found, Mapping) else {}
     return table
-
-
-def _parse(folder: Path, table: Mapping[str, Any], *, is_dg: bool) -> Project | None:
-    """Return the project that a file's table declares; None if it declares none."""
-    dg = _find(table, "project") if is_dg else _find(table, "dg", "project")
-    if dg:
-        root_module = dg.get("root_module") or folder.name.replace("-", "_")
-        module = dg.get("code_location_target_module") or f"{root_module}.definitions"
-        return Project(folder, str(module))
-    dagster = {} if is_dg else _find(table, "dagster")
-    return Project(folder, str(dagster.get("module_name", ""))) if dagster else None
 
 
 _in_use: list[Path] = []

@@ -21,10 +21,8 @@ import httpx
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.sources.hosts import AllowedHosts, Origin
 from partitioned_etl.engine.sources.network import Transport
-from partitioned_etl.engine.sources.source import Sink, Source, too_slow
+from partitioned_etl.engine.sources.source import MAX_PAGE_BYTES, Sink, Source, too_slow
 
-MAX_PAGE_BYTES = 1 << 26
-"""The longest document of a list."""
 _MOST_REDIRECTS = 5
 _MOST_KEPT_BYTES = 1 << 24
 """How much of documents is kept for the case that they are unchanged when next asked for."""

@@ -17,7 +17,12 @@ from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.landing.landing import PassedOver
 from partitioned_etl.engine.project import project_dir
 from partitioned_etl.engine.sources.retries import retry
-from partitioned_etl.engine.sources.source import RemoteItem, RemoteListing, Sink
+from partitioned_etl.engine.sources.source import (
+    MAX_PAGE_BYTES,
+    RemoteItem,
+    RemoteListing,
+    Sink,
+)
 from partitioned_etl.engine.sources.templates import FieldError
 from partitioned_etl.engine.sources.web import WebSource
 
@@ -38,7 +43,6 @@ class EntryPart(StrEnum):
 
 
 _LOCAL = "file:"
-_MAX_DOCUMENT_BYTES = 64 << 20
 
 
 class RssSource(WebSource, frozen=True):
@@ -117,6 +121,7 @@ class RssRemote:
         import feedparser
 
         base, body = self._read_document()
+        self._entries = {}
         # Bytes only: given a text, feedparser may take it for a URL, and get it itself.
         document: Any = feedparser.parse(BytesIO(body), sanitize_html=False)
         if not document.get("version"):
@@ -147,11 +152,11 @@ class RssRemote:
             raise SourceError(f"{path} is no file")
         try:
             with path.open("rb") as file:
-                body = file.read(_MAX_DOCUMENT_BYTES + 1)
+                body = file.read(MAX_PAGE_BYTES + 1)
         except OSError as error:
             raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-        if len(body) > _MAX_DOCUMENT_BYTES:
-            raise SourceError(f"{path} is longer than {_MAX_DOCUMENT_BYTES:,} bytes")
+        if len(body) > MAX_PAGE_BYTES:
+            raise SourceError(f"{path} is longer than {MAX_PAGE_BYTES:,} bytes")
         return "", body
 
     def _to_item(self, base: str, entry: Any) -> RemoteItem:

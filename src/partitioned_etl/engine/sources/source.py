@@ -22,6 +22,8 @@ from partitioned_etl.engine.landing.landing import PassedOver
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
+MAX_PAGE_BYTES = 1 << 26
+"""The longest document of a list."""
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
