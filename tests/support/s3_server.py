@@ -23,6 +23,8 @@ DEADLINE_S = 120
 _GRPC_OFFSET = 10_000
 """Beside each of its HTTP ports it takes one for gRPC, so much higher."""
 _HIGHEST_PORT = 55_000
+_SOCKETS = Path("/tmp")
+"""Where it puts sockets, named by its ports, and leaves them."""
 
 WRITER = ("obj-writer", "writer-secret-5d1c0a")
 READER = ("obj-reader", "reader-secret-77ef12")
@@ -101,7 +103,7 @@ class S3Server:
         config.write_text(json.dumps({"identities": identities}), encoding="utf-8")
         data = folder / "data"
         data.mkdir(exist_ok=True)
-        master, volume, filer, s3 = _choose_ports(4)
+        self._ports = master, volume, filer, s3 = _choose_ports(4)
         self.endpoint = f"http://127.0.0.1:{s3}"
         return [
             *(find_weed(), f"-logdir={folder}", "server", f"-dir={data}"),
@@ -149,6 +151,10 @@ class S3Server:
         """End it at once: it does not heed a polite signal."""
         self._process.kill()
         self._process.wait(DEADLINE_S)
+        for port in self._ports:
+            for number in (port, port + _GRPC_OFFSET):
+                for left in _SOCKETS.glob(f"seaweedfs-*-{number}.sock"):
+                    left.unlink(missing_ok=True)
 
 
 def environment_of(endpoint: str, identity: tuple[str, str] = WRITER) -> dict[str, str]:
