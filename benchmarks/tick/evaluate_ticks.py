@@ -45,7 +45,7 @@ def evaluate_ticks(definitions: dg.Definitions, sensor_name: str, cursor: str | 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        from many_parts import build_feed
+        from events_feed import build_feed
         from support.define import define_feed, define_location
 
         defined = define_feed(build_feed(sys.argv[2], **json.loads(*sys.argv[3:] or ["{}"])))

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.request import urlopen
 
 from evaluate_ticks import TICKS
+from events_feed import build_feed
 from listed_bucket import COUNT_PATH, PARTS, SIZE_BYTES, name_of, version_of
-from many_parts import build_feed
 from measure import MEASURED, REFERENCE, Bar, Figures, report
 from million import FILES_PER_LOAD, environment_of, serve
 from million import TICKS as EVALUATE

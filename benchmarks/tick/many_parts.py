@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import dagster as dg
 
+from events_feed import build_feed
 from measure import MEASURED, REFERENCE, Bar, Figures, plain_environment, report
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.registry import connect_landing
@@ -26,11 +27,6 @@ FILES, PARTITIONS = 100_000, 1_000
 PATTERNS = {MEASURED: "{key}_{part}.csv", REFERENCE: "{key}.csv"}
 TICKS = Path(__file__).with_name("evaluate_ticks.py")
 MUST_TIMES = 1.25
-
-
-def build_feed(pattern: str, **declared: Any) -> Feed:
-    """Give the feed of a pattern."""
-    return Feed(name="events", pattern=pattern, columns={"id": "INTEGER"}, **declared)
 
 
 def land_and_load(feed: Feed, folder: Path, instance: dg.DagsterInstance) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 
 import dagster as dg
 
+from events_feed import build_feed
 from listed_bucket import PARTS, PREFIX, SIZE_BYTES, name_of, version_of
 from measure import MEASURED, REFERENCE, Bar, Figures, Lines, plain_environment, report
-from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.local import LocalFolder
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
@@ -41,11 +41,6 @@ started = time.perf_counter()
 count = sum(len(page) for page in obstore.list(store, prefix=sys.argv[1]))
 print(time.perf_counter() - started, count)
 """
-
-
-def build_feed(pattern: str = PATTERN) -> Feed:
-    """Give the feed of a pattern."""
-    return Feed(name=PREFIX, pattern=pattern, columns={"id": "INTEGER"})
 
 
 @contextmanager
@@ -82,7 +77,7 @@ def land(number: int) -> LandedFile:
 
 def record(objects: int, folder: Path) -> None:
     """Write the ledger as if the objects had been loaded, and Dagster's keys."""
-    feed, warehouse = build_feed(), connect_warehouse(folder / "warehouse.duckdb")
+    feed, warehouse = build_feed(PATTERN), connect_warehouse(folder / "warehouse.duckdb")
     with warehouse.open(folder) as opened:
         table = opened.table(feed)
         table.prepare()

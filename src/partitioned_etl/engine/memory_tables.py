@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-ROWS_AT_ONCE = 10_000
-"""How many rows are held twice at a time, as objects and as rows."""
+ROWS_AT_ONCE = 2_048
+"""How many rows are held twice at a time, as objects and as rows: DuckDB's vector."""
 _ROWS_UNTIL_COMPRESSED = 122_880
 """As many as DuckDB compresses together."""
 _NUMPY_TYPES = {"VARCHAR": "object", "BIGINT": "int64"}
@@ -39,15 +39,15 @@ class MemoryTables:
         self._duck.execute(f"CREATE TABLE {table} ({listed})")
         self._columns[table] = columns
 
-    def append(self, table: str, columns: Sequence[Sequence[Any]]) -> bool:
-        """Append rows to a table; return whether there were any.
+    def append(self, table: str, columns: Sequence[Sequence[Any]]) -> int:
+        """Append rows to a table; return how many.
 
         Args:
             table: The table.
             columns: Its columns' values, none of them None; none for no row.
         """
         if not columns:
-            return False
+            return 0
         import numpy as np
 
         kinds = self._columns[table].values()
@@ -61,7 +61,7 @@ class MemoryTables:
         if self._uncompressed >= _ROWS_UNTIL_COMPRESSED:
             self._duck.execute("CHECKPOINT compressed")
             self._uncompressed = 0
-        return True
+        return len(columns[0])
 
     def count(self, table: str) -> int:
         """Return how many rows a table has."""

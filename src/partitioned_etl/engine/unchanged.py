@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from partitioned_etl.engine.warehouse.warehouse import FeedTable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FILES_PER_SLICE = 100_000
-"""How many rows are joined at a time, which takes 150 bytes of memory for each."""
+_FILES_PER_GROUPING = 300_000
+"""How many files are grouped at a time: each time, all of them are read."""
+_FILES_PER_JOIN = 50_000
+"""How many files are joined at a time, which takes 150 bytes of memory for each."""
 _LOADS_AT_LEAST, _LOOKS_AT_MOST = 25_000, 40
 """Of how many loads, at least, the files are looked for together, and how often at most."""
 _FACTS = dict.fromkeys(("row_count", "rejected_count", "loaded_us", "run"), "BIGINT")
-_TOLD = {"name": "VARCHAR", "partition_key": "VARCHAR", "version": "VARCHAR", "likeness": "VARCHAR"}
+_TOLD = {"name": "VARCHAR", "partition_key": "VARCHAR", "version": "VARCHAR"}
 _TABLES = {
     "told": _TOLD | _FACTS,
     "same": {"file": "BIGINT"} | _FACTS,
@@ -44,9 +46,9 @@ SELECT landed.rowid AS file, told.* FROM told LEFT JOIN landed USING (name, part
 _KEEP = (
     f"INSERT INTO same SELECT file, {', '.join(_FACTS)} FROM matched WHERE file IS NOT NULL",
     "INSERT INTO others SELECT name FROM matched WHERE file IS NULL",
-    "INSERT INTO concerned SELECT DISTINCT likeness FROM matched WHERE file IS NULL",
     "CREATE OR REPLACE TABLE told AS SELECT * FROM told LIMIT 0",
 )
+_KEYS_NOT_LANDED = "SELECT DISTINCT partition_key FROM matched WHERE file IS NULL"
 _NOT_AS_TOLD = """
 INSERT INTO concerned SELECT DISTINCT likeness FROM landed
 ANTI JOIN (SELECT file FROM same WHERE file BETWEEN $first AND $last) ON file = landed.rowid
@@ -195,21 +197,24 @@ def set_aside_unchanged(found: FoundFiles, table: "FeedTable", first_name: str =
     feed, tables, count = table.feed, found.tables, len(found)
     for name, columns in _TABLES.items():
         tables.create(name, columns)
-    runs, most = {"": 0}, max(_LOADS_AT_LEAST, count // _LOOKS_AT_MOST)
-    rows = table.read_loads(first_name)
-    while tables.append("told", _to_columns(feed, islice(rows, ROWS_AT_ONCE), runs)):
-        if tables.count("told") >= most:
-            _match(tables)
-    _match(tables)
-    for first in range(0, count, _FILES_PER_SLICE):
-        tables.run(_NOT_AS_TOLD, {"first": first, "last": first + _FILES_PER_SLICE - 1})
-    tables.append("concerned", [sorted(found.concerned)] if found.concerned else [])
-    if feed.file_names.is_two_dimensional:
-        tables.run(_SEVERAL_SPELLINGS)
-    slices = 1 + count // _FILES_PER_SLICE
+    slices = 1 + count // _FILES_PER_GROUPING
     for number in range(slices):
         bound = {"slices": slices, "slice": number, "most_parts": feed.part_count or count}
         tables.run(_SEVERAL_THINGS, bound)
+    runs, most = {"": 0}, max(_LOADS_AT_LEAST, count // _LOOKS_AT_MOST)
+    rows = table.read_loads(first_name)
+    told = 0
+    while added := tables.append("told", _to_columns(feed, islice(rows, ROWS_AT_ONCE), runs)):
+        told += added
+        if told >= most:
+            _match(tables)
+            told = 0
+    _match(tables)
+    for first in range(0, count, _FILES_PER_JOIN):
+        tables.run(_NOT_AS_TOLD, {"first": first, "last": first + _FILES_PER_JOIN - 1})
+    tables.append("concerned", [sorted(found.concerned)] if found.concerned else [])
+    if feed.file_names.is_two_dimensional:
+        tables.run(_SEVERAL_SPELLINGS)
     others = [name for (name,) in tables.read("SELECT name FROM others")]
     left = [name for (name,) in tables.read(f"SELECT name {_OF_SAME} {_IS_CONCERNED}")]
     same = tables.count("same")
@@ -220,6 +225,8 @@ def _match(tables: MemoryTables) -> None:
     """Match what the ledger tells with what has landed."""
     for statement in (_MATCH, *_KEEP):
         tables.run(statement)
+    keys = [key for (key,) in tables.read(_KEYS_NOT_LANDED)]
+    tables.append("concerned", [list_likenesses(keys)] if keys else [])
 
 
 def _to_columns(
@@ -244,7 +251,7 @@ def _to_columns(
         for version, status, out in zip(versions, statuses, left_out, strict=True)
     ]
     numbers = [runs.setdefault(run_id, len(runs)) for run_id in run_ids]
-    return [names, keys, wanted, list_likenesses(keys), *facts, numbers]
+    return [names, keys, wanted, *facts, numbers]
 
 
 def _to_time(microseconds: int) -> datetime:

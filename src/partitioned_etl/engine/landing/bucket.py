@@ -29,7 +29,7 @@ MOST_AT_ONCE = 16
 PART_BYTES = 8 << 20
 """A larger object is read in parts, so that none has to arrive within the time of one request."""
 _CHUNK_BYTES = 1 << 20
-_OBJECTS_AT_ONCE = 10_000
+_OBJECTS_AT_ONCE = 5_000
 _READ_ATTEMPTS = 3
 _LEAST_LISTED = 50
 """Of fewer objects each is looked at."""

@@ -5,18 +5,18 @@ of many files are as they were at the look before: of these, each is a row of a 
 Next: `engine/unchanged.py` compares that table with the ledger.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.landing.landing import LandedFile, Place
-from partitioned_etl.engine.landing.slots import part_of, to_one_spelling
+from partitioned_etl.engine.landing.slots import to_one_spelling
 from partitioned_etl.engine.memory_tables import ROWS_AT_ONCE, MemoryTables
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
 
-MOST_OBJECTS = ROWS_AT_ONCE
+MOST_OBJECTS = 10_000
 """Of how many files each is an object; of more, each is a row."""
 _COLUMNS = {
     "partition_key": "VARCHAR",
@@ -29,9 +29,10 @@ _COLUMNS = {
 }
 
 
-def list_likenesses(keys: Iterable[str]) -> list[str]:
+def list_likenesses(keys: Sequence[str]) -> list[str]:
     """Return, per partition key, what it has in common with all others that may concern it."""
-    return [to_one_spelling(key) for key in keys]
+    spelled = {key: to_one_spelling(key) for key in {*keys}}  # many files are of few partitions
+    return [spelled[key] for key in keys]
 
 
 class FoundFiles:
@@ -44,6 +45,7 @@ class FoundFiles:
     def __init__(self, feed: "Feed", place: Place) -> None:
         self._feed, self._place = feed, place
         self._files: list[LandedFile] = []
+        self._parts: list[str] = []
         self._row_count = 0
         self.concerned: set[str] = set()
 
@@ -60,10 +62,11 @@ class FoundFiles:
         """Yield the files, in any order."""
         return self.select() if self.are_many else iter(self._files)
 
-    def add(self, file: LandedFile) -> None:
-        """Add a file."""
+    def add(self, file: LandedFile, part: str) -> None:
+        """Add a file, and which part of its partition it is, as `slots.part_of` tells."""
         self._files.append(file)
-        if len(self._files) >= MOST_OBJECTS:
+        self._parts.append(part)
+        if len(self._files) >= (min(MOST_OBJECTS, ROWS_AT_ONCE) if self.are_many else MOST_OBJECTS):
             self._flush()
 
     def concern(self, key: str) -> None:
@@ -95,9 +98,8 @@ class FoundFiles:
         if not self._files:
             return
         keys, names, versions, sizes, times, _, _ = zip(*self._files, strict=True)
-        likenesses, parts = list_likenesses(keys), [""] * len(names)
-        if self._feed.file_names.has_parts:
-            parts = [part_of(self._feed, name) for name in names]
-        self._tables.append("landed", [keys, names, versions, sizes, times, likenesses, parts])
+        columns = [keys, names, versions, sizes, times, list_likenesses(keys), self._parts]
+        self._tables.append("landed", columns)
         self._row_count += len(keys)
         self._files.clear()
+        self._parts.clear()

@@ -20,7 +20,7 @@ from partitioned_etl.engine.landing.landing import (
     Place,
     group_by_key,
 )
-from partitioned_etl.engine.landing.slots import choose_files_of_slots
+from partitioned_etl.engine.landing.slots import choose_files_of_slots, to_one_spelling
 
 if TYPE_CHECKING:
     from partitioned_etl.engine.feed import Feed
@@ -110,6 +110,7 @@ class Scan:
         self.found = FoundFiles(feed, place)
         self.markers: set[str] = set()
         self._has_markers = bool(feed.done_suffix or feed.done_names)
+        self._has_parts = feed.file_names.has_parts
         self._accepted = ""
         self._outside: dict[str, str] = {}
         self._shared: dict[str, str] = {}
@@ -144,7 +145,8 @@ class Scan:
             return
         if self._bounds:
             self._check_bounds(self._bounds, name, key)
-        self.found.add(LandedFile(key, name, version, size_bytes, landed_ns, self.place))
+        part = to_one_spelling(match["part"]) if self._has_parts else ""
+        self.found.add(LandedFile(key, name, version, size_bytes, landed_ns, self.place), part)
 
     def _check_bounds(self, bounds: Bounds, name: str, key: str) -> None:
         """Note why a file will be refused; until then, it stands beside those that it concerns."""

@@ -43,7 +43,7 @@ def scan_objects(
         is_empty = False
         scan.look_at(found)
     for found in bucket.find_empty(scan.doubtful):
-        scan.take(found)
+        scan.take(found.key[len(prefix) :], found)
     if is_empty:
         scan.ignored.append(PassedOver(place.uri_of(""), "no object lies there"))
     return scan
@@ -72,14 +72,14 @@ class _ObjectScan(Scan):
     def look_at(self, found: StoredObject) -> None:
         """Take an object, unless it is in a folder of no concern, or may be the mark of one."""
         name = found.key[self._prefix_length :]
-        if is_left_out(name, self.first_name):
+        if self.first_name and is_left_out(name, self.first_name):
             return
         folder = name.rpartition("/")[0]
         # Many objects are in few folders.
         is_reached = self._folders.get(folder) if folder else True
         if name and (self._is_reached(name) if is_reached is None else is_reached):
             if found.size_bytes or self.feed.is_marker(name):
-                self.take(found)
+                self.take(name, found)
             else:
                 self.doubtful.append(found)
 
@@ -103,9 +103,8 @@ class _ObjectScan(Scan):
             return False
         return self.take_folder(folder)
 
-    def take(self, found: StoredObject) -> None:
-        """Take an object for a file, a marker or something else."""
-        name = found.key[self._prefix_length :]
+    def take(self, name: str, found: StoredObject) -> None:
+        """Take an object of a name for a file, a marker or something else."""
         if self.take_marker(name):
             return
         is_deep_enough = name.count("/") == self.feed.file_names.depth
