@@ -126,16 +126,6 @@ def test_what_can_be_no_key_is_refused_and_none_is_added(
 
 
 @pytest.mark.usefixtures("scores")
-def test_a_landing_in_a_bucket_is_refused(
-    call: Call, dagster_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LANDING_DIR", "s3://bucket/prefix")
-    result = call("add-key", "scores", "a", "--no-run")
-    assert result.exit_code == 2
-    assert "computed rows are written to a folder, and its landing is a bucket" in result.stderr
-    assert list_keys(dagster_home) == []
-
-
 @pytest.mark.usefixtures("scores")
 def test_a_key_whose_function_raises_is_named_and_the_others_are_loaded(
     call: Call, query: Query, scorer: Scorer

@@ -590,20 +590,6 @@ def test_a_file_that_somebody_deletes_is_not_computed_again_by_itself(
     assert query(ROWS) == [*rows_of("a"), *rows_of("b", score=2), *rows_of("c")]
 
 
-def test_a_landing_in_a_bucket_is_refused(
-    location: Location, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(FeedDefinitionError, match="computed rows are written to a folder, and the"):
-        change_feed(SCORES, landing="s3://bucket/prefix")
-    add(location, "a")
-    monkeypatch.setenv("LANDING_DIR", "s3://bucket/prefix")
-    result = location.materialize("a")
-    error = result.get_step_failure_events()[0].step_failure_data.error
-    assert error
-    assert "computed rows are written to a folder, and its landing is a bucket" in str(error)
-    assert trainer.asked == []
-
-
 def test_where_checks_are_evaluated_alone_nothing_is_computed(
     location: Location, trainer: Trainer
 ) -> None:

@@ -163,14 +163,6 @@ def test_a_source_that_is_down_is_tried_again_and_one_that_refuses_fails_the_tic
         location.tick_fetch()
 
 
-def test_a_bucket_is_no_place_to_fetch_to(
-    remote: RemoteServer, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LANDING_DIR", "s3://bucket/x")
-    with pytest.raises(SourceError, match="its landing is a bucket"):
-        locate(remote.feed(), instance).tick_fetch()
-
-
 def test_days_that_are_no_partition_are_not_fetched(
     remote: RemoteServer, landing_dir: Path, instance: dg.DagsterInstance
 ) -> None:

@@ -303,7 +303,6 @@ def test_a_key_that_can_be_no_file_is_refused_before_the_function_is_called(
         ),
         ({"done_suffix": ".done"}, "done_suffix: a feed with source parameters has no done_suffix"),
         ({"done_file": "{key}.ok"}, "done_file: a feed with source parameters has no done_file"),
-        ({"landing": "s3://bucket/x"}, "source: computed rows are written to a folder, and the"),
         (
             {"source": "nothing"},
             "source: needs a type, one of http, rss, remote_folder, p",

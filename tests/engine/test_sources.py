@@ -461,12 +461,6 @@ def test_a_source_that_cannot_work_is_refused_without_its_values(
     assert str(caught.value).startswith("feed notes: ")
 
 
-def test_a_source_for_a_bucket_is_refused() -> None:
-    feed = RemoteServer(1).feed()
-    with pytest.raises(FeedDefinitionError, match="files are fetched to a folder"):
-        change_feed(feed, landing="s3://bucket/x")
-
-
 FOLDERS = [
     ({"url": "sftp://me:s3cr3t!@host/x"}, "must not hold a user"),
     ({"url": "https://host/x"}, "use type http"),

@@ -9,21 +9,18 @@ from collections.abc import Sequence
 import click
 import dagster as dg
 
-from partitioned_etl.cli.location import ChosenFeeds, choose_feeds, open_instance
+from partitioned_etl.cli.location import choose_feeds, open_instance
 from partitioned_etl.cli.output import print_json, show
 from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.engine.errors import FeedDefinitionError
 from partitioned_etl.engine.sources.computed_rows import check_key, list_spellings
 
 
-def add_keys(
-    instance: dg.DagsterInstance, chosen: ChosenFeeds, assets: FeedAssets, keys: Sequence[str]
-) -> list[str]:
+def add_keys(instance: dg.DagsterInstance, assets: FeedAssets, keys: Sequence[str]) -> list[str]:
     """Register keys of a feed, unless one of them cannot be one.
 
     Args:
         instance: The Dagster instance.
-        chosen: The code location.
         assets: The feed's assets.
         keys: The keys.
 
@@ -33,13 +30,11 @@ def add_keys(
     Raises:
         FeedDefinitionError: The feed has no ad-hoc keys.
         PartitionKeyError: One of them can be no key of the feed.
-        SourceError: Its landing is a bucket.
     """
     feed = assets.feed
     if not feed.is_computed:
         reason = f"feed {feed.name} has no ad-hoc keys: it is not declared with source parameters"
         raise FeedDefinitionError(reason, attribute="source")
-    chosen.folder_of(feed)
     known = assets.partitions.list_keys(instance)
     spellings = list_spellings(known)
     for key in keys:
@@ -72,7 +67,7 @@ def add_keys_only(name: str, keys: Sequence[str], *, as_json: bool) -> int:
         return 1
     [assets] = chosen.feeds
     with open_instance() as instance:
-        new = add_keys(instance, chosen, assets, keys)
+        new = add_keys(instance, assets, keys)
     if as_json:
         print_json({"feed": name, "added": new})
     else:

@@ -33,7 +33,6 @@ from partitioned_etl.engine.errors import (
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, PassedOver
 from partitioned_etl.engine.project import project_dir
-from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.unmatched import list_unmatched
 from partitioned_etl.engine.warehouse.warehouse import Warehouse
 
@@ -62,21 +61,13 @@ class ChosenFeeds:
         """Return the landing of a feed."""
         return self._resources["landing"].connect(feed)
 
-    def folder_of(self, feed: Feed) -> Path:
-        """Return the landing directory that a feed's files are fetched to.
-
-        Raises:
-            SourceError: It is a bucket.
-        """
-        return self._resources["landing"].find_folder(feed)
-
     def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
         """Return what the latest fetch from a feed's source could not fetch, and why."""
         return self._resources["landing"].list_not_fetched(feed)
 
     def landing_address_of(self, feed: Feed) -> Path | str:
         """Return where the landing of a feed is, a folder or a URL."""
-        return self._resources["landing"].address_of(feed, Settings())
+        return self._resources["landing"].address_of(feed)
 
     @property
     def warehouse(self) -> Warehouse:

@@ -79,7 +79,7 @@ def sync_feeds(
 
     def sync_feed(assets: FeedAssets) -> FeedResult:
         if adds:
-            add_keys(instance, chosen, assets, keys)
+            add_keys(instance, assets, keys)
         # A person who names ad-hoc keys wants them computed, also again.
         again = reloads or (assets.feed.is_computed and bool(keys) and not adds)
         return _FeedSync(instance, chosen, assets, settings, frozenset(keys), again).bring_level()
@@ -221,7 +221,7 @@ class _FeedSync:
         feed, job_name = self.assets.feed, self.assets.fetch_job_name
         windows = self.assets.partitions.list_windows()
         try:
-            found = find_difference(feed, self.chosen.folder_of(feed), windows.why_outside)
+            found = find_difference(feed, self.chosen.landing_address_of(feed), windows.why_outside)
         except SourceError as error:
             return [f"not fetched: {error}"]
         self._not_fetched = found.passed_over

@@ -44,7 +44,7 @@ def tags_of_request(feed: Feed) -> dict[str, str]:
 def compute_keys(
     context: dg.AssetExecutionContext,
     feed: Feed,
-    landing_dir: Path,
+    address: Path | str,
     listing: Listing,
     compute: Compute,
 ) -> dict[str, str]:
@@ -55,7 +55,7 @@ def compute_keys(
     Args:
         context: The context of a step that `feed_assets` made, with partition keys.
         feed: The feed.
-        landing_dir: Its landing directory.
+        address: Its landing, a folder or a URL of object storage.
         listing: What lies there.
         compute: Returns or yields the rows of a key.
 
@@ -70,7 +70,7 @@ def compute_keys(
             continue
         try:
             check_key(feed, key, spellings)
-            land_rows(feed, landing_dir, key, lambda key=key: compute(key))
+            land_rows(feed, address, key, lambda key=key: compute(key))
             spellings |= list_spellings([key])
         except Exception as error:
             reasons[key] = _explain(key, error)

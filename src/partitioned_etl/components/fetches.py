@@ -68,7 +68,7 @@ def fetch_job(definition: dg.AssetsDefinition) -> dg.JobDefinition:
     )
     def fetch(context: dg.OpExecutionContext, landing: LandingResource) -> None:
         windows = assets.partitions.list_windows()
-        fetched = mirror_source(feed, landing.find_folder(feed), windows.why_outside)
+        fetched = mirror_source(feed, landing.address_of(feed), windows.why_outside)
         found = fetched.difference
         versions = {item.name: item.version for item in found.wanted}
         rows = [
@@ -97,7 +97,7 @@ def fetch_job(definition: dg.AssetsDefinition) -> dg.JobDefinition:
     @dg.job(
         name=assets.fetch_job_name,
         tags={FETCHES_TAG: feed.name},
-        description=f"Fetch what the source of {feed.name} offers to folder `{feed.folder}/`.",
+        description=f"Fetch what the source of {feed.name} offers to `{feed.folder}/`.",
     )
     def job() -> None:
         fetch()
@@ -168,7 +168,7 @@ class _Looks:
         self._remote: Remote | None = None
         self._under_way: LookUnderWay[Difference] | None = None
 
-    def look(self, folder: Path, seconds: float) -> Difference:
+    def look(self, address: Path | str, seconds: float) -> Difference:
         """Return what a look finds.
 
         Raises:
@@ -178,7 +178,7 @@ class _Looks:
             if self._under_way is None:
                 self._remote = self._remote or source_of(self._assets).connect(self._assets.feed)
                 why_outside = self._assets.partitions.list_windows().why_outside
-                arguments = (self._assets.feed, folder, self._remote, why_outside)
+                arguments = (self._assets.feed, address, self._remote, why_outside)
                 self._under_way = LookUnderWay(partial(look_at_source, *arguments))
             look = self._under_way
         if not look.ends_within(seconds):
@@ -231,7 +231,7 @@ def fetch_sensor(
         if instance.get_runs_count(under_way):
             return dg.SkipReason(f"feed {feed.name}: a run is fetching")
         try:
-            found = looks.look(landing.find_folder(feed), TICK_SCAN_SECONDS)
+            found = looks.look(landing.address_of(feed), TICK_SCAN_SECONDS)
         except SourceError as error:
             if not error.may_pass:
                 raise

@@ -26,7 +26,7 @@ from partitioned_etl.engine.forget import (
     list_held_files,
     stand_in_for,
 )
-from partitioned_etl.engine.landing.landing import Landing, Listing
+from partitioned_etl.engine.landing.landing import Listing
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.sources.computed_rows import remove_files
 
@@ -135,7 +135,8 @@ def _forget_of_feed(
             files = list_held_files(table, listing, stale=config.stale, keys=config.partitions)
             forget_files(table, files, run_id=context.run_id)
             if feed.is_computed and config.partitions:
-                listing = _remove_keys(assets, landing, listing, instance, config.partitions)
+                _remove_keys(assets, landing_resource, listing, instance, config.partitions)
+                listing = assets.list_files(landing)
         left = compare_table(table, listing, settle_seconds=landing.settle_seconds)
         ledger = left.plan.ledger
         # While the warehouse is open, nobody loads or copies.
@@ -180,15 +181,15 @@ def _forget_of_feed(
 
 def _remove_keys(
     assets: FeedAssets,
-    landing: Landing,
+    landing_resource: LandingResource,
     listing: Listing,
     instance: dg.DagsterInstance,
     keys: Sequence[str],
-) -> Listing:
-    """Remove ad-hoc keys, and then their files; return what lies there now.
+) -> None:
+    """Remove ad-hoc keys, and then their files.
 
     A key that was left without a file would be computed again.
     """
     assets.partitions.unregister(instance, keys)
-    remove_files(file for key in keys for file in listing.by_key.get(key, ()))
-    return assets.list_files(landing)
+    files = (file for key in keys for file in listing.by_key.get(key, ()))
+    remove_files(assets.feed, landing_resource.address_of(assets.feed), files)

@@ -42,7 +42,7 @@ from partitioned_etl.engine.outcomes import Outcome, OutcomeStatus
 from partitioned_etl.engine.plan import choose_parts, compare, list_newly_superseded
 from partitioned_etl.engine.reconcile import compare_table
 from partitioned_etl.engine.settings import Settings, to_landing_address
-from partitioned_etl.engine.sources.mirror import folder_of_landing
+from partitioned_etl.engine.sources.places import find_place
 from partitioned_etl.engine.sources.troubles import read_troubles
 from partitioned_etl.engine.survey import Surveyed, survey_files
 from partitioned_etl.engine.warehouse.ledger import Ledger
@@ -100,7 +100,7 @@ class LandingResource(dg.ConfigurableResource):
             settings.settle_seconds if settle_seconds is None else settle_seconds,
         )
 
-    def address_of(self, feed: Feed | None, settings: Settings) -> Path | str:
+    def address_of(self, feed: Feed | None, settings: Settings | None = None) -> Path | str:
         """Return where the landing of a feed is, a folder or a URL, without a look at it.
 
         Raises:
@@ -108,23 +108,14 @@ class LandingResource(dg.ConfigurableResource):
         """
         if feed and feed.landing:
             return to_landing_address(feed.landing)
-        return to_landing_address(self.path) if self.path else settings.landing_dir
-
-    def find_folder(self, feed: Feed) -> Path:
-        """Return the landing directory that a feed's files are fetched or written to.
-
-        Raises:
-            SettingError: Its address makes no sense.
-            SourceError: It is a bucket.
-        """
-        return folder_of_landing(feed, self.address_of(feed, Settings()))
+        return to_landing_address(self.path) if self.path else (settings or Settings()).landing_dir
 
     def list_not_fetched(self, feed: Feed) -> list[PassedOver]:
         """Return what the latest fetch from a feed's source could not fetch, and why."""
         if feed.fetched_from is None:
             return []
         with suppress(SourceError):
-            return read_troubles(feed, self.find_folder(feed))
+            return read_troubles(find_place(feed, self.address_of(feed)))
         return []
 
     def find(self, context: dg.AssetExecutionContext) -> FoundFiles:
@@ -185,7 +176,7 @@ class LandingResource(dg.ConfigurableResource):
             dagster.Failure: The run has no partitions.
             FeedDefinitionError: The feed has another source, or none.
             LandedFileError: The landing cannot be listed.
-            SourceError: It is a bucket, or cannot be written to.
+            SourceError: It cannot be written to.
         """
         assets = FeedAssets.of(context.assets_def)
         feed = assets.feed
@@ -195,9 +186,9 @@ class LandingResource(dg.ConfigurableResource):
         reasons = dict[str, str]()
         has_keys = context.has_partition_key or context.has_partition_key_range
         if has_keys and context.selected_asset_keys:
-            folder = self.find_folder(feed)
+            address = self.address_of(feed)
             listing = assets.list_files(self.connect(feed))
-            reasons = compute_keys(context, feed, folder, listing, compute)
+            reasons = compute_keys(context, feed, address, listing, compute)
         found = self.find(context)
         files = [file for file in found.files if file.partition_key not in reasons]
         return replace(found, files=files, reasons={**found.reasons, **reasons})

@@ -406,8 +406,6 @@ class Feed(Contract, frozen=True, json_schema_extra={**NEEDS_PATTERN}):
     def _check_source(self) -> None:
         if self.source is None:
             return
-        reason = f"source: {self.what_comes} to a folder, and the feed's landing is a bucket"
-        _require(not isinstance(parse_address(self.landing), str), "source", reason)
         self.source.check_feed(self)
 
     def _check_places(self) -> None:
@@ -544,11 +542,6 @@ class Feed(Contract, frozen=True, json_schema_extra={**NEEDS_PATTERN}):
     def is_computed(self) -> bool:
         """Whether its rows are computed, for keys that people add."""
         return self.source is not None and self.source.is_computed
-
-    @property
-    def what_comes(self) -> str:
-        """What its source does with files, as the beginning of a sentence."""
-        return "computed rows are written" if self.is_computed else "files are fetched"
 
     @cached_property
     def zone(self) -> tzinfo:

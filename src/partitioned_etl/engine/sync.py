@@ -28,7 +28,7 @@ from partitioned_etl.engine.plan import (
     make_plan,
 )
 from partitioned_etl.engine.settings import to_landing_address
-from partitioned_etl.engine.sources.mirror import folder_of_landing, mirror_source
+from partitioned_etl.engine.sources.mirror import mirror_source
 from partitioned_etl.engine.survey import survey_files
 from partitioned_etl.engine.warehouse.duckdb_file import DEFAULT_LOCK_WAIT_SECONDS
 from partitioned_etl.engine.warehouse.registry import connect_warehouse
@@ -119,7 +119,7 @@ def sync_feed(
     address = to_landing_address(feed.landing) if feed.landing else landing_dir
     landing = connect_landing(address, settle_seconds)
     warehouse = connect_warehouse(database, lock_wait_seconds, memory_limit)
-    fetched = mirror_source(feed, folder_of_landing(feed, address)) if feed.fetched_from else None
+    fetched = mirror_source(feed, address) if feed.fetched_from else None
     report, outcomes = SyncReport(), dict[str, Outcome]()
     attempts: dict[tuple[str, str], int] = defaultdict(int)
     deadline = time.monotonic() + 5 + 10 * settle_seconds

@@ -1,8 +1,9 @@
 """Bucket: one bucket of an object store, as the library obstore reaches it.
 
-Takes keys; lists, looks at and reads objects, each of exactly one version. Every error of the store
-becomes one sentence that repeats nothing of the store's answer: that may hold what is secret. Which
-objects are files of a feed, and where they are copied to, is decided in other modules.
+Takes keys; lists, looks at, reads and writes objects, each whole and of exactly one version. Every
+error of the store becomes one sentence that repeats nothing of the store's answer: that may hold
+what is secret. Which objects are files of a feed, and where they are copied to, is decided in other
+modules.
 """
 
 import os
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from logging import getLogger
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from partitioned_etl.engine.errors import LandedFileError
@@ -181,6 +183,54 @@ class Bucket:
         except Exception:
             return {}  # then each is looked at, and says what is wrong
         return found
+
+    def get(self, key: str) -> bytes | None:
+        """Return all bytes of a small object as it is now; None if there is none.
+
+        Raises:
+            LandedFileError: It cannot be read.
+        """
+        import obstore
+
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._explain(error, f"{self.url}/{key} cannot be read") from None
+
+    def put(self, key: str, content: bytes | Path) -> StoredObject:
+        """Write an object, in place of the one before, at one moment; return it as it is then.
+
+        Args:
+            key: Its key.
+            content: Its bytes, or the file that holds them.
+
+        Raises:
+            LandedFileError: It cannot be written.
+        """
+        import obstore
+
+        try:
+            obstore.put(self._store, key, content)
+            return _stored(obstore.head(self._store, key))
+        except Exception as error:
+            raise self._explain(error, f"{self.url}/{key} cannot be written") from None
+
+    def delete(self, key: str) -> None:
+        """Remove an object, if it is there.
+
+        Raises:
+            LandedFileError: It cannot be removed.
+        """
+        import obstore
+
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise self._explain(error, f"{self.url}/{key} cannot be removed") from None
 
     def read(
         self, key: str, version: str, start: int = 0, stop: int | None = None

@@ -142,7 +142,7 @@ class ObjectLanding:
 
     def describe(self, feed: "Feed") -> str:
         """Return the address of a feed's prefix."""
-        return self._place_of(feed).uri_of("")
+        return self.place_of(feed).uri_of("")
 
     def list_files(self, feed: "Feed") -> Listing:
         """List the objects below a feed's prefix; see `scan`."""
@@ -154,7 +154,7 @@ class ObjectLanding:
         Raises:
             LandedFileError: They cannot be listed.
         """
-        place = self._place_of(feed)
+        place = self.place_of(feed)
         try:
             return scan_objects(feed, self.bucket, place.prefix, place, bounds, first_name)
         except LandedFileError as error:
@@ -179,14 +179,19 @@ class ObjectLanding:
                 if not isinstance(place, ObjectPrefix):  # it is a place of copies
                     staged |= zip(of_place, of_place, strict=True)
                     continue
-                folder = stack.enter_context(self._load_folder())
+                folder = stack.enter_context(self.load_folder())
                 copied = CopiedPlace(place, place.bucket, place.prefix, folder)
                 copies = stack.enter_context(copied.copy(of_place))
                 staged |= zip(of_place, copies, strict=True)
             yield [staged[file] for file in files]
 
     @contextmanager
-    def _load_folder(self) -> Iterator[Path]:
+    def load_folder(self) -> Iterator[Path]:
+        """Give a folder of this machine, which is removed at the end, or by the next one.
+
+        Raises:
+            LandedFileError: None can be made.
+        """
         with ExitStack() as stack:
             try:
                 folder = stack.enter_context(load_folder(self.staging_dir))
@@ -195,7 +200,12 @@ class ObjectLanding:
                 raise LandedFileError(reason) from error
             yield folder
 
-    def _place_of(self, feed: "Feed") -> ObjectPrefix:
+    def place_of(self, feed: "Feed") -> ObjectPrefix:
+        """Return a feed's place.
+
+        Raises:
+            LandedFileError: Its folder leads out of the landing.
+        """
         folder = normpath(join(feed.folder, "x")).removesuffix("x")
         if folder.startswith(("/", "../")):
             raise LandedFileError(f"feed {feed.name}: its folder leads out of the landing")

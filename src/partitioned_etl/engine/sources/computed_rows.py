@@ -1,30 +1,24 @@
 """Computed rows: what a function gave for a key becomes a landed file of that key.
 
-Takes a feed with source `parameters`, a key and its rows; writes them under a hidden name beside
-the feeds' folders, and renames the file when it is whole. So the landing never shows half of it,
-and what follows is the same as for any landed file. A function that fails halfway leaves the file
-as it was.
+Takes a feed with source `parameters`, a key and its rows; writes them aside, and lets the file land
+when it is whole. So the landing never shows half of it, and what follows is the same as for any
+landed file. A function that fails halfway leaves the file as it was.
 """
 
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from secrets import token_hex
-from typing import BinaryIO
 
 from partitioned_etl.engine import failpoints
-from partitioned_etl.engine.errors import PartitionKeyError, SourceError
+from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError, SourceError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.slots import to_one_spelling
-from partitioned_etl.engine.sources.difference import MirrorPlace, why_unusable
+from partitioned_etl.engine.sources.difference import why_unusable
 from partitioned_etl.engine.sources.json_rows import Rows as Rows
 from partitioned_etl.engine.sources.json_rows import write_records
-from partitioned_etl.engine.sources.mirror import alone, find_place
-
-_PREFIX = "rows-"
+from partitioned_etl.engine.sources.places import find_place
 
 
 def list_spellings(keys: Iterable[str]) -> dict[str, str]:
@@ -54,12 +48,12 @@ def check_key(feed: Feed, key: str, spellings: Mapping[str, str] | None = None) 
         )
 
 
-def land_rows(feed: Feed, landing_dir: Path, key: str, compute: Callable[[], Rows]) -> str:
+def land_rows(feed: Feed, landing_dir: Path | str, key: str, compute: Callable[[], Rows]) -> str:
     """Let the rows of a key land as a whole file, in place of the one before.
 
     Args:
         feed: The feed, with source `parameters`.
-        landing_dir: Its landing directory.
+        landing_dir: Its landing directory, or a bucket's prefix.
         key: The key.
         compute: Returns or yields the rows; it is called once.
 
@@ -76,9 +70,11 @@ def land_rows(feed: Feed, landing_dir: Path, key: str, compute: Callable[[], Row
         raise SourceError(f"feed {feed.name}: rows are computed only with source parameters")
     check_key(feed, key)
     name = feed.file_names.name_of(key)
-    with _written_to(feed, landing_dir):
-        place = find_place(feed, landing_dir)
-    with _aside(feed, landing_dir, place) as file:
+    place = find_place(feed, landing_dir)
+    place.check()
+    with ExitStack() as stack:
+        with _written_to(feed, landing_dir):
+            file = stack.enter_context(place.aside())
         for number, record in enumerate(write_records(compute())):
             with _written_to(feed, landing_dir):
                 file.write(f"{',' if number else '['}\n{record}".encode())
@@ -88,56 +84,31 @@ def land_rows(feed: Feed, landing_dir: Path, key: str, compute: Callable[[], Row
             file.flush()
             os.fsync(file.fileno())
             failpoints.reach(failpoints.BEFORE_LANDING)
-            place.folder.mkdir(parents=True, exist_ok=True)
-            Path(file.name).replace(place.folder / name)
+            place.land(Path(file.name), name)
     failpoints.reach(failpoints.AFTER_LANDING)
     return name
 
 
-def remove_files(files: Iterable[LandedFile]) -> None:
-    """Remove files of computed rows, but none that changed since it was listed."""
-    for file in files:
-        if not file.has_changed:
-            file.path.unlink(missing_ok=True)
+def remove_files(feed: Feed, address: Path | str, files: Iterable[LandedFile]) -> None:
+    """Remove files of computed rows, but none that changed since it was listed.
 
-
-@contextmanager
-def _aside(feed: Feed, landing_dir: Path, place: MirrorPlace) -> Iterator[BinaryIO]:
-    """Open a new file beside the folders of the feeds, for as long as it takes to compute its rows.
-
-    Many processes may do so at once, each for keys of its own. What a killed one left is removed:
-    nobody holds its lock any more.
+    Raises:
+        SourceError: They cannot be removed.
     """
-    with _written_to(feed, landing_dir), alone(place.state):
-        for path in place.state.glob(f"{_PREFIX}*"):
-            _remove_if_left(path)
-        file = (place.state / f"{_PREFIX}{token_hex(8)}").open("xb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield file
-    finally:
-        Path(file.name).unlink(missing_ok=True)
-        file.close()
-
-
-def _remove_if_left(path: Path) -> None:
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return  # its process has renamed or removed it meanwhile
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        path.unlink(missing_ok=True)
+    place = find_place(feed, address)
+    with _written_to(feed, address):
+        for file in files:
+            if not file.has_changed:
+                place.remove(file.name)
 
 
 @contextmanager
-def _written_to(feed: Feed, landing_dir: Path) -> Iterator[None]:
+def _written_to(feed: Feed, landing_dir: Path | str) -> Iterator[None]:
     """Say of an error that the landing cannot be written to; the function's own pass by."""
     try:
         yield
     except OSError as error:
         what = error.strerror or type(error).__name__
         raise SourceError(f"feed {feed.name}: {landing_dir} cannot be written to: {what}") from None
+    except LandedFileError as error:
+        raise SourceError(f"feed {feed.name}: {error}") from None

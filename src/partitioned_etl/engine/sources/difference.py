@@ -4,14 +4,10 @@ Takes a listing of the source, and the manifest; returns what is to be fetched, 
 the source. Looking and fetching belong in `mirror.py`.
 """
 
-import os
-import stat
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from urllib.parse import quote
 
 from partitioned_etl.engine.errors import PartitionKeyError
 from partitioned_etl.engine.feed import Feed, OnMissing
@@ -22,53 +18,12 @@ from partitioned_etl.engine.landing.names import (
     key_of_match,
     to_printable,
 )
-from partitioned_etl.engine.sources.manifest import Manifest, Noted
+from partitioned_etl.engine.sources.manifest import Manifest, Mark, Noted
 from partitioned_etl.engine.sources.source import RemoteItem, RemoteListing
 
-STATE_FOLDER = ".sources"
-"""The folder of the landing for what is kept of sources, beside those of the feeds."""
 _LONGEST_NAME_BYTES = 255
 WhyOutside = Callable[[str], str]
 """Returns why there is no partition of a key; empty if there is one."""
-
-
-@dataclass(frozen=True)
-class MirrorPlace:
-    """Where the files of a source land, and what is kept of it.
-
-    Attributes:
-        folder: The feed's folder.
-        state: The folder for the manifest, the lock, and files on their way.
-    """
-
-    folder: Path
-    state: Path
-
-    @classmethod
-    def of(cls, feed: Feed, landing_dir: Path) -> "MirrorPlace":
-        """Return the place of a feed in a landing directory."""
-        state = landing_dir / STATE_FOLDER / quote(feed.name, safe="")
-        return cls(landing_dir / feed.folder, state)
-
-    def read_manifest(self) -> Manifest:
-        """Read what was fetched."""
-        return Manifest(self.state / "manifest.jsonl")
-
-    def find(self, name: str) -> os.stat_result | None:
-        """Return what `stat` says of a landed file; None if there is none."""
-        try:
-            status = os.lstat(self.folder / name)
-        except OSError:
-            return None
-        return status if stat.S_ISREG(status.st_mode) else None
-
-    def is_as_noted(self, name: str, noted: Noted) -> bool:
-        """Return whether a file lies there as it was fetched."""
-        status = self.find(name)
-        return status is not None and (status.st_size, status.st_mtime_ns) == (
-            noted.size_bytes,
-            noted.modified_ns,
-        )
 
 
 @dataclass
@@ -101,10 +56,18 @@ def compare_with_source(
     feed: Feed,
     listing: RemoteListing,
     manifest: Manifest,
-    place: MirrorPlace,
+    landed: Mapping[str, Mark],
     why_outside: WhyOutside,
 ) -> Difference:
-    """Find out what is to be fetched, and what is gone at the source."""
+    """Find out what is to be fetched, and what is gone at the source.
+
+    Args:
+        feed: The feed.
+        listing: What its source offers.
+        manifest: What was fetched of it.
+        landed: The files of the manifest that lie in the feed's place.
+        why_outside: Returns why there is no partition of a key; empty if there is one.
+    """
     found = Difference(passed_over=[*listing.passed_over])
     counts = Counter(item.name for item in dict.fromkeys(listing.items))
     for item in dict.fromkeys(listing.items):
@@ -117,7 +80,7 @@ def compare_with_source(
             continue
         if reason:
             found.passed_over.append(PassedOver(to_printable(item.name), reason))
-        elif _is_wanted(feed, item, manifest.get(item.name), place):
+        elif _is_wanted(feed, item, manifest.get(item.name), landed.get(item.name)):
             found.wanted.append(item)
         else:
             found.unchanged += 1
@@ -147,8 +110,8 @@ def why_unusable(feed: Feed, name: str) -> str:
     return ""
 
 
-def _is_wanted(feed: Feed, item: RemoteItem, noted: Noted | None, place: MirrorPlace) -> bool:
-    if noted is None or not place.is_as_noted(item.name, noted):
+def _is_wanted(feed: Feed, item: RemoteItem, noted: Noted | None, mark: Mark | None) -> bool:
+    if noted is None or noted.mark != mark:
         return True
     if item.version:
         return item.version != noted.version

@@ -6,11 +6,21 @@ nothing.
 """
 
 import json
-import os
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 _SPARE_LINES = 1000
+
+
+class Mark(NamedTuple):
+    """What tells that a landed file is as it landed.
+
+    Attributes:
+        size_bytes: Its length.
+        modified_ns: When it was written, in nanoseconds since 1970, by the place's own clock.
+    """
+
+    size_bytes: int
+    modified_ns: int
 
 
 class Noted(NamedTuple):
@@ -20,7 +30,7 @@ class Noted(NamedTuple):
         version: What the listing said of it.
         validator: What the source returned for a later call.
         size_bytes: Its length in the landing.
-        modified_ns: When it was written there, by its own mtime.
+        modified_ns: When it was written there, as in `Mark`.
         asked_at: When the source was last asked for it, in seconds since 1970.
     """
 
@@ -30,17 +40,38 @@ class Noted(NamedTuple):
     modified_ns: int
     asked_at: float
 
+    @property
+    def mark(self) -> Mark:
+        """What tells that its file is as it was fetched."""
+        return Mark(self.size_bytes, self.modified_ns)
+
+
+class ManifestStore(Protocol):
+    """Where the lines of a manifest are kept."""
+
+    def read(self) -> str:
+        """Return all lines; nothing if there is no manifest."""
+        ...
+
+    def append(self, text: str) -> None:
+        """Append lines, at once or with the next ones."""
+        ...
+
+    def replace(self, text: str) -> None:
+        """Put lines in the place of all, at one moment."""
+        ...
+
+    def flush(self) -> None:
+        """Write what was appended and is not written yet."""
+        ...
+
 
 class Manifest(dict[str, Noted]):
-    """The files that were fetched, by their names.
+    """The files that were fetched, by their names."""
 
-    Attributes:
-        path: The file that it is kept in.
-    """
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, store: ManifestStore) -> None:
         super().__init__()
-        self.path = path
+        self._store = store
         self._lines, self._is_cut_off = 0, False
         self._read()
 
@@ -49,28 +80,23 @@ class Manifest(dict[str, Noted]):
         self.pop(name, None)
         if noted:
             self[name] = noted
-        with self.path.open("a", encoding="utf-8") as file:
-            # A line that follows one that was cut off must not be lost with it.
-            file.write(("\n" if self._is_cut_off else "") + _to_line(name, noted))
+        # A line that follows one that was cut off must not be lost with it.
+        self._store.append(("\n" if self._is_cut_off else "") + _to_line(name, noted))
         self._lines, self._is_cut_off = self._lines + 1, False
 
     def compact(self) -> None:
         """Write it anew if most of its lines are of no use."""
         if self._lines <= 2 * len(self) + _SPARE_LINES:
             return
-        aside = self.path.with_suffix(".new")
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(_to_line(name, noted) for name, noted in self.items())
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        self._store.replace("".join(_to_line(name, noted) for name, noted in self.items()))
         self._lines = len(self)
 
+    def flush(self) -> None:
+        """Have all of it written."""
+        self._store.flush()
+
     def _read(self) -> None:
-        try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return
+        text = self._store.read()
         self._is_cut_off = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             self._lines += 1

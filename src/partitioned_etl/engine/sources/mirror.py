@@ -1,35 +1,33 @@
-"""Mirror: makes a feed's folder hold what its source offers.
+"""Mirror: makes a feed's place hold what its source offers.
 
-Takes a feed with a source, and its landing directory; fetches what is new or changed, each file
-under a hidden name beside the feeds' folders, and renames it when it is whole. So the landing never
-shows half a file, and what follows is the same as for any landed file. Where it was killed, the
-next one goes on.
+Takes a feed with a source, and its landing; fetches what is new or changed, each file aside, and
+lets it land when it is whole. So the landing never shows half a file, and what follows is the same
+as for any landed file. Where it was killed, the next one goes on. What landing means in a folder
+and in a bucket belongs in the modules of places.
 """
 
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from filecmp import cmp
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 
 from partitioned_etl.engine import failpoints
-from partitioned_etl.engine.errors import SourceError
+from partitioned_etl.engine.errors import LandedFileError, SourceError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import PassedOver
-from partitioned_etl.engine.landing_address import parse_address
 from partitioned_etl.engine.sources.difference import (
     Difference,
-    MirrorPlace,
     WhyOutside,
     compare_with_source,
 )
-from partitioned_etl.engine.sources.manifest import Manifest, Noted
+from partitioned_etl.engine.sources.manifest import Manifest, Mark, Noted
+from partitioned_etl.engine.sources.place import FetchPlace
+from partitioned_etl.engine.sources.places import find_place
 from partitioned_etl.engine.sources.retries import retry
 from partitioned_etl.engine.sources.source import Remote, RemoteItem, Sink, Source
 from partitioned_etl.engine.sources.troubles import write_troubles
@@ -82,73 +80,46 @@ class Fetched:
         return (told or "nothing offered") + (f"; {found.brake}" if found.brake else "")
 
 
-def folder_of_landing(feed: Feed, address: Path | str) -> Path:
-    """Return the landing directory that a feed's files are fetched to, or computed rows written.
-
-    Raises:
-        SourceError: The landing is a bucket.
-    """
-    parsed = parse_address(address) if isinstance(address, str) else address
-    if isinstance(parsed, str):
-        raise SourceError(
-            f"feed {feed.name}: {feed.what_comes} to a folder, and its landing is a bucket: give "
-            "the feed a landing of its own"
-        )
-    return parsed
-
-
-def find_place(feed: Feed, landing_dir: Path) -> MirrorPlace:
-    """Return where files of a feed land that are fetched or computed.
-
-    Raises:
-        SourceError: They would land nowhere, or elsewhere.
-    """
-    place = MirrorPlace.of(feed, landing_dir)
-    if not landing_dir.is_dir():
-        raise SourceError(f"feed {feed.name}: the landing directory {landing_dir} does not exist")
-    if not place.folder.resolve().is_relative_to(landing_dir.resolve()):
-        raise SourceError(f"feed {feed.name}: {place.folder} is linked out of {landing_dir}")
-    return place
-
-
 def look_at_source(
-    feed: Feed, landing_dir: Path, remote: Remote, why_outside: WhyOutside = everything
+    feed: Feed, address: Path | str, remote: Remote, why_outside: WhyOutside = everything
 ) -> Difference:
     """Find out what a mirror would do, and change nothing.
 
     Raises:
-        SourceError: The source cannot be listed.
+        SourceError: The source cannot be listed, or the landing cannot be read.
     """
-    place = MirrorPlace.of(feed, landing_dir)
     with _of_feed(feed):
         listing = remote.list_items()
-    return compare_with_source(feed, listing, place.read_manifest(), place, why_outside)
+    with _of_landing(feed, address):
+        place = find_place(feed, address)
+        manifest = place.read_manifest()
+        return compare_with_source(feed, listing, manifest, place.find_many(manifest), why_outside)
 
 
 def find_difference(
-    feed: Feed, landing_dir: Path, why_outside: WhyOutside = everything
+    feed: Feed, address: Path | str, why_outside: WhyOutside = everything
 ) -> Difference:
     """Look at a feed's source by a connection of its own, and change nothing.
 
     Raises:
-        SourceError: The source cannot be listed.
+        SourceError: The source cannot be listed, or the landing cannot be read.
     """
     if feed.fetched_from is None:
         raise SourceError(f"feed {feed.name} has no source")
     with _of_feed(feed):
         remote = feed.fetched_from.connect(feed)
     try:
-        return look_at_source(feed, landing_dir, remote, why_outside)
+        return look_at_source(feed, address, remote, why_outside)
     finally:
         remote.close()
 
 
-def mirror_source(feed: Feed, landing_dir: Path, why_outside: WhyOutside = everything) -> Fetched:
-    """Make a feed's folder hold what its source offers, as far as the feed has partitions for it.
+def mirror_source(feed: Feed, address: Path | str, why_outside: WhyOutside = everything) -> Fetched:
+    """Make a feed's place hold what its source offers, as far as the feed has partitions for it.
 
     Args:
         feed: The feed.
-        landing_dir: Its landing directory.
+        address: Its landing, a folder or a URL of object storage.
         why_outside: Returns why there is no partition of a key; empty if there is one.
 
     Returns:
@@ -157,19 +128,16 @@ def mirror_source(feed: Feed, landing_dir: Path, why_outside: WhyOutside = every
     Raises:
         SourceError: The source cannot be listed, or the landing cannot be written to.
     """
-    source, place = feed.fetched_from, find_place(feed, landing_dir)
+    source, place = feed.fetched_from, find_place(feed, address)
     if source is None:
         raise SourceError(f"feed {feed.name} has no source")
-    try:
-        with _of_feed(feed), alone(place.state):
-            remote = source.connect(feed)
-            try:
-                return _Mirror(feed, source, place, remote, why_outside).make()
-            finally:
-                remote.close()
-    except OSError as error:
-        what = error.strerror or type(error).__name__
-        raise SourceError(f"feed {feed.name}: {landing_dir} cannot be written to: {what}") from None
+    place.check()
+    with _of_landing(feed, address), _of_feed(feed), place.alone() as folder:
+        remote = source.connect(feed)
+        try:
+            return _Mirror(feed, source, place, folder, remote, why_outside).make()
+        finally:
+            remote.close()
 
 
 class _Mirror:
@@ -179,18 +147,28 @@ class _Mirror:
         self,
         feed: Feed,
         source: Source,
-        place: MirrorPlace,
+        place: FetchPlace,
+        folder: Path,
         remote: Remote,
         why_outside: WhyOutside,
     ) -> None:
-        self._feed, self._source, self._place = feed, source, place
+        self._feed, self._source, self._place, self._folder = feed, source, place, folder
         self._remote, self._why_outside = remote, why_outside
         self._manifest: Manifest = place.read_manifest()
+        self._landed: Mapping[str, Mark] = {}
         self._failures, self._lock = 0, Lock()
 
     def make(self) -> Fetched:
         difference = self._look()
         fetched = Fetched(difference)
+        try:
+            self._make(difference, fetched)
+        finally:
+            self._manifest.flush()
+        write_troubles(self._place, [*fetched.failed, *difference.passed_over])
+        return fetched
+
+    def _make(self, difference: Difference, fetched: Fetched) -> None:
         wanted = self._wait_for(difference.wanted, fetched)
         with ThreadPoolExecutor(self._source.parallel, thread_name_prefix="fetch") as pool:
             futures = {pool.submit(self._fetch, item): item for item in wanted}
@@ -204,13 +182,12 @@ class _Mirror:
         if not difference.brake:
             self._remove(difference.gone, fetched)
         self._manifest.compact()
-        write_troubles(self._place, [*fetched.failed, *difference.passed_over])
-        return fetched
 
     def _look(self) -> Difference:
         listing = self._remote.list_items()
+        self._landed = self._place.find_many(self._manifest)
         return compare_with_source(
-            *(self._feed, listing, self._manifest, self._place, self._why_outside)
+            self._feed, listing, self._manifest, self._landed, self._why_outside
         )
 
     def _wait_for(self, wanted: list[RemoteItem], fetched: Fetched) -> list[RemoteItem]:
@@ -228,14 +205,14 @@ class _Mirror:
         except SourceError as error:
             fetched.failed.append(PassedOver(item.name, str(error)))
             return
-        noted = Noted(item.version, done.validator, done.size_bytes, done.modified_ns, time.time())
+        noted = Noted(item.version, done.validator, *done.mark, time.time())
         self._manifest.note(item.name, noted)
         failpoints.reach(failpoints.AFTER_FETCH)
         if done.is_same:
             fetched.unmodified += 1
         else:
             fetched.landed.append(item.name)
-            fetched.size_bytes += done.size_bytes
+            fetched.size_bytes += done.mark.size_bytes
 
     def _fetch(self, item: RemoteItem) -> "_Done":
         if self._failures >= _MOST_FAILURES:
@@ -249,6 +226,8 @@ class _Mirror:
         except OSError as error:
             what = error.strerror or type(error).__name__
             raise SourceError(f"cannot be written to the landing: {what}") from None
+        except LandedFileError as error:
+            raise SourceError(f"cannot be written to the landing: {error}") from None
         except Exception as error:
             what = type(error).__name__
             raise SourceError(f"something unforeseen happened ({what})") from error
@@ -256,43 +235,34 @@ class _Mirror:
         return done
 
     def _try(self, item: RemoteItem) -> "_Done":
-        path, noted = self._place.folder / item.name, self._manifest.get(item.name)
-        is_known = noted is not None and self._place.is_as_noted(item.name, noted)
+        noted = self._manifest.get(item.name)
+        is_known = noted is not None and noted.mark == self._landed.get(item.name)
         known = noted.validator if noted and is_known else ""
-        part = self._place.state / f"part-{token_hex(8)}"
+        part = self._folder / f"part-{token_hex(8)}"
         try:
             with part.open("xb") as file:
                 sink = Sink(_watched(file.write), self._source)
                 validator = self._remote.fetch(item, sink, known)
                 if validator is None and noted:
-                    return _Done(noted.validator, noted.size_bytes, noted.modified_ns, True)
+                    return _Done(noted.validator, noted.mark, True)
                 if item.size_bytes not in (None, sink.size_bytes):
                     reason = "is not as long as it was listed: it changes, or was cut off"
                     raise SourceError(reason, may_pass=True)
                 file.flush()
                 os.fsync(file.fileno())
             failpoints.reach(failpoints.BEFORE_LANDING)
-            self._land(part, path)
+            mark = self._place.land(part, item.name)
         finally:
             part.unlink(missing_ok=True)
-        status = os.lstat(path)
         failpoints.reach(failpoints.AFTER_LANDING)
-        return _Done(validator or "", status.st_size, status.st_mtime_ns)
-
-    def _land(self, part: Path, path: Path) -> None:
-        """Rename a whole file, unless the same bytes lie there already."""
-        if not path.parent.resolve().is_relative_to(self._place.folder.resolve()):
-            raise SourceError("would land outside of the feed's folder, through a link")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lies = self._place.find(path.relative_to(self._place.folder).as_posix())
-        if lies is None or lies.st_size != part.stat().st_size or not cmp(part, path, False):
-            part.replace(path)
+        return _Done(validator or "", mark)
 
     def _remove(self, gone: list[str], fetched: Fetched) -> None:
+        landed = self._place.find_many(gone)
         for name in gone:
             # What somebody else put there is not the source's to remove.
-            if self._place.is_as_noted(name, self._manifest[name]):
-                (self._place.folder / name).unlink(missing_ok=True)
+            if self._manifest[name].mark == landed.get(name):
+                self._place.remove(name)
                 fetched.removed.append(name)
             self._manifest.note(name, None)
 
@@ -300,8 +270,7 @@ class _Mirror:
 @dataclass(frozen=True)
 class _Done:
     validator: str
-    size_bytes: int
-    modified_ns: int
+    mark: Mark
     is_same: bool = False
 
 
@@ -326,14 +295,12 @@ def _of_feed(feed: Feed) -> Iterator[None]:
 
 
 @contextmanager
-def alone(state: Path) -> Iterator[None]:
-    """Let one process at a time fetch for a feed, and remove what a killed one left on its way."""
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _of_landing(feed: Feed, address: Path | str) -> Iterator[None]:
+    """Say of what goes wrong with the landing which one it is."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for part in state.glob("part-*"):
-            part.unlink(missing_ok=True)
         yield
-    finally:
-        os.close(lock)
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise SourceError(f"feed {feed.name}: {address} cannot be written to: {what}") from None
+    except LandedFileError as error:
+        raise SourceError(f"feed {feed.name}: {error}") from None

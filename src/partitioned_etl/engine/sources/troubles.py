@@ -6,32 +6,24 @@ by them.
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.landing.landing import PassedOver
-from partitioned_etl.engine.sources.difference import MirrorPlace
+from partitioned_etl.engine.sources.place import FetchPlace
 
 _NAME = "troubles.json"
 
 
-def write_troubles(place: MirrorPlace, entries: Sequence[PassedOver]) -> None:
+def write_troubles(place: FetchPlace, entries: Sequence[PassedOver]) -> None:
     """Keep what could not be fetched, in place of what was kept before."""
-    path = place.state / _NAME
-    if not entries:
-        path.unlink(missing_ok=True)
-        return
-    aside = path.with_suffix(".new")
     told = [[entry.name, entry.reason] for entry in entries]
-    aside.write_text(json.dumps(told), encoding="utf-8")
-    aside.replace(path)
+    place.keep(_NAME, json.dumps(told) if told else "")
 
 
-def read_troubles(feed: Feed, landing_dir: Path) -> list[PassedOver]:
+def read_troubles(place: FetchPlace) -> list[PassedOver]:
     """Return what the latest fetch of a feed could not fetch, and why."""
-    path = MirrorPlace.of(feed, landing_dir).state / _NAME
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(place.read(_NAME) or "[]")
         return [PassedOver(str(name), str(reason)) for name, reason in told]
-    except (OSError, ValueError, TypeError):
+    except (LandedFileError, ValueError, TypeError):
         return []
