@@ -18,6 +18,7 @@ from partitioned_etl.engine.sources.mirror import find_difference, mirror_source
 from partitioned_etl.engine.sources.parameters import Parameters
 from support.bucket_bench import BucketBench
 from support.define import define_feed, define_location
+from support.dev_server import find_free_port
 from support.location import Location
 from support.remote_server import RemoteServer, give, start_remote_server
 from support.s3_server import READER, WRITER
@@ -247,3 +248,22 @@ def test_the_sensors_fetch_to_the_bucket_and_load_from_it(
     assert query(rows) == [("a", "y"), ("b", "x")]
     kept = b"".join(read_all(through_dagster).values())
     assert not any(part.encode() in kept for part in WRITER)
+
+
+def test_a_store_that_cannot_be_reached_is_asked_again_by_the_next_tick(
+    through_dagster: BucketBench,
+    remote: RemoteServer,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    defined = define_feed(remote.feed())
+    location = Location(define_location(defined), defined, instance)
+    remote.put("a")
+    with monkeypatch.context() as unreachable:
+        unreachable.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{find_free_port()}")
+        assert location.tick_fetch() == []
+    assert location.skipped.startswith("feed notes: s3://")
+    assert location.skipped.endswith("the next tick tries again")
+    assert "the store cannot be reached" in location.skipped
+    assert len(location.tick_fetch()) == 1
+    assert read_all(through_dagster) == {}

@@ -6,19 +6,19 @@ landed file. A function that fails halfway leaves the file as it was.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from partitioned_etl.engine import failpoints
-from partitioned_etl.engine.errors import LandedFileError, PartitionKeyError, SourceError
+from partitioned_etl.engine.errors import PartitionKeyError, SourceError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import LandedFile
 from partitioned_etl.engine.landing.slots import to_one_spelling
 from partitioned_etl.engine.sources.difference import why_unusable
 from partitioned_etl.engine.sources.json_rows import Rows as Rows
 from partitioned_etl.engine.sources.json_rows import write_records
-from partitioned_etl.engine.sources.places import find_place
+from partitioned_etl.engine.sources.places import find_place, landing_may_fail
 
 
 def list_spellings(keys: Iterable[str]) -> dict[str, str]:
@@ -73,13 +73,13 @@ def land_rows(feed: Feed, landing_dir: Path | str, key: str, compute: Callable[[
     place = find_place(feed, landing_dir)
     place.check()
     with ExitStack() as stack:
-        with _written_to(feed, landing_dir):
+        with landing_may_fail(feed, landing_dir):
             file = stack.enter_context(place.aside())
         for number, record in enumerate(write_records(compute())):
-            with _written_to(feed, landing_dir):
+            with landing_may_fail(feed, landing_dir):
                 file.write(f"{',' if number else '['}\n{record}".encode())
             failpoints.reach(failpoints.MID_FETCH)
-        with _written_to(feed, landing_dir):
+        with landing_may_fail(feed, landing_dir):
             file.write(b"\n]\n" if file.tell() else b"[]\n")
             file.flush()
             os.fsync(file.fileno())
@@ -96,19 +96,7 @@ def remove_files(feed: Feed, address: Path | str, files: Iterable[LandedFile]) -
         SourceError: They cannot be removed.
     """
     place = find_place(feed, address)
-    with _written_to(feed, address):
+    with landing_may_fail(feed, address):
         for file in files:
             if not file.has_changed:
                 place.remove(file.name)
-
-
-@contextmanager
-def _written_to(feed: Feed, landing_dir: Path | str) -> Iterator[None]:
-    """Say of an error that the landing cannot be written to; the function's own pass by."""
-    try:
-        yield
-    except OSError as error:
-        what = error.strerror or type(error).__name__
-        raise SourceError(f"feed {feed.name}: {landing_dir} cannot be written to: {what}") from None
-    except LandedFileError as error:
-        raise SourceError(f"feed {feed.name}: {error}") from None

@@ -27,7 +27,7 @@ from partitioned_etl.engine.sources.difference import (
 )
 from partitioned_etl.engine.sources.manifest import Manifest, Mark, Noted
 from partitioned_etl.engine.sources.place import FetchPlace
-from partitioned_etl.engine.sources.places import find_place
+from partitioned_etl.engine.sources.places import find_place, landing_may_fail
 from partitioned_etl.engine.sources.retries import retry
 from partitioned_etl.engine.sources.source import Remote, RemoteItem, Sink, Source
 from partitioned_etl.engine.sources.troubles import write_troubles
@@ -90,7 +90,7 @@ def look_at_source(
     """
     with _of_feed(feed):
         listing = remote.list_items()
-    with _of_landing(feed, address):
+    with landing_may_fail(feed, address):
         place = find_place(feed, address)
         manifest = place.read_manifest()
         return compare_with_source(feed, listing, manifest, place.find_many(manifest), why_outside)
@@ -132,7 +132,7 @@ def mirror_source(feed: Feed, address: Path | str, why_outside: WhyOutside = eve
     if source is None:
         raise SourceError(f"feed {feed.name} has no source")
     place.check()
-    with _of_landing(feed, address), _of_feed(feed), place.alone() as folder:
+    with landing_may_fail(feed, address), _of_feed(feed), place.alone() as folder:
         remote = source.connect(feed)
         try:
             return _Mirror(feed, source, place, folder, remote, why_outside).make()
@@ -292,15 +292,3 @@ def _of_feed(feed: Feed) -> Iterator[None]:
         raise SourceError(
             reason, may_pass=error.may_pass, retry_after_seconds=error.retry_after_seconds
         ) from None
-
-
-@contextmanager
-def _of_landing(feed: Feed, address: Path | str) -> Iterator[None]:
-    """Say of what goes wrong with the landing which one it is."""
-    try:
-        yield
-    except OSError as error:
-        what = error.strerror or type(error).__name__
-        raise SourceError(f"feed {feed.name}: {address} cannot be written to: {what}") from None
-    except LandedFileError as error:
-        raise SourceError(f"feed {feed.name}: {error}") from None

@@ -3,6 +3,8 @@
 A new kind is a module and a line here.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from partitioned_etl.engine.errors import LandedFileError, SettingError, SourceError
@@ -33,3 +35,19 @@ def find_place(feed: Feed, address: Path | str) -> FetchPlace:
     except (SettingError, LandedFileError) as error:
         raise SourceError(f"feed {feed.name}: {error}") from None
     return FolderPlace.of(feed, Path(address))
+
+
+@contextmanager
+def landing_may_fail(feed: Feed, address: Path | str) -> Iterator[None]:
+    """Say of an error of a feed's landing whose and which landing it is; all others pass by.
+
+    Raises:
+        SourceError: The landing failed. A bucket may be reached again by itself.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise SourceError(f"feed {feed.name}: {address} cannot be written to: {what}") from None
+    except LandedFileError as error:
+        raise SourceError(f"feed {feed.name}: {error}", may_pass=True) from None
