@@ -7,14 +7,10 @@ Next: `engine/unchanged.py` compares that table with the ledger.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from partitioned_etl.engine.landing.landing import LandedFile, Place
 from partitioned_etl.engine.landing.slots import to_one_spelling
 from partitioned_etl.engine.memory_tables import ROWS_AT_ONCE, MemoryTables
-
-if TYPE_CHECKING:
-    from partitioned_etl.engine.feed import Feed
 
 MOST_OBJECTS = 10_000
 """Of how many files each is an object; of more, each is a row."""
@@ -42,8 +38,8 @@ class FoundFiles:
         concerned: Of which partition keys, in one spelling, all files are looked at in any case.
     """
 
-    def __init__(self, feed: "Feed", place: Place) -> None:
-        self._feed, self._place = feed, place
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._files: list[LandedFile] = []
         self._parts: list[str] = []
         self._row_count = 0

@@ -107,7 +107,7 @@ class Scan:
         self.first_name = first_name
         self.ignored: list[PassedOver] = []
         self.refused: list[PassedOver] = []
-        self.found = FoundFiles(feed, place)
+        self.found = FoundFiles(place)
         self.markers: set[str] = set()
         self._has_markers = bool(feed.done_suffix or feed.done_names)
         self._has_parts = feed.file_names.has_parts

@@ -72,7 +72,7 @@ class _ObjectScan(Scan):
     def look_at(self, found: StoredObject) -> None:
         """Take an object, unless it is in a folder of no concern, or may be the mark of one."""
         name = found.key[self._prefix_length :]
-        if self.first_name and is_left_out(name, self.first_name):
+        if is_left_out(name, self.first_name):
             return
         folder = name.rpartition("/")[0]
         # Many objects are in few folders.
