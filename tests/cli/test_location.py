@@ -132,6 +132,16 @@ def test_an_unknown_feed_ends_with_two_and_the_names_of_those_there_are(
     assert not database.exists()
 
 
+@pytest.mark.parametrize(("name", "meant"), [("daily_price", "daily_prices"), ("stok", "stock")])
+def test_a_misspelled_feed_is_refused_with_the_one_that_is_meant(
+    name: str, meant: str, broken: None, call: Call
+) -> None:
+    result = call("plan", "--feed", name)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: there is no feed {name!r}; there are ")
+    assert result.stderr.endswith(f"stock (broken); did you mean {meant!r}?\n")
+
+
 @pytest.mark.parametrize("command", ["plan", "sync", "status"])
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.at.all", "support.nowhere"])
 def test_a_code_location_that_does_not_exist_ends_with_two_and_one_sentence(

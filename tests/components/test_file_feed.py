@@ -234,7 +234,9 @@ def write_stock(
         (("bad_rows: fail", "max_uncompressed_bytes: 0"), 12, "greater than or equal to 1"),
         (("bad_rows: fail", "values:\n    trim: true\n    nulls: [NULL]"), 14, "put it in quotes"),
         (("amount: DOUBLE", "amount:\n      type: DOUBLE\n      date_format: '%Y'"), 9, "a DOUBLE"),
-        (("bad_rows: fail", "colunms: {}"), 12, "there is no such attribute"),
+        (("bad_rows: fail", "colunms: {}"), 12, "such attribute; did you mean 'columns'?"),
+        (("bad_rows: fail", "lode_asset: x"), 12, "such attribute; did you mean 'load_asset'?"),
+        (("bad_rows: fail", "schedule: {huor: 5}"), 12, "such attribute; did you mean 'hour'?"),
         (("{key}.csv", "{date:%Y-%m-%d}.csv"), 2, "need a start"),
     ],
 )

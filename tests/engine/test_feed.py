@@ -322,6 +322,35 @@ def test_a_contradictory_declaration_is_refused(declared: dict[str, Any], messag
 
 
 @pytest.mark.parametrize(
+    ("declared", "path", "meant"),
+    [
+        ({"done_sufix": ".done"}, "done_sufix", "done_suffix"),
+        ({"values": {"dateformat": "%Y"}}, "values.dateformat", "date_format"),
+        ({"columns": {"start": {"tpye": "BIGINT"}}}, "columns.start.tpye", "type"),
+        ({"columns": {"a": {"type": "BIGINT", "form": "b"}}}, "columns.a.form", "from"),
+        ({"row_rules": [{"nmae": "r", "column": "a"}]}, "row_rules.0.nmae", "name"),
+        ({"format": {"type": "csv", "delimeter": ";"}}, "format.delimeter", "delimiter"),
+        ({"source": {"type": "http", "ulr": "https://x/"}}, "source.ulr", "url"),
+        (
+            {"source": {"type": "http", "url": "https://x/", "paging": {"by": "page", "sise": 1}}},
+            "source.paging.sise",
+            "size",
+        ),
+        ({"xyz": 1}, "xyz", ""),
+        ({"format": {"type": "parquet", "delimiter": ";"}}, "format.delimiter", ""),
+    ],
+)
+def test_a_misspelled_attribute_is_refused_with_the_one_that_is_meant(
+    declared: dict[str, Any], path: str, meant: str
+) -> None:
+    with pytest.raises(FeedDefinitionError) as refused:
+        make_feed(**declared)
+    said = f"; did you mean {meant!r}?" if meant else ""
+    assert str(refused.value) == f"feed f: {path}: there is no such attribute{said}"
+    assert refused.value.attribute == path
+
+
+@pytest.mark.parametrize(
     ("declared", "message"),
     [
         ({"delimiter": ""}, "delimiter must be one ASCII character"),

@@ -29,6 +29,7 @@ from partitioned_etl.engine.errors import (
     PartitionedEtlError,
     SettingError,
     WarehouseLockedError,
+    suggest,
 )
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.landing import Landing, PassedOver
@@ -115,7 +116,8 @@ def choose_feeds(names: Sequence[str]) -> ChosenFeeds:
         return ChosenFeeds(location.definitions, list(by_name.values()), location.mistakes)
     if unknown := [name for name in names if name not in {*by_name, *broken}]:
         there = ", ".join([*by_name, *(f"{name} (broken)" for name in broken)])
-        raise FeedDefinitionError(f"there is no feed {unknown[0]!a}; there are {there}")
+        meant = suggest(unknown[0], [*by_name, *broken])
+        raise FeedDefinitionError(f"there is no feed {unknown[0]!a}; there are {there}{meant}")
     chosen = [by_name[name] for name in dict.fromkeys(names) if name in by_name]
     mistakes = [broken[name] for name in dict.fromkeys(names) if name in broken]
     return ChosenFeeds(location.definitions, chosen, mistakes)

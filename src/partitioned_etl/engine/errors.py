@@ -3,6 +3,9 @@
 No message contains a cell value: cells may be personal data, and messages end up in logs.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class PartitionedEtlError(Exception):
     """Base class of every error that this package raises deliberately."""
@@ -75,3 +78,17 @@ class SourceError(PartitionedEtlError):
         super().__init__(reason)
         self.may_pass = may_pass
         self.retry_after_seconds = retry_after_seconds
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return what to say after the refusal of a name that may be misspelled.
+
+    Args:
+        name: The name.
+        known: The names that there are.
+
+    Returns:
+        Which of them is probably meant; empty if none is like it.
+    """
+    matches = get_close_matches(name, known, n=1)
+    return f"; did you mean {matches[0]!a}?" if matches else ""

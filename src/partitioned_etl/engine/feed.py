@@ -287,7 +287,7 @@ class Feed(Contract, frozen=True, json_schema_extra={**NEEDS_PATTERN}):
         try:
             return handler(values)
         except ValidationError as error:
-            path, reason = explain_first(error)
+            path, reason = explain_first(error, cls)
             about = f"feed {name}: {path}" if isinstance(name, str) else f"feed: {path}"
             raise FeedDefinitionError(f"{about}: {reason}", attribute=path) from None
         except FeedDefinitionError as error:

@@ -7,18 +7,18 @@ format is a module here; `registry.py` lists them.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Flag, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeAlias, get_args
 
 import duckdb
 from pydantic import BaseModel, ValidationError
 
-from partitioned_etl.engine.errors import ContractError, FeedDefinitionError
+from partitioned_etl.engine.errors import ContractError, FeedDefinitionError, suggest
 from partitioned_etl.engine.landing.landing import LandedFile, changed_while_read, hash_content
 from partitioned_etl.engine.sql import Query, internal_identifier
 
@@ -450,10 +450,14 @@ def hint_at_quotes(value: str) -> str:
     return f'; YAML takes it for a character in double quotes: "{value}"' if is_escape else ""
 
 
-def explain_first(error: ValidationError) -> tuple[str, str]:
+def explain_first(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     """Return the path of the first attribute that a declaration has wrong, and the reason.
 
     A misspelled attribute is named before the one that it was meant to be.
+
+    Args:
+        error: What pydantic has found.
+        model: What is declared.
     """
     mistakes = error.errors()
     # A mapping was not meant to be a text, where it may be either.
@@ -473,7 +477,9 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
         case "missing":
             return path, "is needed"
         case "extra_forbidden":
-            return path, "there is no such attribute"
+            *place, name = wrong["loc"]
+            meant = suggest(str(name), _list_attributes(model, place))
+            return path, f"there is no such attribute{meant}"
         case "string_type" | "tuple_type" if isinstance(wrong["input"], bool):
             reason = "YAML takes no, yes, on and off for true or false, and never for a text"
             return path, f"{reason}: put it in quotes"
@@ -487,6 +493,24 @@ def explain_first(error: ValidationError) -> tuple[str, str]:
             return path, f"{wrong.get('ctx', {}).get('error')}, not {wrong['input']!r}"
         case _:
             return path, f"{wrong['msg']}, not {wrong['input']!r}"
+
+
+def _list_attributes(model: type[BaseModel], place: Iterable[int | str]) -> list[str]:
+    """Return the attributes that there are at a place in a declaration, as they are declared."""
+    models = [model]
+    for part in place:
+        fields = [one.model_fields[part] for one in models if part in one.model_fields]
+        # Names of columns, and places in a list, lead to the same models.
+        models = [inner for one in fields for inner in _find_models(one.annotation)] or models
+    fields_of_all = (item for one in models for item in one.model_fields.items())
+    return [field.alias or name for name, field in fields_of_all]
+
+
+def _find_models(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that a value of a type is, or has in it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _find_models(part)]
 
 
 def _is_other_kind(mistake: "ErrorDetails") -> bool:

@@ -66,7 +66,7 @@ def parse_format(value: object) -> Format:
     try:
         return format_class(**options)
     except ValidationError as error:
-        path, reason = explain_first(error)
+        path, reason = explain_first(error, format_class)
         path = f"format.{path}"
         raise FeedDefinitionError(f"{path}: {reason}", attribute=path) from None
 

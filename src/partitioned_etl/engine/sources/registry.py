@@ -43,7 +43,7 @@ def parse_source(value: object) -> DeclaredSource | None:
     try:
         return kinds[str(kind)](**options)
     except ValidationError as error:
-        path, reason = explain_first(error)
+        path, reason = explain_first(error, kinds[str(kind)])
         path = f"source.{path}"
         for mistake in error.errors():
             reason = reason.removesuffix(f", not {mistake['input']!r}")
