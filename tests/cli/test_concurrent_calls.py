@@ -128,8 +128,8 @@ def test_syncs_that_start_at_once_load_every_row_once(
 ) -> None:
     # For as long, a call that waits for the run of another one rests.
     monkeypatch.setenv("SETTLE_SECONDS", "0.2")
-    for name in ("acme", "globex"):
-        (landing_dir / "customers" / f"{name}.csv").write_text(price_rows(1))
+    for price, name in enumerate(("acme", "globex"), 1):
+        (landing_dir / "customers" / f"{name}.csv").write_text(price_rows(price))
     (landing_dir / "monthly" / "2018-02.csv").write_text(order_rows("2018-02", "placed"))
     call_at_once(SYNC, SYNCS)
     assert query("SELECT count(*) FROM raw_customer_prices") == [(2,)]

@@ -221,6 +221,44 @@ def test_what_is_a_file_of_no_feed_is_a_failure_where_the_feed_says_so(
     assert told[20:] == ["unmatched: notes: and 5 more"]
 
 
+def test_a_loaded_file_with_the_content_of_another_is_named_once(landed: Path, sync: Call) -> None:
+    sync(*DAILY)
+    (landed / "daily" / "2018-01-23.csv").write_text(price_rows(1, 2))
+    result = sync(*DAILY)
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "warning: daily_prices: partition 2018-01-23: "
+        "2018-01-23.csv: has the same content as 2018-01-22.csv\n"
+    )
+    assert sync(*DAILY).stderr == ""
+
+
+def test_what_is_loaded_with_a_warning_is_in_the_json(landed: Path, sync: Call) -> None:
+    for key in ("globex", "initech"):
+        (landed / "customers" / f"{key}.csv").write_text(price_rows(3))
+    told = json.loads(sync(*CUSTOMERS, "--json").stdout)
+    assert (told["loaded"], told["problems"]) == (3, [])
+    assert told["warnings"] == [
+        f"warning: customer_prices: partition {key}: {key}.csv: has the same content as {others}"
+        for key, others in {
+            "acme": "globex.csv, initech.csv",
+            "globex": "acme.csv, initech.csv",
+            "initech": "acme.csv, globex.csv",
+        }.items()
+    ]
+
+
+def test_of_many_files_that_are_loaded_with_a_warning_some_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    warnings = [f"partition {number}: as another" for number in range(25)]
+    result = FeedResult(NOTES, Plan(), [], [], [], {}, warnings=warnings)
+    assert print_report([result], [], [], Settings(), as_json=False) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "warning: notes: partition 0: as another"
+    assert told[20:] == ["warning: notes: and 5 more"]
+
+
 def test_a_file_that_no_partition_takes_is_refused(landed: Path, sync: Call, query: Query) -> None:
     (landed / "daily" / "2001-01-01.csv").write_text(price_rows(1))
     result = sync(*DAILY)

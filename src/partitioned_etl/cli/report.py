@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from partitioned_etl.cli.output import print_json, print_table, show
-from partitioned_etl.cli.status import describe_refusal, describe_unmatched
+from partitioned_etl.cli.status import describe_refusal, describe_unmatched, name_some
 from partitioned_etl.components.isolation import Mistake
 from partitioned_etl.engine.feed import Feed, OnUnmatched
 from partitioned_etl.engine.landing.landing import PassedOver
@@ -39,6 +39,7 @@ class FeedResult:
         reasons: Per partition key that a run was meant to load, why the run failed; empty if it did
             not.
         keys: The partition keys that the call is about; none for all.
+        warnings: What is to be known of files that this call loaded, one sentence per partition.
     """
 
     feed: Feed
@@ -48,6 +49,7 @@ class FeedResult:
     unmatched: list[PassedOver]
     reasons: Mapping[str, str]
     keys: frozenset[str] = frozenset()
+    warnings: Sequence[str] = ()
 
     def has(self, key: str) -> bool:
         """Return whether the call is about a partition."""
@@ -107,6 +109,7 @@ def print_report(
                 continue
             rows.append((name, key, entry.name, 0, "refused", None))
             problems.append(describe_refusal(name, key, reason))
+        warnings += name_some("warning", name, result.warnings)
         if stale := [row.source_file for row in plan.stale if result.has(row.partition_key)]:
             warnings.append(f"stale: {name}: {describe_stale(name, stale)}")
         # What is a file of no feed is of no partition, either.

@@ -115,7 +115,7 @@ def list_remarks(statuses: Sequence[FeedStatus]) -> Iterator[str]:
             yield show(f"stale: {status.feed}: {describe_stale(status.feed, status.stale)}")
         for what, found in (("late", status.late), ("failed", status.failed or ())):
             named = [f"partition {entry.partition_key}: {entry.reason}" for entry in found]
-            yield from _name_some(what, status.feed, named)
+            yield from name_some(what, status.feed, named)
 
 
 def describe_refusal(feed_name: str, partition_key: str, reason: str) -> str:
@@ -131,11 +131,17 @@ def describe_unmatched(feed_name: str, entries: Sequence[tuple[str, str]]) -> li
         feed_name: The feed.
         entries: Their names, and why; of many, the first are named, and the others counted.
     """
-    return _name_some("unmatched", feed_name, [f"{name}: {reason}" for name, reason in entries])
+    return name_some("unmatched", feed_name, [f"{name}: {reason}" for name, reason in entries])
 
 
-def _name_some(what: str, feed_name: str, told: Sequence[str]) -> list[str]:
-    """Return printable lines of a feed; of many, the first, and how many others there are."""
+def name_some(what: str, feed_name: str, told: Sequence[str]) -> list[str]:
+    """Return printable lines of a feed; of many, the first, and how many others there are.
+
+    Args:
+        what: What they begin with.
+        feed_name: The feed.
+        told: What they say of it.
+    """
     named = [show(f"{what}: {feed_name}: {one}") for one in told[:_MOST_NAMED]]
     more = len(told) - len(named)
     return [*named, f"{what}: {feed_name}: and {more:,} more"] if more else named

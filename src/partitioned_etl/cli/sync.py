@@ -32,6 +32,7 @@ from partitioned_etl.components.assets import FeedAssets
 from partitioned_etl.components.attempts import Attempts
 from partitioned_etl.components.computations import tags_of_request
 from partitioned_etl.components.downstream import find_downstream, list_stale_keys
+from partitioned_etl.components.events import WARNING
 from partitioned_etl.components.fetches import FETCHES_TAG
 from partitioned_etl.components.orphans import fail_runs_without_worker
 from partitioned_etl.components.ranges import group_into_ranges, range_tags
@@ -126,6 +127,7 @@ class _FeedSync:
     _run_ids: list[str] = field(default_factory=list)
     _loaded: set[str] = field(default_factory=set)
     _reasons: dict[str, str] = field(default_factory=dict)
+    _warnings: list[str] = field(default_factory=list)
     _not_fetched: list[PassedOver] = field(default_factory=list)
     _later_runs: dict[str, str] = field(default_factory=dict)
 
@@ -171,7 +173,10 @@ class _FeedSync:
             failures.append(f"not removed: partitions of {name}: {agenda.removal.brake}")
         unmatched = [*self.chosen.list_unmatched(feed, plan.ignored), *self._not_fetched]
         loaded = sorted(self._loaded)
-        return FeedResult(feed, plan, loaded, failures, unmatched, self._reasons, self.keys)
+        return FeedResult(
+            *(feed, plan, loaded, failures, unmatched, self._reasons, self.keys),
+            warnings=[*dict.fromkeys(self._warnings)],
+        )
 
     @property
     def _scope(self) -> Scope:
@@ -259,6 +264,7 @@ class _FeedSync:
             self._run_ids.append(run.run_id)
             reason = describe_failure(run.get_step_failure_events())
             self._reasons |= dict.fromkeys(keys, reason)
+            self._warnings += _list_warnings(run, self.assets.load_key)
         by_key = group_by_key(agenda.choice.wanted)
         marks = dict.fromkeys(agenda.to_compute.wanted, MARK)
         marks |= {key: mark_of(files) for key, files in by_key.items()}
@@ -316,3 +322,13 @@ class _FeedSync:
             partition_key=None if keys[1:] else keys[0],
             tags={**range_tags(keys), **(tags or {})},
         )
+
+
+def _list_warnings(run: dg.ExecuteInProcessResult, load_key: dg.AssetKey) -> list[str]:
+    """Return what is to be known of files that a run loaded, one sentence per partition."""
+    loads = (event.materialization for event in run.get_asset_materialization_events())
+    return [
+        f"partition {load.partition}: {load.metadata[WARNING].value}"
+        for load in loads
+        if load.asset_key == load_key and WARNING in load.metadata
+    ]

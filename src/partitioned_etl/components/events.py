@@ -32,6 +32,8 @@ FEED_TAG = "partitioned_etl/feed"
 """Run tag that names the feed."""
 PARTITION_ROW_COUNT = "dagster/partition_row_count"
 """Dagster's own name for how many rows a partition has."""
+WARNING = "warning"
+"""What is to be known of files of a partition that were loaded nevertheless."""
 PREVIEW_ROWS = 5
 _DATA_VERSION_TAG = "dagster/data_version"
 _MOST_REASONS = 20
@@ -175,7 +177,7 @@ class FeedEvents:
         rows = ledger.by_key.get(key, [])
         rejected_count = sum(row.rejected_count for row in rows)
         told = "; ".join(one.warning for one in outcomes if one.warning)
-        warning = {"warning": dg.MetadataValue.text(told)} if told else {}
+        warning = {WARNING: dg.MetadataValue.text(told)} if told else {}
         return {
             **warning,
             **self._count(ledger.count_rows(key), rejected_count, _name_some(names)),
