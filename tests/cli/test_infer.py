@@ -130,6 +130,48 @@ def test_a_sample_in_the_landing_directory_gives_the_folder(landing_dir: Path, c
     assert infer(call, sample, "--name", "prices")["folder"] == "daily"
 
 
+@pytest.mark.parametrize(
+    "beside",
+    ["", "orders_2018-01-23.csv.gz", "orders_2018-01-22.csv.done", ".x.csv", "{x}.csv.tmp"],
+)
+def test_a_feed_with_a_folder_of_its_own_is_named_after_it(
+    beside: str, landing_dir: Path, call: Call
+) -> None:
+    sample = landing_dir / "monthly" / "orders_2018-01-22.csv"
+    sample.write_text(price_rows(1))
+    if beside:
+        sample.with_name(beside).touch()
+    attributes = infer(call, sample)
+    assert attributes["name"] == "monthly"
+    assert "folder" not in attributes
+    named = infer(call, sample, "--name", "prices")
+    assert (named["name"], named["folder"]) == ("prices", "monthly")
+
+
+@pytest.mark.parametrize(
+    ("folder", "beside"),
+    [
+        ("monthly", "refunds_2018-01-22.csv"),
+        ("monthly", "Refunds 2018.CSV.gz"),
+        ("a-b", ""),
+        ("monthly/2018", ""),
+        (".", ""),
+        ("../elsewhere", ""),
+    ],
+)
+def test_a_feed_without_a_folder_of_its_own_is_named_after_its_files(
+    folder: str, beside: str, landing_dir: Path, call: Call
+) -> None:
+    sample = landing_dir / folder / "orders_2018-01-22.csv"
+    sample.parent.mkdir(exist_ok=True)
+    sample.write_text(price_rows(1))
+    if beside:
+        sample.with_name(beside).touch()
+    attributes = infer(call, sample)
+    assert attributes["name"] == "orders"
+    assert attributes.get("folder") == (None if folder.startswith("..") else folder)
+
+
 JSON_SAMPLES = {
     "lines": (
         '{"id": 1, "at": {"x": 1.5}, "tags": ["a"], "code": "5"}\n'

@@ -14,11 +14,15 @@ import click
 from partitioned_etl.cli.output import print_json, show
 from partitioned_etl.cli.project import find_definitions_module, find_file
 from partitioned_etl.engine.errors import FeedDefinitionError, SettingError
+from partitioned_etl.engine.file_names import FileNamePattern
+from partitioned_etl.engine.formats.compression import COMPRESSED_SUFFIXES
 from partitioned_etl.engine.infer import Proposal, infer_feed
+from partitioned_etl.engine.infer_names import propose_names
 from partitioned_etl.engine.settings import Settings
 
 COMPONENT = "partitioned_etl.FileFeed"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\(\d+(, ?\d+)?\))?( [A-Za-z]+)*")
+_NAME = re.compile(r"[A-Za-z0-9_]+")
 _LONGEST_KEY = 1000
 _NO_TEXT_IN_YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
@@ -47,11 +51,12 @@ def propose_feed(
         LandedFileError: A file cannot be read as the format that its name implies.
         SettingError: There is no folder to write to.
     """
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9_]+", name):
+    if name is not None and not _NAME.fullmatch(name):
         raise click.BadParameter(
             f"{name!a} is no word of letters, digits and _", param_hint="--name"
         )
     first, *others = samples
+    name = name or _name_of_own_folder(samples)
     try:
         proposal = infer_feed(first, *others, name=name, format_name=format_name)
     except FeedDefinitionError as error:
@@ -73,6 +78,35 @@ def propose_feed(
     else:
         click.echo(text, nl=False)
     return 0
+
+
+def _name_of_own_folder(samples: Sequence[Path]) -> str | None:
+    """Return the name of the samples' folder, if it can be that of their feed.
+
+    It is one of the landing directory, and no file in it seems to be another feed's.
+    """
+    folder = _find_folder(samples[0])
+    if folder is None or len(folder.parts) != 1 or not _NAME.fullmatch(folder.name):
+        return None
+    resolved = [sample.resolve() for sample in samples]
+    names = propose_names(resolved, folder.name)
+    try:
+        pattern = FileNamePattern(names.pattern)
+        beside = [entry.name for entry in resolved[0].parent.iterdir()]
+    except (FeedDefinitionError, OSError):
+        return None
+    endings = tuple(f"{names.ending}{suffix}".lower() for suffix in ("", *COMPRESSED_SUFFIXES))
+    alike = (name for name in beside if name.lower().endswith(endings) and not name.startswith("."))
+    return folder.name if all(map(pattern.match, alike)) else None
+
+
+def _find_folder(sample: Path) -> Path | None:
+    """Return a sample's folder below the landing directory; None if it is elsewhere."""
+    folder, landing_dir = sample.resolve().parent, Settings().landing_dir
+    if not isinstance(landing_dir, Path):
+        return None  # a sample on disk tells nothing of a folder in a bucket
+    landing_dir = landing_dir.resolve()
+    return folder.relative_to(landing_dir) if folder.is_relative_to(landing_dir) else None
 
 
 def _write(name: str, text: str) -> Path:
@@ -133,11 +167,9 @@ def list_attributes(sample: Path, proposal: Proposal) -> dict[str, object]:
         "description": f"Files such as {show(sample.name)}.",
         "pattern": proposal.pattern,
     }
-    folder, landing_dir = sample.resolve().parent, Settings().landing_dir
-    if isinstance(landing_dir, Path):  # a sample on disk tells nothing of a folder in a bucket
-        landing_dir = landing_dir.resolve()
-        if folder.is_relative_to(landing_dir) and folder != landing_dir / proposal.name:
-            attributes["folder"] = str(folder.relative_to(landing_dir))
+    folder = _find_folder(sample)
+    if folder is not None and folder != Path(proposal.name):
+        attributes["folder"] = str(folder)
     if proposal.options:
         attributes["format"] = {"type": proposal.format, **proposal.options}
     elif proposal.format != "csv":

@@ -378,7 +378,9 @@ def query(sql: str | None, path: Path | None, as_json: bool, as_csv: bool) -> in
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
-    "--name", help="The feed's name; by default what stands beside a date, or the folder's name."
+    "--name",
+    help="The feed's name; by default that of a folder of its own in the landing directory, else "
+    "what stands beside a date, or the folder's name.",
 )
 @click.option(
     "--format",
