@@ -154,6 +154,7 @@ def test_a_feed_with_a_folder_of_its_own_is_named_after_it(
         ("monthly", "refunds_2018-01-22.csv"),
         ("monthly", "Refunds 2018.CSV.gz"),
         ("a-b", ""),
+        ("2018", ""),
         ("monthly/2018", ""),
         (".", ""),
         ("../elsewhere", ""),

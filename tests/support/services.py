@@ -38,18 +38,20 @@ def start_service(
 
     Args:
         unit: The unit's text.
-        folder: Where its log is.
+        folder: Where its log is, and what it writes aside.
         environment: What systemd, or the unit's `EnvironmentFile`, would set.
     """
     settings = configparser.ConfigParser(interpolation=None)
     settings.read_string(unit)
     service = settings["Service"]
     own = dict(one.split("=", 1) for one in shlex.split(service["Environment"]))
+    # A process that is killed leaves its sockets there.
+    (aside := folder / "tmp").mkdir(exist_ok=True)
     with (folder / "service.log").open("ab") as log, default_interrupt():
         process = subprocess.Popen(
             shlex.split(service["ExecStart"].replace("%%", "%")),
             cwd=service["WorkingDirectory"],
-            env={**environment, **own},
+            env={**environment, "TMPDIR": str(aside), **own},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -86,7 +86,8 @@ def _name_of_own_folder(samples: Sequence[Path]) -> str | None:
     It is one of the landing directory, and no file in it seems to be another feed's.
     """
     folder = _find_folder(samples[0])
-    if folder is None or len(folder.parts) != 1 or not _NAME.fullmatch(folder.name):
+    is_own = folder is not None and len(folder.parts) == 1
+    if not (folder and is_own and _NAME.fullmatch(folder.name) and not folder.name[0].isdigit()):
         return None
     resolved = [sample.resolve() for sample in samples]
     names = propose_names(resolved, folder.name)

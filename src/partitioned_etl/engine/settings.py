@@ -99,8 +99,8 @@ class Settings(BaseSettings):
     staging_dir: Annotated[
         ProjectPath,
         Field(
-            description="Folder for copies of a bucket's files while they are loaded; it needs "
-            "room for those of a run."
+            description="Folder for copies of a bucket's files while they are loaded, or fetched "
+            "to it; it needs room for those of a run."
         ),
     ] = Path("data/staging/objects")
     duckdb_database: Annotated[

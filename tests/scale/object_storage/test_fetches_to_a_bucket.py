@@ -195,7 +195,9 @@ def test_a_store_that_may_not_be_written_to_is_named_without_its_secrets(
         assert key not in told
 
 
-def test_computed_rows_land_whole_and_their_object_goes_with_the_key(bucket: BucketBench) -> None:
+def test_computed_rows_land_whole_and_their_object_goes_with_the_key(
+    bucket: BucketBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert land_rows(SCORES, bucket.url, "a", lambda: [{"score": 1}, {"score": 2}]) == "a.json"
 
     def fail() -> Iterator[dict[str, Any]]:
@@ -211,6 +213,10 @@ def test_computed_rows_land_whole_and_their_object_goes_with_the_key(bucket: Buc
     land_rows(SCORES, bucket.url, "b", list)
     files = bucket.list_files(SCORES)
     land_rows(SCORES, bucket.url, "b", lambda: [{"score": 4}])
+    with monkeypatch.context() as unreachable:
+        unreachable.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{find_free_port()}")
+        with pytest.raises(SourceError, match="the store cannot be reached"):
+            remove_files(SCORES, bucket.url, files)
     remove_files(SCORES, bucket.url, files)
     assert {*read_all(bucket)} == {"scores/b.json"}
 

@@ -31,7 +31,9 @@ MOST_AT_ONCE = 16
 PART_BYTES = 8 << 20
 """A larger object is read in parts, so that none has to arrive within the time of one request."""
 _CHUNK_BYTES = 1 << 20
-_OBJECTS_AT_ONCE = 5_000
+_PARTS_AT_ONCE = 2
+"""How many parts of a large object are sent at once: each has to get through within a request."""
+_OBJECTS_AT_ONCE = 10_000
 _READ_ATTEMPTS = 3
 _LEAST_LISTED = 50
 """Of fewer objects each is looked at."""
@@ -212,7 +214,7 @@ class Bucket:
         import obstore
 
         try:
-            obstore.put(self._store, key, content)
+            obstore.put(self._store, key, content, max_concurrency=_PARTS_AT_ONCE)
             return _stored(obstore.head(self._store, key))
         except Exception as error:
             raise self._explain(error, f"{self.url}/{key} cannot be written") from None

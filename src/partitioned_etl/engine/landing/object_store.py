@@ -64,10 +64,18 @@ class ObjectPrefix:
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the objects that are gone, cannot be looked at, or have other bytes now."""
         try:
-            found = self.bucket.find_many([self.prefix + name for name in versions])
+            return self.list_changed(versions)
         except LandedFileError as error:
             logger.warning(str(error))
             return set(versions)  # then the load fails in any case
+
+    def list_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Return the names of the objects that are gone, or have other bytes now.
+
+        Raises:
+            LandedFileError: They cannot be looked at.
+        """
+        found = self.bucket.find_many([self.prefix + name for name in versions])
         return {
             name
             for name, version in versions.items()

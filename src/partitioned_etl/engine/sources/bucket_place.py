@@ -7,16 +7,17 @@ file is ever mixed of two.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.bucket import Bucket, StoredObject
-from partitioned_etl.engine.landing.object_store import ObjectLanding
+from partitioned_etl.engine.landing.object_store import ObjectLanding, ObjectPrefix
 from partitioned_etl.engine.sources.manifest import Manifest, Mark
 from partitioned_etl.engine.sources.place import STATE_FOLDER
 
@@ -41,7 +42,9 @@ class _ManifestObject:
         self._lines.append(text)
         self._is_written = False
         if time.monotonic() - self._written_at > _WRITE_SECONDS:
-            self.flush()
+            # They only spare fetches: the next ones, or the last, may be written again.
+            with suppress(LandedFileError):
+                self.flush()
 
     def replace(self, text: str) -> None:
         self._lines, self._is_written = [text], False
@@ -49,8 +52,9 @@ class _ManifestObject:
 
     def flush(self) -> None:
         if not self._is_written:
+            self._written_at = time.monotonic()
             self._bucket.put(self._key, "".join(self._lines).encode())
-            self._written_at, self._is_written = time.monotonic(), True
+            self._is_written = True
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,12 @@ class BucketPlace:
 
     Attributes:
         landing: The landing.
-        prefix: What the keys of the feed's files begin with; empty, or with a slash at its end.
+        files: The feed's prefix in it.
         state: What the keys of all begin with that is kept of its source.
     """
 
     landing: ObjectLanding
-    prefix: str
+    files: ObjectPrefix
     state: str
 
     @classmethod
@@ -75,7 +79,7 @@ class BucketPlace:
             LandedFileError: Its folder leads out of the landing.
         """
         state = f"{landing.prefix}{STATE_FOLDER}/{quote(feed.name, safe='')}/"
-        return cls(landing, landing.place_of(feed).prefix, state)
+        return cls(landing, landing.place_of(feed), state)
 
     @property
     def bucket(self) -> Bucket:
@@ -114,17 +118,21 @@ class BucketPlace:
 
     def find_many(self, names: Iterable[str]) -> dict[str, Mark]:
         """Find objects below the feed's prefix."""
-        keys = [self.prefix + name for name in names]
+        keys = [self.files.prefix + name for name in names]
         found = self.bucket.find_many(keys) if keys else {}
-        return {key[len(self.prefix) :]: _mark_of(one) for key, one in found.items()}
+        return {key[len(self.files.prefix) :]: _mark_of(one) for key, one in found.items()}
+
+    def find_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Find the objects that are gone, or have other bytes now."""
+        return self.files.list_changed(versions)
 
     def land(self, path: Path, name: str) -> Mark:
         """Put a whole file in place of the object that was there."""
-        return _mark_of(self.bucket.put(self.prefix + name, path))
+        return _mark_of(self.bucket.put(self.files.prefix + name, path))
 
     def remove(self, name: str) -> None:
         """Remove an object below the feed's prefix, if it is there."""
-        self.bucket.delete(self.prefix + name)
+        self.bucket.delete(self.files.prefix + name)
 
 
 def _mark_of(one: StoredObject) -> Mark:

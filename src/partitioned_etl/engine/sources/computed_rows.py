@@ -49,7 +49,7 @@ def check_key(feed: Feed, key: str, spellings: Mapping[str, str] | None = None) 
 
 
 def land_rows(feed: Feed, landing_dir: Path | str, key: str, compute: Callable[[], Rows]) -> str:
-    """Let the rows of a key land as a whole file, in place of the one before.
+    """Let the rows of a key land as a whole file, in place of one before that has other rows.
 
     Args:
         feed: The feed, with source `parameters`.
@@ -71,9 +71,9 @@ def land_rows(feed: Feed, landing_dir: Path | str, key: str, compute: Callable[[
     check_key(feed, key)
     name = feed.file_names.name_of(key)
     place = find_place(feed, landing_dir)
-    place.check()
     with ExitStack() as stack:
         with landing_may_fail(feed, landing_dir):
+            place.check()
             file = stack.enter_context(place.aside())
         for number, record in enumerate(write_records(compute())):
             with landing_may_fail(feed, landing_dir):
@@ -95,8 +95,7 @@ def remove_files(feed: Feed, address: Path | str, files: Iterable[LandedFile]) -
     Raises:
         SourceError: They cannot be removed.
     """
-    place = find_place(feed, address)
+    place, versions = find_place(feed, address), {file.name: file.version for file in files}
     with landing_may_fail(feed, address):
-        for file in files:
-            if not file.has_changed:
-                place.remove(file.name)
+        for name in versions.keys() - place.find_changed(versions):
+            place.remove(name)

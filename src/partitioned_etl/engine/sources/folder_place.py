@@ -7,7 +7,7 @@ feeds. One process fetches for a feed at a time: a lock that ends with its proce
 import fcntl
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from filecmp import cmp
@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.feed import Feed
+from partitioned_etl.engine.landing.local import LocalFolder
 from partitioned_etl.engine.sources.manifest import Manifest, Mark
 from partitioned_etl.engine.sources.place import STATE_FOLDER
 
@@ -148,6 +149,10 @@ class FolderPlace:
         except OSError:
             return None
         return Mark(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+    def find_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Find the files that are gone, or have another version now."""
+        return LocalFolder(self.folder).find_changed(versions)
 
     def land(self, path: Path, name: str) -> Mark:
         """Rename a whole file, unless the same bytes lie there already.

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -32,6 +32,8 @@ from partitioned_etl.engine.sources.retries import retry
 from partitioned_etl.engine.sources.source import Remote, RemoteItem, Sink, Source
 from partitioned_etl.engine.sources.troubles import write_troubles
 
+_REMOVED_AT_ONCE = 50
+"""How many files are looked at once more together, right before they are removed."""
 _MOST_FAILURES = 10
 """After so many files in a row that may be fetched later, the others are left to a later look."""
 
@@ -131,8 +133,11 @@ def mirror_source(feed: Feed, address: Path | str, why_outside: WhyOutside = eve
     source, place = feed.fetched_from, find_place(feed, address)
     if source is None:
         raise SourceError(f"feed {feed.name} has no source")
-    place.check()
-    with landing_may_fail(feed, address), _of_feed(feed), place.alone() as folder:
+    with ExitStack() as stack:
+        stack.enter_context(landing_may_fail(feed, address))
+        place.check()
+        folder = stack.enter_context(place.alone())
+        stack.enter_context(_of_feed(feed))
         remote = source.connect(feed)
         try:
             return _Mirror(feed, source, place, folder, remote, why_outside).make()
@@ -220,19 +225,25 @@ class _Mirror:
         try:
             done = retry(lambda: self._try(item))
         except SourceError as error:
-            with self._lock:
-                self._failures += error.may_pass
+            self._count_failure(error.may_pass)
             raise
         except OSError as error:
+            self._count_failure()
             what = error.strerror or type(error).__name__
-            raise SourceError(f"cannot be written to the landing: {what}") from None
+            where = error.filename or self._folder
+            raise SourceError(f"cannot be written to {where}: {what}") from None
         except LandedFileError as error:
+            self._count_failure()
             raise SourceError(f"cannot be written to the landing: {error}") from None
         except Exception as error:
             what = type(error).__name__
             raise SourceError(f"something unforeseen happened ({what})") from error
         self._failures = 0
         return done
+
+    def _count_failure(self, may_pass: bool = True) -> None:
+        with self._lock:
+            self._failures += may_pass
 
     def _try(self, item: RemoteItem) -> "_Done":
         noted = self._manifest.get(item.name)
@@ -258,13 +269,15 @@ class _Mirror:
         return _Done(validator or "", mark)
 
     def _remove(self, gone: list[str], fetched: Fetched) -> None:
-        landed = self._place.find_many(gone)
-        for name in gone:
-            # What somebody else put there is not the source's to remove.
-            if self._manifest[name].mark == landed.get(name):
-                self._place.remove(name)
-                fetched.removed.append(name)
-            self._manifest.note(name, None)
+        for start in range(0, len(gone), _REMOVED_AT_ONCE):
+            some = gone[start : start + _REMOVED_AT_ONCE]
+            landed = self._place.find_many(some)
+            for name in some:
+                # What somebody else put there is not the source's to remove.
+                if self._manifest[name].mark == landed.get(name):
+                    self._place.remove(name)
+                    fetched.removed.append(name)
+                self._manifest.note(name, None)
 
 
 @dataclass(frozen=True)

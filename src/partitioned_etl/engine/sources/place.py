@@ -5,7 +5,7 @@ what is known of a feed's source. Each kind is a module; `places.py` lists them.
 fetches, and `computed_rows.py` writes rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -55,6 +55,14 @@ class FetchPlace(Protocol):
 
     def find_many(self, names: Iterable[str]) -> dict[str, Mark]:
         """Find landed files, by their names; those that are not there are left out."""
+        ...
+
+    def find_changed(self, versions: Mapping[str, str]) -> set[str]:
+        """Find the landed files that are gone, or have other versions now, as a landing lists them.
+
+        Args:
+            versions: The version of each, by its name.
+        """
         ...
 
     def land(self, path: Path, name: str) -> Mark:

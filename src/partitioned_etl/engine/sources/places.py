@@ -11,6 +11,8 @@ from partitioned_etl.engine.errors import LandedFileError, SettingError, SourceE
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.object_store import ObjectLanding
 from partitioned_etl.engine.landing.registry import connect_landing
+from partitioned_etl.engine.landing_address import parse_address
+from partitioned_etl.engine.settings import Settings
 from partitioned_etl.engine.sources.bucket_place import BucketPlace
 from partitioned_etl.engine.sources.folder_place import FolderPlace
 from partitioned_etl.engine.sources.place import FetchPlace
@@ -33,7 +35,8 @@ def find_place(feed: Feed, address: Path | str) -> FetchPlace:
         if isinstance(landing, ObjectLanding):
             return BucketPlace.of(feed, landing)
     except (SettingError, LandedFileError) as error:
-        raise SourceError(f"feed {feed.name}: {error}") from None
+        reason = str(error).removeprefix(f"feed {feed.name}: ")
+        raise SourceError(f"feed {feed.name}: {reason}") from None
     return FolderPlace.of(feed, Path(address))
 
 
@@ -47,7 +50,9 @@ def landing_may_fail(feed: Feed, address: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        is_url = isinstance(parse_address(str(address)), str)
+        where = Settings().staging_dir if is_url else address
         what = error.strerror or type(error).__name__
-        raise SourceError(f"feed {feed.name}: {address} cannot be written to: {what}") from None
+        raise SourceError(f"feed {feed.name}: {where} cannot be written to: {what}") from None
     except LandedFileError as error:
         raise SourceError(f"feed {feed.name}: {error}", may_pass=True) from None
