@@ -20,7 +20,7 @@ PUBLIC_IN_FACT = {f"dagster.components.core.{name}" for name in ("context", "dec
 """What lets one folder of definitions be loaded without the others; nothing else does."""
 ROOMS = {
     "landing": ("landing", "names", "found"),
-    "sources": ("computed_rows", "mirror", "source", "troubles"),
+    "sources": ("computed_rows", "mirror", "places", "source", "troubles"),
     "notifications": ("receiver", "places"),
     "formats": ("format", "types", "values", "rows", "compression", "proposals"),
     "warehouse": ("warehouse", "ledger", "load_history", "rejected_rows"),
@@ -31,6 +31,10 @@ EXCEPTIONS = {
     "engine/contract.py": {"formats.csv"},
     # Two spellings of a key are not two files.
     "engine/sources/computed_rows.py": {"landing.slots"},
+    # What is fetched is written to where a landing lists it.
+    "engine/sources/bucket_place.py": {"landing.bucket", "landing.object_store"},
+    "engine/sources/folder_place.py": {"landing.local"},
+    "engine/sources/places.py": {"landing.object_store"},
     # Python's one call takes a path; the default settings of both are its own.
     "engine/sync.py": {"landing.local", "warehouse.duckdb_file"},
     "engine/settings.py": {"landing.local", "warehouse.duckdb_file"},
