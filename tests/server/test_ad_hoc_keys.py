@@ -58,7 +58,7 @@ def test_keys_that_are_added_are_computed_and_deleted_ones_come_back(server: Dev
 
     def is_shown() -> bool:
         shown = read_partition_statuses(server, "squares")
-        return shown["3"] == "MATERIALIZED" and shown["x"] == "FAILED"
+        return (shown.get("3"), shown.get("x")) == ("MATERIALIZED", "FAILED")
 
     server.wait_until("the web UI shows which failed", is_shown)
     delete(server, "3")
@@ -70,7 +70,7 @@ def test_keys_that_are_added_are_computed_and_deleted_ones_come_back(server: Dev
     add(server, "5")
     expected.append(("5", 25))
     server.wait_until("the next key is computed", lambda: server.read_rows(ROWS) == expected)
-    assert read_partition_statuses(server, "squares")["3"] == "MATERIALIZED"
+    assert read_partition_statuses(server, "squares").get("3") == "MATERIALIZED"
 
 
 @pytest.mark.browser
