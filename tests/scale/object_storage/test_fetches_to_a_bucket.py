@@ -62,9 +62,9 @@ def read_all(bucket: BucketBench) -> dict[str, bytes]:
     }
 
 
-def read_landed(bucket: BucketBench, folder: str = "notes") -> dict[str, bytes]:
+def read_landed(bucket: BucketBench) -> dict[str, bytes]:
     found = {key.partition("/"): content for key, content in read_all(bucket).items()}
-    return {name: content for (first, _, name), content in found.items() if first == folder}
+    return {name: content for (folder, _, name), content in found.items() if folder == "notes"}
 
 
 def expected(remote: RemoteServer) -> dict[str, bytes]:

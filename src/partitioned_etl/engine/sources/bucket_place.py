@@ -8,18 +8,17 @@ file is ever mixed of two.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from partitioned_etl.engine.errors import LandedFileError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.bucket import Bucket, StoredObject
 from partitioned_etl.engine.landing.object_store import ObjectLanding, ObjectPrefix
 from partitioned_etl.engine.sources.manifest import Manifest, Mark
-from partitioned_etl.engine.sources.place import STATE_FOLDER
+from partitioned_etl.engine.sources.place import MANIFEST, state_folder_of
 
 _WRITE_SECONDS = 10.0
 """How often a manifest is written while files are fetched: each time, all of it."""
@@ -34,7 +33,7 @@ class _ManifestObject:
         self._written_at, self._is_written = time.monotonic(), True
 
     def read(self) -> str:
-        text = (self._bucket.get(self._key) or b"").decode("utf-8", "replace")
+        text = _read(self._bucket, self._key)
         self._lines = [text]
         return text
 
@@ -78,7 +77,7 @@ class BucketPlace:
         Raises:
             LandedFileError: Its folder leads out of the landing.
         """
-        state = f"{landing.prefix}{STATE_FOLDER}/{quote(feed.name, safe='')}/"
+        state = f"{landing.prefix}{state_folder_of(feed)}/"
         return cls(landing, landing.place_of(feed), state)
 
     @property
@@ -91,11 +90,11 @@ class BucketPlace:
 
     def read_manifest(self) -> Manifest:
         """Read what was fetched."""
-        return Manifest(_ManifestObject(self.bucket, f"{self.state}manifest.jsonl"))
+        return Manifest(_ManifestObject(self.bucket, self.state + MANIFEST))
 
     def read(self, name: str) -> str:
         """Return the text of an object beside the manifest; empty if there is none."""
-        return (self.bucket.get(self.state + name) or b"").decode("utf-8", "replace")
+        return _read(self.bucket, self.state + name)
 
     def keep(self, name: str, text: str) -> None:
         """Keep a text in an object beside the manifest, or with an empty one, no object."""
@@ -104,11 +103,9 @@ class BucketPlace:
         elif self.bucket.find(self.state + name):
             self.bucket.delete(self.state + name)
 
-    @contextmanager
-    def alone(self) -> Iterator[Path]:
+    def alone(self) -> AbstractContextManager[Path]:
         """Give a folder of this machine, and remove what killed processes left."""
-        with self.landing.load_folder() as folder:
-            yield folder
+        return self.landing.load_folder()
 
     @contextmanager
     def aside(self) -> Iterator[BinaryIO]:
@@ -133,6 +130,10 @@ class BucketPlace:
     def remove(self, name: str) -> None:
         """Remove an object below the feed's prefix, if it is there."""
         self.bucket.delete(self.files.prefix + name)
+
+
+def _read(bucket: Bucket, key: str) -> str:
+    return (bucket.get(key) or b"").decode("utf-8", "replace")
 
 
 def _mark_of(one: StoredObject) -> Mark:

@@ -14,13 +14,12 @@ from filecmp import cmp
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
-from urllib.parse import quote
 
 from partitioned_etl.engine.errors import SourceError
 from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.landing.local import LocalFolder
 from partitioned_etl.engine.sources.manifest import Manifest, Mark
-from partitioned_etl.engine.sources.place import STATE_FOLDER
+from partitioned_etl.engine.sources.place import MANIFEST, state_folder_of
 
 _ROWS = "rows-"
 
@@ -32,22 +31,14 @@ class _ManifestFile:
         self._path = path
 
     def read(self) -> str:
-        try:
-            return self._path.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
+        return _read(self._path)
 
     def append(self, text: str) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(text)
 
     def replace(self, text: str) -> None:
-        aside = self._path.with_suffix(".new")
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self._path)
+        _replace(self._path, text)
 
     def flush(self) -> None:
         """Do nothing: every line is written at once."""
@@ -72,7 +63,7 @@ class FolderPlace:
     @classmethod
     def of(cls, feed: Feed, landing_dir: Path) -> "FolderPlace":
         """Return the place of a feed in a landing directory."""
-        state = landing_dir / STATE_FOLDER / quote(feed.name, safe="")
+        state = landing_dir / state_folder_of(feed)
         return cls(feed.name, landing_dir, landing_dir / feed.folder, state)
 
     def check(self) -> None:
@@ -89,24 +80,18 @@ class FolderPlace:
 
     def read_manifest(self) -> Manifest:
         """Read what was fetched."""
-        return Manifest(_ManifestFile(self.state / "manifest.jsonl"))
+        return Manifest(_ManifestFile(self.state / MANIFEST))
 
     def read(self, name: str) -> str:
         """Return the text of a file beside the manifest; empty if there is none."""
-        try:
-            return (self.state / name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
+        return _read(self.state / name)
 
     def keep(self, name: str, text: str) -> None:
         """Keep a text in a file beside the manifest, or with an empty one, no file."""
-        path = self.state / name
-        if not text:
-            path.unlink(missing_ok=True)
-            return
-        aside = path.with_suffix(".new")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        if text:
+            _replace(self.state / name, text)
+        else:
+            (self.state / name).unlink(missing_ok=True)
 
     @contextmanager
     def alone(self) -> Iterator[Path]:
@@ -148,7 +133,7 @@ class FolderPlace:
             status = os.lstat(self.folder / name)
         except OSError:
             return None
-        return Mark(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+        return _mark_of(status) if stat.S_ISREG(status.st_mode) else None
 
     def find_changed(self, versions: Mapping[str, str]) -> set[str]:
         """Find the files that are gone, or have another version now."""
@@ -167,12 +152,31 @@ class FolderPlace:
         lies = self._find(name)
         if lies is None or lies.size_bytes != path.stat().st_size or not cmp(path, landed, False):
             path.replace(landed)
-        status = os.lstat(landed)
-        return Mark(status.st_size, status.st_mtime_ns)
+        return _mark_of(os.lstat(landed))
 
     def remove(self, name: str) -> None:
         """Remove a file of the feed's folder, if it is there."""
         (self.folder / name).unlink(missing_ok=True)
+
+
+def _mark_of(status: os.stat_result) -> Mark:
+    return Mark(status.st_size, status.st_mtime_ns)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_suffix(".new")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
 
 
 def _remove_if_left(path: Path) -> None:

@@ -9,11 +9,20 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from urllib.parse import quote
 
+from partitioned_etl.engine.feed import Feed
 from partitioned_etl.engine.sources.manifest import Manifest, Mark
 
-STATE_FOLDER = ".sources"
+MANIFEST = "manifest.jsonl"
+"""Its name among what is kept of a source."""
+_STATE_FOLDER = ".sources"
 """The folder of the landing for what is kept of sources, beside those of the feeds."""
+
+
+def state_folder_of(feed: Feed) -> str:
+    """Return the folder of a landing for what is kept of a feed's source."""
+    return f"{_STATE_FOLDER}/{quote(feed.name, safe='')}"
 
 
 class FetchPlace(Protocol):
